@@ -1,0 +1,64 @@
+"""How one attention head of a transformer works, with the model's own numbers.
+
+The public names below load on first use: `import attnviz` imports neither torch nor
+transformers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attnviz.capture import trace, trace_inputs
+    from attnviz.charts.neurons import neuron_view
+    from attnviz.charts.steps import steps_view
+    from attnviz.errors import (
+        AttnvizError,
+        InputError,
+        ModelLoadError,
+        NoAttentionError,
+        UnsupportedModelError,
+    )
+    from attnviz.models import load
+    from attnviz.results import HeadTrace, Trace
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "AttnvizError": "attnviz.errors",
+    "HeadTrace": "attnviz.results",
+    "InputError": "attnviz.errors",
+    "ModelLoadError": "attnviz.errors",
+    "NoAttentionError": "attnviz.errors",
+    "Trace": "attnviz.results",
+    "UnsupportedModelError": "attnviz.errors",
+    "load": "attnviz.models",
+    "neuron_view": "attnviz.charts.neurons",
+    "steps_view": "attnviz.charts.steps",
+    "trace": "attnviz.capture",
+    "trace_inputs": "attnviz.capture",
+}
+
+__all__ = [
+    "AttnvizError",
+    "HeadTrace",
+    "InputError",
+    "ModelLoadError",
+    "NoAttentionError",
+    "Trace",
+    "UnsupportedModelError",
+    "load",
+    "neuron_view",
+    "steps_view",
+    "trace",
+    "trace_inputs",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'attnviz' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

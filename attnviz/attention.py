@@ -1,0 +1,91 @@
+"""The maths of one attention head: one pure NumPy function a step.
+
+These are the lines of an eager attention function, as in `eager_attention_forward` of
+transformers' `modeling_bert.py`, cut into steps and written for a single head. Projection is
+not among them: query, key and value are read from the model.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+# A mask holds 0 where a key may be seen and a very negative number where it may not: the
+# smallest finite one, -inf, or -10,000 in older models. Relative biases that some models
+# carry in their mask stay far above this bound.
+HIDDEN_BELOW = -9_999.0
+
+
+def score(
+    q: Float[np.ndarray, "query_pos d_head"], k: Float[np.ndarray, "key_pos d_head"]
+) -> Float[np.ndarray, "query_pos key_pos"]:
+    """The dot product of every query with every key, q · kᵀ."""
+    return q @ k.T
+
+
+def scale(
+    scores: Float[np.ndarray, "query_pos key_pos"], scaling: float
+) -> Float[np.ndarray, "query_pos key_pos"]:
+    """Scores × scaling; 1/√d_head in most models, which keeps their variance near 1."""
+    return scores * np.float32(scaling)
+
+
+def cap(
+    scaled: Float[np.ndarray, "query_pos key_pos"], softcap: float
+) -> Float[np.ndarray, "query_pos key_pos"]:
+    """Scores pressed softly into ±softcap: softcap · tanh(scaled / softcap), as in Gemma 2."""
+    limit = np.float32(softcap)
+    return np.tanh(scaled / limit) * limit
+
+
+def add_bias(
+    scaled: Float[np.ndarray, "query_pos key_pos"], bias: Float[np.ndarray, "query_pos key_pos"]
+) -> Float[np.ndarray, "query_pos key_pos"]:
+    """Scores + bias: what the model adds for the distance of two positions, as T5 does."""
+    return scaled + bias
+
+
+def mask(
+    scaled: Float[np.ndarray, "query_pos key_pos"],
+    additive_mask: Float[np.ndarray, "query_pos key_pos"] | None,
+) -> Float[np.ndarray, "query_pos key_pos"]:
+    """Scores + mask, so that a hidden key is left no weight; unchanged without a mask."""
+    if additive_mask is None:
+        return scaled
+    with np.errstate(over="ignore"):  # finfo.min + a negative score may reach -inf
+        return scaled + additive_mask
+
+
+def hidden(
+    additive_mask: Float[np.ndarray, "query_pos key_pos"] | None, shape: tuple[int, int]
+) -> Bool[np.ndarray, "query_pos key_pos"]:
+    """Which keys each query may not see."""
+    if additive_mask is None:
+        return np.zeros(shape, dtype=bool)
+    return additive_mask < HIDDEN_BELOW
+
+
+def softmax(
+    masked: Float[np.ndarray, "query_pos key_pos"], sink_logit: float | None = None
+) -> tuple[Float[np.ndarray, "query_pos key_pos"], Float[np.ndarray, " query_pos"]]:
+    """Weights, and the share of each row that went to the sink (0 without one).
+
+    weights[i, j] = exp(masked[i, j]) / (Σⱼ exp(masked[i, j]) + exp(sink_logit)); a row and its
+    sink sum to 1. The row's largest value is subtracted first, which changes no weight and
+    keeps exp from overflowing. A sink is a learned logit a head that attends to no token, as
+    in gpt-oss.
+    """
+    largest = masked.max(axis=-1, keepdims=True)
+    if sink_logit is not None:
+        largest = np.maximum(largest, np.float32(sink_logit))
+    exps = np.exp(masked - largest)
+    sink_exp = (
+        np.zeros_like(largest) if sink_logit is None else np.exp(np.float32(sink_logit) - largest)
+    )
+    total = exps.sum(axis=-1, keepdims=True) + sink_exp
+    return exps / total, (sink_exp / total)[:, 0]
+
+
+def update(
+    weights: Float[np.ndarray, "query_pos key_pos"], v: Float[np.ndarray, "key_pos d_value"]
+) -> Float[np.ndarray, "query_pos d_value"]:
+    """The mean of the values, weighted by attention: weights · v, before the output projection."""
+    return weights @ v

@@ -1,0 +1,233 @@
+"""One forward pass → query, key, value, mask and weights of every attention call, as arrays."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from attnviz import inputs as inputs_module
+from attnviz.errors import NoAttentionError, UnsupportedModelError
+from attnviz.inputs import Inputs, model_name
+from attnviz.observing import Call, parameters_of, recorded_calls
+from attnviz.results import TOLERANCE, LayerTrace, Trace
+
+
+def trace(
+    model: Any,
+    tokenizer: Any,
+    text: str,
+    *,
+    pair: str | None = None,
+    target: str | None = None,
+    max_tokens: int | None = None,
+) -> Trace:
+    """Everything that every attention head computes for a text, in one forward pass.
+
+    `pair` is the second text of a sentence pair; `target` is what an encoder-decoder's decoder
+    is given. Without one the model writes it, greedily, at most 32 tokens, and the trace says
+    so in `target_is_decoded`.
+
+    Raises InputError for a text that cannot be shown (blank, or longer than the model's
+    positions or `max_tokens`), UnsupportedModelError for a model that cannot be observed, and
+    NoAttentionError for one without softmax attention.
+    """
+    _check_model(model)
+    return _trace(model, inputs_module.from_text(model, tokenizer, text, pair, target, max_tokens))
+
+
+def trace_inputs(
+    model: Any,
+    inputs: Mapping[str, Tensor],
+    tokens: Sequence[str] | None = None,
+    target_tokens: Sequence[str] | None = None,
+) -> Trace:
+    """The same for inputs that are tensors already: what a tokenizer returns, a batch of one.
+
+    `tokens` and `target_tokens` name the positions; without them they are their numbers.
+    """
+    _check_model(model)
+    return _trace(model, inputs_module.from_tensors(model, inputs, tokens, target_tokens))
+
+
+def _trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
+    parameters = parameters_of(type(model))
+    options = {
+        name: value
+        for name, value in (
+            ("output_attentions", True),
+            ("return_dict", True),
+            ("use_cache", False),
+        )
+        if name in parameters or ("**" in parameters and name != "use_cache")
+    }
+    with torch.no_grad(), recorded_calls(model) as calls:
+        outputs = model(**inputs.tensors, **options)
+    outputs = outputs if isinstance(outputs, Mapping) else {}
+    if not calls:
+        raise _nothing_observed(model, outputs)
+    return Trace(
+        model_name=model_name(model),
+        revision=getattr(model.config, "_commit_hash", None),
+        dtype=_dtype(model),
+        source=inputs.source,
+        target=inputs.target,
+        target_is_decoded=inputs.target_is_decoded,
+        calls={
+            key: _as_arrays(call) for key, call in _by_kind_and_layer(model, calls, outputs).items()
+        },
+    )
+
+
+# Whose call it was
+
+
+def _by_kind_and_layer(
+    model: PreTrainedModel, calls: list[Call], outputs: Mapping[str, Any]
+) -> dict[tuple[str, int], Call]:
+    """Each call under its kind and layer.
+
+    The weights that an attention function returned are the very tensors in the model's output,
+    in `encoder_attentions` and its like; that tells the kind. Where they are not, the module's
+    place in the model and what it was given tell it.
+    """
+    is_encoder_decoder = model.config.is_encoder_decoder
+    own = "decoder" if is_encoder_decoder else "self"
+    fields = {
+        "encoder_attentions": "encoder",
+        "decoder_attentions": "decoder",
+        "attentions": own,
+        "cross_attentions": "cross",
+    }
+    kind_of = {
+        id(weights): kind
+        for name, kind in fields.items()
+        for weights in (outputs.get(name) or ())
+        if weights is not None
+    }
+    encoder_modules: set[nn.Module] = set()
+    if is_encoder_decoder:
+        encoder_modules.update(model.get_encoder().modules())
+
+    def kind(call: Call) -> str:
+        if id(call.weights) in kind_of:
+            return kind_of[id(call.weights)]
+        if call.is_cross:
+            return "cross"
+        return "encoder" if call.module in encoder_modules else own
+
+    by_kind: dict[str, list[Call]] = {}
+    for call in calls:
+        by_kind.setdefault(kind(call), []).append(call)
+    order = [name for name in ("encoder", "self", "decoder", "cross") if name in by_kind]
+    return {
+        (name, layer): call
+        for name in order
+        for layer, call in zip(_layer_numbers(by_kind[name]), by_kind[name], strict=True)
+    }
+
+
+def _layer_numbers(calls: list[Call]) -> list[int]:
+    """The modules' own numbers where they tell the calls apart, else the order of the calls.
+
+    A hybrid model's softmax layers keep their places among all layers; a module that is called
+    several times (albert) has one number for all its calls.
+    """
+    numbers = [getattr(call.module, "layer_idx", None) for call in calls]
+    if all(isinstance(number, int) for number in numbers) and numbers == sorted(set(numbers)):
+        return numbers
+    return list(range(len(calls)))
+
+
+# From tensors to arrays
+
+
+def _as_arrays(call: Call) -> LayerTrace:
+    x_query = _row(call.x_query)
+    n_queries, n_keys = call.q.shape[-2], call.k.shape[-2]
+    return LayerTrace(
+        x_query=x_query,
+        x_key=x_query if call.x_key is call.x_query else _row(call.x_key),
+        q=_row(call.q),
+        k=_row(call.k),
+        v=_row(call.v),
+        scaling=call.scaling,
+        softcap=call.softcap,
+        bias=_added_to_scores(call.bias, n_queries, n_keys),
+        mask=_added_to_scores(call.mask, n_queries, n_keys),
+        sink_logits=_array(call.sink_logits),
+        own_weights=_row(call.weights),
+        own_updated=_row(call.updated),
+    )
+
+
+def _array(tensor: Tensor | None) -> Any:
+    """The tensor as a float32 array that nobody can change; no copy where it is one already."""
+    if tensor is None:
+        return None
+    array = tensor.detach().to("cpu", torch.float32).numpy()
+    array.flags.writeable = False
+    return array
+
+
+def _row(tensor: Tensor | None) -> Any:
+    """The only row of a batch of one."""
+    return None if tensor is None else _array(tensor[0])
+
+
+def _added_to_scores(tensor: Tensor | None, n_queries: int, n_keys: int) -> Any:
+    """A mask or bias, (head or 1, query_pos, key_pos); it may have been made for more keys."""
+    if tensor is None:
+        return None
+    array = _row(tensor)[..., :n_keys]
+    return np.broadcast_to(array, (array.shape[0], n_queries, n_keys))
+
+
+# What can be traced
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, PreTrainedModel):
+        raise UnsupportedModelError(
+            f"attnviz reads models of the transformers library; received {type(model).__name__}."
+            "\n\nHint: model, tokenizer = attnviz.load(name)"
+        )
+    if model.training:
+        raise UnsupportedModelError(
+            f"{model_name(model)} is in training mode, where dropout changes the weights at random."
+            "\n\nHint: model.eval()"
+        )
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel) and module.config._attn_implementation != "eager":
+            raise UnsupportedModelError(
+                f"{model_name(model)} computes attention with "
+                f"{module.config._attn_implementation!r}, which does not give its weights away."
+                "\n\nHint: model.set_attn_implementation('eager')"
+            )
+    if _dtype(model) not in TOLERANCE:
+        raise UnsupportedModelError(
+            f"{model_name(model)} computes in {_dtype(model)}, which attnviz cannot replay."
+            "\n\nHint: load it in float32: attnviz.load(name)"
+        )
+
+
+def _nothing_observed(model: PreTrainedModel, outputs: Mapping[str, Any]) -> UnsupportedModelError:
+    names = ("attentions", "encoder_attentions", "decoder_attentions", "cross_attentions")
+    kind = model.config.model_type
+    if any(outputs.get(name) for name in names):
+        return UnsupportedModelError(
+            f"{model_name(model)} (model type {kind!r}) computes attention in code of its own, "
+            "which attnviz cannot observe yet.\n\nHint: choose a model whose attention is an eager "
+            "attention function of transformers, such as bert, gpt2, llama or t5."
+        )
+    return NoAttentionError(
+        f"{model_name(model)} (model type {kind!r}) has no softmax attention: there are no "
+        "queries, keys and weights to show.\n\nHint: choose a transformer with attention, such as bert, "
+        "gpt2, llama or t5."
+    )
+
+
+def _dtype(model: PreTrainedModel) -> str:
+    return str(model.dtype).removeprefix("torch.")

@@ -1,0 +1,180 @@
+"""What a model is given: a text, a sentence pair or a source and a target, as tensors."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from attnviz import tokens as tokens_module
+from attnviz.errors import InputError
+from attnviz.tokens import Tokens
+
+MAX_DECODED_TOKENS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """A batch of one, and what its positions are called."""
+
+    tensors: dict[str, Tensor]
+    source: Tokens
+    target: Tokens | None = None
+    target_is_decoded: bool = False
+
+
+def from_text(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    text: str,
+    pair: str | None,
+    target: str | None,
+    max_tokens: int | None,
+) -> Inputs:
+    """The inputs for a text. Raises InputError for one that the model cannot take."""
+    if pair is not None and not tokens_module.takes_pair(tokenizer):
+        raise InputError(
+            f"{model_name(model)} takes one text, not a sentence pair: its tokenizer has no "
+            f"separator; received {tokens_module.shown(pair)!r} as the second."
+            "\n\nHint: leave pair out, or choose a model such as bert-base-uncased."
+        )
+    is_encoder_decoder = model.config.is_encoder_decoder
+    if target is not None and not is_encoder_decoder:
+        raise InputError(
+            f"{model_name(model)} takes no target text: it is not an encoder-decoder; received "
+            f"{tokens_module.shown(target)!r}.\n\nHint: leave target out, or choose a model such "
+            "as google/flan-t5-small."
+        )
+    encoded, source = tokens_module.encode(tokenizer, text, pair)
+    _check_length(model, len(source), max_tokens, "text")
+    tensors = {
+        name: torch.tensor([ids], device=model.device)
+        for name, ids in encoded.items()
+        if name in ("input_ids", "attention_mask", "token_type_ids")
+    }
+    if not is_encoder_decoder:
+        return Inputs(tensors, source)
+    decoder_ids = _written(model, tensors) if target is None else _given(model, tokenizer, target)
+    target_tokens = tokens_module.of_ids(tokenizer, decoder_ids[0].tolist())
+    _check_length(model, len(target_tokens), max_tokens, "target text")
+    tensors["decoder_input_ids"] = decoder_ids
+    return Inputs(tensors, source, target_tokens, target_is_decoded=target is None)
+
+
+def from_tensors(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Tensor],
+    tokens: Sequence[str] | None,
+    target_tokens: Sequence[str] | None,
+) -> Inputs:
+    """The inputs that a tokenizer returned. Raises InputError for anything but a batch of one."""
+    tensors = {
+        name: value.to(model.device) for name, value in inputs.items() if isinstance(value, Tensor)
+    }
+    for name, tensor in tensors.items():
+        if tensor.ndim and tensor.shape[0] != 1:
+            raise InputError(
+                f"A trace shows one text; {name} is a batch of {tensor.shape[0]}."
+                f"\n\nHint: pass one row: {name}[:1]."
+            )
+    if "input_ids" not in tensors:
+        raise InputError(
+            f"The inputs hold no input_ids tensor; received {', '.join(inputs) or 'nothing'}."
+            "\n\nHint: pass what the tokenizer returns: tokenizer(text, return_tensors='pt')."
+        )
+    source = _named(model, tensors["input_ids"], tokens, "tokens")
+    if "decoder_input_ids" not in tensors:
+        return Inputs(tensors, source)
+    target = _named(model, tensors["decoder_input_ids"], target_tokens, "target_tokens")
+    return Inputs(tensors, source, target)
+
+
+def model_name(model: PreTrainedModel) -> str:
+    """What to call the model in front of people."""
+    return model.config.name_or_path or type(model).__name__
+
+
+def n_positions(model: PreTrainedModel) -> int | None:
+    """How many tokens the model has positions for, or None where there is no bound.
+
+    A table of learned positions decides, less the rows that some models keep for padding
+    (roberta, bart); a model without one has the length that its configuration names.
+    """
+    learned = [
+        module.num_embeddings - _rows_kept(module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding) and _POSITION_TABLE.search(name)
+    ]
+    if learned:
+        return min(learned)
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
+_POSITION_TABLE = re.compile(r"(^|\.)(wpe|position(al)?_embeddings?|embed_positions)$")
+
+
+def _rows_kept(table: nn.Embedding) -> int:
+    if hasattr(table, "offset"):
+        return table.offset
+    return 0 if table.padding_idx is None else table.padding_idx + 1
+
+
+def _check_length(model: PreTrainedModel, n_tokens: int, max_tokens: int | None, what: str) -> None:
+    positions = n_positions(model)
+    if positions is not None and n_tokens > positions:
+        raise InputError(
+            f"The {what} has {n_tokens:,} tokens, and {model_name(model)} has {positions:,} "
+            f"positions for them.\n\nHint: shorten it by {n_tokens - positions:,} tokens."
+        )
+    if max_tokens is not None and n_tokens > max_tokens:
+        raise InputError(
+            f"The {what} has {n_tokens:,} tokens, and at most {max_tokens:,} are shown here."
+            f"\n\nHint: shorten it by {n_tokens - max_tokens:,} tokens."
+        )
+
+
+def _named(
+    model: PreTrainedModel, ids: Tensor, labels: Sequence[str] | None, argument: str
+) -> Tokens:
+    n_tokens = ids.shape[-1]
+    if labels is None:
+        labels = [str(position) for position in range(n_tokens)]
+    if len(labels) != n_tokens:
+        raise InputError(
+            f"{argument} has {len(labels)} names for {n_tokens} positions."
+            "\n\nHint: give one name for each position, or none at all."
+        )
+    _check_length(model, n_tokens, None, "text")
+    return tokens_module.plain(labels)
+
+
+def _given(model: PreTrainedModel, tokenizer: Any, target: str) -> Tensor:
+    """The target as the decoder is given it in training: moved right behind a start token."""
+    tokens_module.check_text(target, "target text")
+    ids = list(tokenizer(text_target=target)["input_ids"])
+    if ids and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()
+    config = model.config
+    candidates = (config.decoder_start_token_id, config.bos_token_id, config.pad_token_id, 0)
+    start = next(token_id for token_id in candidates if token_id is not None)
+    return torch.tensor([[start, *ids]], device=model.device)
+
+
+def _written(model: PreTrainedModel, tensors: dict[str, Tensor]) -> Tensor:
+    """The target as the model writes it: greedily, at most 32 tokens, without the end token."""
+    if not model.can_generate():
+        raise InputError(
+            f"{model_name(model)} was loaded as {type(model).__name__}, without the language-model "
+            "head that could write a target text.\n\nHint: pass target='…', or load it with "
+            "attnviz.load(name)."
+        )
+    with torch.no_grad():
+        ids = model.generate(
+            **tensors, max_new_tokens=MAX_DECODED_TOKENS, do_sample=False, num_beams=1
+        )
+    end = model.generation_config.eos_token_id
+    ends = end if isinstance(end, list) else [end]
+    return ids[:, :-1] if ids.shape[1] > 1 and ids[0, -1].item() in ends else ids

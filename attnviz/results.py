@@ -1,0 +1,291 @@
+"""Trace and HeadTrace: what one forward pass computed, frozen, for every view to read.
+
+A `Trace` holds each attention call of a pass as the model made it. A `HeadTrace` is one head
+of one call, replayed step by step from its query, key and value, and compared with what the
+model itself computed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from attnviz import attention
+from attnviz.errors import InputError
+from attnviz.steps import Step, steps_of
+from attnviz.tokens import Tokens
+
+# Exact means: no replayed weight differs from the model's own by more than this, and no
+# updated value by more than this times the largest of them. The model's dtype decides.
+TOLERANCE = {"float64": 1e-5, "float32": 1e-5, "bfloat16": 2e-2, "float16": 2e-2}
+
+
+@dataclass(frozen=True, eq=False)
+class HeadTrace:
+    """One attention head on one text: every intermediate matrix, as float32 NumPy arrays.
+
+    Shapes: `q` (query_pos, d_head), `k` (key_pos, d_head), `v` (key_pos, d_value), `x_query`
+    (query_pos, d_model), `x_key` (key_pos, d_model); `scores`, `scaled`, `masked`, `weights`
+    (query_pos, key_pos); `sink` (query_pos,); `updated` (query_pos, d_value).
+
+    `own_weights` and `own_updated` are what the model itself computed; everything after `q`,
+    `k` and `v` is replayed from them, and `max_error` says how well the two agree.
+    """
+
+    kind: str
+    layer: int
+    head: int
+    key_value_head: int  # the key and value head that this query head reads
+    query_tokens: tuple[str, ...]
+    key_tokens: tuple[str, ...]
+    x_query: Float[np.ndarray, "query_pos d_model"] | None
+    x_key: Float[np.ndarray, "key_pos d_model"] | None
+    q: Float[np.ndarray, "query_pos d_head"]
+    k: Float[np.ndarray, "key_pos d_head"]
+    v: Float[np.ndarray, "key_pos d_value"]
+    scaling: float
+    softcap: float | None
+    bias: Float[np.ndarray, "query_pos key_pos"] | None
+    mask: Float[np.ndarray, "query_pos key_pos"] | None
+    sink_logit: float | None
+    own_weights: Float[np.ndarray, "query_pos key_pos"]
+    own_updated: Float[np.ndarray, "query_pos d_value"]
+    dtype: str  # of the model; the arrays here are float32
+
+    @cached_property
+    def scores(self) -> Float[np.ndarray, "query_pos key_pos"]:
+        """q · kᵀ."""
+        return _frozen(attention.score(self.q, self.k))
+
+    @cached_property
+    def scaled(self) -> Float[np.ndarray, "query_pos key_pos"]:
+        """scores × scaling."""
+        return _frozen(attention.scale(self.scores, self.scaling))
+
+    @cached_property
+    def capped(self) -> Float[np.ndarray, "query_pos key_pos"]:
+        """softcap · tanh(scaled / softcap); `scaled` itself where the model has no soft-cap."""
+        if self.softcap is None:
+            return self.scaled
+        return _frozen(attention.cap(self.scaled, self.softcap))
+
+    @cached_property
+    def biased(self) -> Float[np.ndarray, "query_pos key_pos"]:
+        """capped + bias; `capped` itself where the model has no position bias."""
+        if self.bias is None:
+            return self.capped
+        return _frozen(attention.add_bias(self.capped, self.bias))
+
+    @cached_property
+    def masked(self) -> Float[np.ndarray, "query_pos key_pos"]:
+        """biased + mask: what the softmax is given."""
+        return _frozen(attention.mask(self.biased, self.mask))
+
+    @cached_property
+    def is_masked(self) -> Bool[np.ndarray, "query_pos key_pos"]:
+        """Which keys each query may not see."""
+        return _frozen(attention.hidden(self.mask, self.scores.shape))
+
+    @cached_property
+    def _softmax(self) -> tuple[np.ndarray, np.ndarray]:
+        weights, sink = attention.softmax(self.masked, self.sink_logit)
+        return _frozen(weights), _frozen(sink)
+
+    @property
+    def weights(self) -> Float[np.ndarray, "query_pos key_pos"]:
+        """softmax(masked); a row and its sink sum to 1."""
+        return self._softmax[0]
+
+    @property
+    def sink(self) -> Float[np.ndarray, " query_pos"]:
+        """The share of each query's attention that went to no token (0 without a sink)."""
+        return self._softmax[1]
+
+    @cached_property
+    def updated(self) -> Float[np.ndarray, "query_pos d_value"]:
+        """weights · v, before the output projection."""
+        return _frozen(attention.update(self.weights, self.v))
+
+    @cached_property
+    def weights_error(self) -> float:
+        """The largest |replayed − own| of all weights."""
+        return float(np.abs(self.weights - self.own_weights).max())
+
+    @cached_property
+    def updated_error(self) -> float:
+        """The largest |replayed − own| of all updated values, relative to the largest of them."""
+        largest = np.abs(self.own_updated).max()
+        error = np.abs(self.updated - self.own_updated).max()
+        return float(error / largest) if largest else float(error)
+
+    @property
+    def max_error(self) -> float:
+        """The larger of `weights_error` and `updated_error`."""
+        return max(self.weights_error, self.updated_error)
+
+    @property
+    def tolerance(self) -> float:
+        """The largest `max_error` that still counts as exact for the model's dtype."""
+        return TOLERANCE[self.dtype]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the replay agrees with the model (a NaN anywhere does not)."""
+        return self.max_error <= self.tolerance
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that this head has, in order."""
+        return steps_of(self)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTrace:
+    """One attention call as the model made it, all heads; NumPy arrays, float32.
+
+    Grouped-query attention has fewer key and value heads than query heads.
+    """
+
+    x_query: Float[np.ndarray, "query_pos d_model"] | None
+    x_key: Float[np.ndarray, "key_pos d_model"] | None
+    q: Float[np.ndarray, "head query_pos d_head"]
+    k: Float[np.ndarray, "key_value_head key_pos d_head"]
+    v: Float[np.ndarray, "key_value_head key_pos d_value"]
+    scaling: float
+    softcap: float | None
+    bias: Float[np.ndarray, "bias_head query_pos key_pos"] | None
+    mask: Float[np.ndarray, "mask_head query_pos key_pos"] | None
+    sink_logits: Float[np.ndarray, " head"] | None
+    own_weights: Float[np.ndarray, "head query_pos key_pos"]
+    own_updated: Float[np.ndarray, "query_pos head d_value"]
+
+    @property
+    def n_heads(self) -> int:
+        return self.q.shape[0]
+
+    @property
+    def n_key_value_heads(self) -> int:
+        return self.k.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Every attention call of one forward pass.
+
+    `kinds` is ("self",) or ("encoder", "decoder", "cross"). Layers and heads count from 0, by
+    the model's own numbers.
+    """
+
+    model_name: str
+    revision: str | None
+    dtype: str
+    source: Tokens
+    target: Tokens | None
+    target_is_decoded: bool  # the target was not given: the model wrote it
+    calls: Mapping[tuple[str, int], LayerTrace]
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The text's tokens, as people read them."""
+        return self.source.labels
+
+    @property
+    def target_tokens(self) -> tuple[str, ...] | None:
+        """The tokens the decoder was given, or None where there is no decoder of its own."""
+        return None if self.target is None else self.target.labels
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of attention in this model, in the order in which it computes them."""
+        return tuple(dict.fromkeys(kind for kind, _ in self.calls))
+
+    def layers(self, kind: str | None = None) -> tuple[int, ...]:
+        """The layers with softmax attention of this kind (default: the first kind)."""
+        kind = self._known_kind(kind)
+        return tuple(layer for of_kind, layer in self.calls if of_kind == kind)
+
+    def layer(self, layer: int, kind: str | None = None) -> LayerTrace:
+        """All heads of one layer. Raises InputError for a layer the model does not have."""
+        kind = self._known_kind(kind)
+        if (kind, layer) not in self.calls:
+            raise InputError(
+                f"{self.model_name} has no {kind} attention in layer {layer!r}."
+                f"\n\nHint: its layers with {kind} attention are {_ranges(self.layers(kind))}."
+            )
+        return self.calls[kind, layer]
+
+    def n_heads(self, layer: int = 0, kind: str | None = None) -> int:
+        """The number of query heads of one layer."""
+        return self.layer(layer, kind).n_heads
+
+    def head(self, layer: int, head: int, kind: str | None = None) -> HeadTrace:
+        """One head. Raises InputError for a kind, layer or head the model does not have."""
+        kind = self._known_kind(kind)
+        call = self.layer(layer, kind)
+        if head not in range(call.n_heads):
+            raise InputError(
+                f"Layer {layer} of {self.model_name} has no head {head!r}."
+                f"\n\nHint: its heads are {_ranges(range(call.n_heads))}."
+            )
+        head = int(head)
+        key_value_head = head // (call.n_heads // call.n_key_value_heads)
+        query_tokens, key_tokens = self._tokens_of(kind)
+        return HeadTrace(
+            kind=kind,
+            layer=layer,
+            head=head,
+            key_value_head=key_value_head,
+            query_tokens=query_tokens.labels,
+            key_tokens=key_tokens.labels,
+            x_query=call.x_query,
+            x_key=call.x_key,
+            q=call.q[head],
+            k=call.k[key_value_head],
+            v=call.v[key_value_head],
+            scaling=call.scaling,
+            softcap=call.softcap,
+            bias=_of_head(call.bias, head),
+            mask=_of_head(call.mask, head),
+            sink_logit=None if call.sink_logits is None else float(call.sink_logits[head]),
+            own_weights=call.own_weights[head],
+            own_updated=call.own_updated[:, head],
+            dtype=self.dtype,
+        )
+
+    def _known_kind(self, kind: str | None) -> str:
+        if kind is None:
+            return self.kinds[0]
+        if kind not in self.kinds:
+            raise InputError(
+                f"{self.model_name} has no attention of kind {kind!r}."
+                f"\n\nHint: its kinds are {', '.join(self.kinds)}."
+            )
+        return kind
+
+    def _tokens_of(self, kind: str) -> tuple[Tokens, Tokens]:
+        """Whose tokens the queries are, and whose the keys."""
+        if self.target is None or kind == "encoder":
+            return self.source, self.source
+        return self.target, self.source if kind == "cross" else self.target
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+def _of_head(array: np.ndarray | None, head: int) -> np.ndarray | None:
+    """This head's slice of an array that has one for each head, or one for all of them."""
+    if array is None:
+        return None
+    return array[head if array.shape[0] > 1 else 0]
+
+
+def _ranges(numbers: "tuple[int, ...] | range") -> str:
+    """Numbers as a reader would say them: "0 to 5", or "3, 7, 11"."""
+    numbers = tuple(numbers)
+    if len(numbers) > 2 and numbers == tuple(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,119 @@
+"""Tiny random models of many families, with weights that make attention sharp.
+
+Under the default initialisation all weights of a row are nearly equal, and a shifted mask or
+two swapped heads would go unnoticed.
+"""
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
+
+N_LAYERS, N_HEADS, D_HEAD = 3, 4, 8
+VOCABULARY = 120
+
+_ENCODER = dict(
+    vocab_size=VOCABULARY,
+    hidden_size=N_HEADS * D_HEAD,
+    num_hidden_layers=N_LAYERS,
+    num_attention_heads=N_HEADS,
+    intermediate_size=48,
+    max_position_embeddings=64,
+)
+_DECODER = _ENCODER | dict(num_key_value_heads=2, head_dim=D_HEAD, pad_token_id=0)
+_SPECIAL = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2)
+
+CONFIGS = {
+    "bert": _ENCODER,
+    "distilbert": dict(vocab_size=VOCABULARY, dim=32, n_layers=3, n_heads=4, hidden_dim=48),
+    "roberta": _ENCODER | _SPECIAL,
+    "albert": _ENCODER | dict(embedding_size=16),
+    "modernbert": _ENCODER | _SPECIAL | dict(cls_token_id=1, sep_token_id=2, local_attention=4),
+    "gpt2": dict(
+        vocab_size=VOCABULARY,
+        n_embd=32,
+        n_layer=3,
+        n_head=4,
+        n_positions=64,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
+    "llama": _DECODER,
+    "mistral": _DECODER | dict(sliding_window=4),
+    "qwen3": _DECODER,
+    "gemma2": _DECODER
+    | dict(query_pre_attn_scalar=8, sliding_window=4, attn_logit_softcapping=1.5),
+    "gpt_oss": _DECODER | dict(num_local_experts=2, num_experts_per_tok=1, sliding_window=4),
+    "deepseek_v3": _ENCODER
+    | dict(
+        num_key_value_heads=4,
+        moe_intermediate_size=16,
+        n_routed_experts=4,
+        n_group=1,
+        topk_group=1,
+        num_experts_per_tok=2,
+        first_k_dense_replace=1,
+        q_lora_rank=16,
+        kv_lora_rank=16,
+        qk_rope_head_dim=4,
+        qk_nope_head_dim=8,
+        v_head_dim=6,
+        pad_token_id=0,
+    ),
+    "t5": _SPECIAL
+    | dict(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        d_kv=D_HEAD,
+        num_layers=3,
+        num_decoder_layers=2,
+        num_heads=4,
+        d_ff=48,
+        decoder_start_token_id=0,
+    ),
+    "bart": _SPECIAL
+    | dict(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        encoder_layers=3,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        max_position_embeddings=64,
+        decoder_start_token_id=2,
+        forced_eos_token_id=2,
+    ),
+}
+
+
+def build(model_type, *, seed=0, dtype="float32", attention="eager", **changes):
+    """A tiny random model of this type, in evaluation mode."""
+    config = AutoConfig.for_model(model_type, **(CONFIGS.get(model_type, {}) | changes))
+    auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
+    torch.manual_seed(seed)
+    model = auto_class.from_config(
+        config, attn_implementation=attention, dtype=getattr(torch, dtype)
+    )
+    return sharpen(model, seed)
+
+
+@torch.no_grad()
+def sharpen(model, seed=0):
+    """Draw the weights so that every row of attention prefers some keys clearly."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2:
+            continue
+        drawn = torch.randn(parameter.shape, generator=generator)
+        is_embedding = "embed" in name or "shared" in name or "wte" in name or "wpe" in name
+        spread = 1.0 if is_embedding else parameter.shape[-1] ** -0.5
+        last = name.removesuffix(".weight").rsplit(".", 1)[-1]
+        if last in ("q", "k", "query", "key", "q_proj", "k_proj", "q_lin", "k_lin", "c_attn"):
+            spread *= 1.5
+        parameter.copy_(drawn * spread)
+    return model.eval()
+
+
+def random_ids(n_tokens=9, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(3, VOCABULARY, (1, n_tokens), generator=generator)
