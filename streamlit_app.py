@@ -1,0 +1,45 @@
+"""The page, top to bottom: controls → trace → the open view."""
+
+import streamlit as st
+
+from attnviz.errors import AttnvizError
+from attnviz.page import controls, header, links, loading, neurons_view, steps_view
+from attnviz.page.icon import ICON
+from attnviz.page.wording import show_error
+
+st.set_page_config(page_title="attnviz", page_icon=ICON, layout="wide")
+links.remember()
+
+with st.sidebar:
+    st.title("attnviz", anchor=False)
+    st.caption("How one attention head works, step by step, with the model's own numbers.")
+    model_name = controls.choose_model()
+    text = controls.choose_text()
+    second_text = st.container()
+    which_head = st.container()
+    st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, type="tertiary")
+
+try:
+    with st.spinner(f"Loading {model_name} and reading the text …", show_time=True):
+        loaded = loading.model(model_name)
+        with second_text:
+            pair, target = controls.choose_second_text(loaded)
+        trace = loading.trace(loaded, text, pair, target)
+except AttnvizError as error:
+    links.show_notes()
+    show_error(error)
+    st.stop()
+
+with which_head:
+    kind, layer, head_number = controls.choose_head(trace)
+head = trace.head(layer, head_number, kind)
+
+links.show_notes()
+header.show(trace, head)
+steps_tab, neurons_tab = st.tabs(["Steps", "Neurons"], key="view", bind="query-params")
+if steps_tab.open:
+    with steps_tab:
+        steps_view.show(trace, head)
+if neurons_tab.open:
+    with neurons_tab:
+        neurons_view.show(trace, head)

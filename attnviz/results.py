@@ -196,6 +196,16 @@ class Trace:
         """The tokens the decoder was given, or None where there is no decoder of its own."""
         return None if self.target is None else self.target.labels
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that the arrays hold, in bytes; an array shared by two layers counts twice."""
+        return sum(
+            array.nbytes
+            for call in self.calls.values()
+            for array in vars(call).values()
+            if isinstance(array, np.ndarray)
+        )
+
     @cached_property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of attention in this model, in the order in which it computes them."""
@@ -231,7 +241,7 @@ class Trace:
             )
         head = int(head)
         key_value_head = head // (call.n_heads // call.n_key_value_heads)
-        query_tokens, key_tokens = self._tokens_of(kind)
+        query_tokens, key_tokens = self.tokens_of(kind)
         return HeadTrace(
             kind=kind,
             layer=layer,
@@ -264,7 +274,7 @@ class Trace:
             )
         return kind
 
-    def _tokens_of(self, kind: str) -> tuple[Tokens, Tokens]:
+    def tokens_of(self, kind: str) -> tuple[Tokens, Tokens]:
         """Whose tokens the queries are, and whose the keys."""
         if self.target is None or kind == "encoder":
             return self.source, self.source

@@ -1,0 +1,1 @@
+"""Results → Altair charts, one figure a file. Nothing here knows a model or a page."""

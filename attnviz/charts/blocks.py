@@ -1,0 +1,65 @@
+"""Large matrices in blocks: what a screen can show, with each block's size said on the chart."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+MAX_ROWS = 40
+MAX_COLUMNS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """A matrix in which each cell stands for `rows` × `columns` cells of the original."""
+
+    values: Float[np.ndarray, "block_rows block_columns"]
+    is_hidden: Bool[np.ndarray, "block_rows block_columns"]
+    rows: int
+    columns: int
+    summary: Literal["mean", "maximum"]
+
+    @property
+    def are_exact(self) -> bool:
+        return self.rows == self.columns == 1
+
+    @property
+    def note(self) -> str:
+        """What a cell is, in words; empty where it is the value itself."""
+        if self.are_exact:
+            return ""
+        return f"each cell: {self.summary} of {self.rows} × {self.columns} values"
+
+
+def in_blocks(
+    array: Float[np.ndarray, "rows columns"],
+    is_hidden: Bool[np.ndarray, "rows columns"] | None = None,
+    summary: Literal["mean", "maximum"] = "mean",
+) -> Blocks:
+    """The matrix in the smallest blocks that fit MAX_ROWS × MAX_COLUMNS.
+
+    Hidden cells count for nothing; a block is hidden where all of its cells are.
+    """
+    n_rows, n_columns = array.shape
+    if is_hidden is None:
+        is_hidden = np.zeros(array.shape, dtype=bool)
+    rows, columns = -(-n_rows // MAX_ROWS), -(-n_columns // MAX_COLUMNS)
+    if rows == columns == 1:
+        return Blocks(np.where(is_hidden, np.nan, array), is_hidden, 1, 1, summary)
+    padding = ((0, -n_rows % rows), (0, -n_columns % columns))
+    visible = np.pad(~is_hidden, padding)
+    values = np.pad(np.where(is_hidden, 0, array), padding)
+
+    def by_block(padded: np.ndarray) -> np.ndarray:
+        shape = (padded.shape[0] // rows, rows, padded.shape[1] // columns, columns)
+        return padded.reshape(shape).swapaxes(1, 2)
+
+    counts = by_block(visible).sum(axis=(2, 3))
+    if summary == "mean":
+        totals = by_block(values).sum(axis=(2, 3))
+        summed = totals / np.maximum(counts, 1)
+    else:
+        summed = np.where(by_block(visible), by_block(values), -np.inf).max(axis=(2, 3))
+    summed = np.where(counts == 0, np.nan, summed).astype(np.float32)
+    return Blocks(summed, counts == 0, rows, columns, summary)

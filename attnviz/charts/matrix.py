@@ -1,0 +1,310 @@
+"""One matrix as a heat map: named axes, a legend in numbers, values in the cells or on hover."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import altair as alt
+import numpy as np
+
+from attnviz.charts import palette
+from attnviz.charts.blocks import Blocks, in_blocks
+from attnviz.errors import InputError
+from attnviz.results import HeadTrace
+from attnviz.steps import Step
+
+AXIS_TITLES = {
+    "query_pos": "query token",
+    "key_pos": "key token",
+    "d_model": "dimension of x (d_model)",
+    "d_head": "dimension (d_head)",
+    "d_value": "dimension (d_value)",
+}
+VALUES_FIT = 12  # a matrix of at most this many rows and columns has its values printed
+ROW_HEIGHT = 30
+LABEL_LENGTH = 120  # px; a longer token is cut with an ellipsis and whole on hover
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The query and the key token that are followed through the steps, by position."""
+
+    query: int
+    key: int
+
+
+PICKED = "picked"  # the selection parameter that reports a clicked cell: `row` and `column`
+
+
+def matrix_chart(
+    head: HeadTrace, step: Step, pair: Pair | None = None, *, reports_clicks: bool = False
+) -> alt.LayerChart:
+    """The matrix of one step, its cells exact where they fit and in blocks where they do not.
+
+    The row of the pair's query and the row or column of its key are framed.
+    """
+    is_hidden = head.is_masked if step.name in ("masked", "weights") else None
+    is_weights = step.name == "weights"
+    blocks = in_blocks(step.array, is_hidden, "maximum" if is_weights else "mean")
+    row_labels = _labels(head, step.axes[0], step.array.shape[0])
+    column_labels = _labels(head, step.axes[1], step.array.shape[1])
+    limit = 1.0 if is_weights else _largest(blocks.values)
+    scale = alt.Scale(domain=[0, 1]) if is_weights else _signed(limit)
+
+    base = (
+        alt.Chart(_rows(blocks))
+        .transform_calculate(column="sequence(length(datum.v))")
+        .transform_flatten(["v", "column"])
+        .transform_calculate(
+            row_token=f"{step.name}_rows[datum.row]",
+            column_token=f"{step.name}_columns[datum.column]",
+        )
+        .encode(x=_x(step, column_labels, blocks), y=_y(step, row_labels, blocks))
+    )
+    tooltip = [
+        alt.Tooltip("row_token:N", title=AXIS_TITLES[step.axes[0]]),
+        alt.Tooltip("column_token:N", title=AXIS_TITLES[step.axes[1]]),
+        alt.Tooltip("v:Q", title=_value_title(step, blocks)),
+    ]
+    is_clickable = reports_clicks and blocks.are_exact
+    cells = (
+        base.transform_filter("isValid(datum.v)")
+        .mark_rect(strokeWidth=0, cursor="pointer" if is_clickable else "default")
+        .encode(
+            color=alt.Color("v:Q", scale=scale, legend=_legend(step, blocks, limit)),
+            tooltip=tooltip,
+        )
+    )
+    if is_clickable:
+        picked = alt.selection_point(
+            name=PICKED, fields=["row", "column"], toggle=False, clear=False
+        )
+        cells = cells.add_params(picked)
+    layers: list[alt.Chart] = [cells]
+    if blocks.is_hidden.any():
+        layers += _hidden_cells(base, tooltip)
+    if max(step.array.shape) <= VALUES_FIT:
+        layers.append(_printed_values(base, limit, is_weights))
+    layers += _frames(step, pair, blocks)
+    return (
+        alt.layer(*layers)
+        .add_params(
+            alt.param(name=f"{step.name}_rows", value=_names(row_labels, blocks.rows)),
+            alt.param(name=f"{step.name}_columns", value=_names(column_labels, blocks.columns)),
+        )
+        .properties(
+            height=_height(blocks), title=alt.TitleParams(blocks.note, fontSize=12, anchor="end")
+        )
+    )
+
+
+def pair_of(head: HeadTrace, query: int, key: int) -> Pair:
+    """The pair at two positions. Raises InputError for a position that the text does not have."""
+    for what, position, tokens in (
+        ("query", query, head.query_tokens),
+        ("key", key, head.key_tokens),
+    ):
+        if position not in range(len(tokens)):
+            raise InputError(
+                f"There is no {what} token {position!r}.\n\nHint: positions run from 0 to "
+                f"{len(tokens) - 1}."
+            )
+    return Pair(int(query), int(key))
+
+
+def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
+    """One row of a matrix, every value exact, wrapped into lines that fit a screen."""
+    values = step.array[row]
+    is_hidden = head.is_masked[row] if step.name in ("masked", "weights") else None
+    if is_hidden is not None:
+        values = np.where(is_hidden, np.nan, values)
+    per_line = 64
+    labels = _labels(head, step.axes[1], len(values))
+    is_weights = step.name == "weights"
+    limit = 1.0 if is_weights else _largest(values)
+    name = f"{step.name}_row_columns"
+    lines = [
+        {"line": start, "v": _numbers(values[start : start + per_line])}
+        for start in range(0, len(values), per_line)
+    ]
+    return (
+        alt.Chart(alt.Data(values=lines))
+        .transform_calculate(place="sequence(length(datum.v))")
+        .transform_flatten(["v", "place"])
+        .transform_calculate(
+            column="datum.line + datum.place", column_token=f"{name}[datum.line + datum.place]"
+        )
+        .mark_rect(strokeWidth=0)
+        .encode(
+            x=alt.X("place:O", axis=None),
+            y=alt.Y("line:O", title=f"{AXIS_TITLES[step.axes[1]]}, first of the line"),
+            color=alt.Color(
+                "v:Q",
+                scale=alt.Scale(domain=[0, 1]) if is_weights else _signed(limit),
+                legend=_legend(step, None, limit),
+            ),
+            tooltip=[
+                alt.Tooltip("column_token:N", title=AXIS_TITLES[step.axes[1]]),
+                alt.Tooltip("v:Q", title=step.name),
+            ],
+        )
+        .add_params(alt.param(name=name, value=_names(labels, 1)))
+        .properties(height=22 * len(lines))
+    )
+
+
+def is_in_blocks(step: Step) -> bool:
+    """Whether the chart of this step shows blocks, so that a row of it is worth showing exactly."""
+    return not in_blocks(step.array).are_exact
+
+
+# Data
+
+
+def _rows(blocks: Blocks) -> alt.Data:
+    """A row of the table is a row of the matrix: no name is repeated for each cell."""
+    return alt.Data(
+        values=[{"row": row, "v": _numbers(values)} for row, values in enumerate(blocks.values)]
+    )
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    """The shortest decimals that are these float32 numbers exactly; None for a hidden cell."""
+    return [None if np.isnan(value) else float(str(value)) for value in values]
+
+
+def _labels(head: HeadTrace, axis: str, n: int) -> Sequence[str]:
+    if axis == "query_pos":
+        return head.query_tokens
+    if axis == "key_pos":
+        return head.key_tokens
+    return [str(dimension) for dimension in range(n)]
+
+
+def _names(labels: Sequence[str], per_block: int) -> list[str]:
+    """What each row or column is called, on hover and beside the axis."""
+    if per_block == 1:
+        return list(labels)
+    ends = (
+        (start, min(start + per_block, len(labels)) - 1)
+        for start in range(0, len(labels), per_block)
+    )
+    return [labels[a] if a == b else f"{labels[a]} … {labels[b]}" for a, b in ends]
+
+
+def _largest(values: np.ndarray) -> float:
+    largest = np.nanmax(np.abs(values), initial=0)
+    return float(str(np.float32(largest))) or 1.0
+
+
+# Encodings
+
+
+def _x(step: Step, labels: Sequence[str], blocks: Blocks) -> alt.X:
+    are_tokens = step.axes[1] == "key_pos"
+    axis = alt.Axis(
+        title=AXIS_TITLES[step.axes[1]],
+        orient="top",
+        domain=False,
+        ticks=False,
+        labelExpr=(
+            f"{step.name}_columns[datum.value]"
+            if are_tokens
+            else f"'' + datum.value * {blocks.columns}"
+        ),
+        labelAngle=-45 if are_tokens and (len(labels) > VALUES_FIT or _longest(labels) > 7) else 0,
+        labelLimit=LABEL_LENGTH,
+        labelOverlap=False if are_tokens else "greedy",
+        labelPadding=6,
+    )
+    return alt.X("column:O", axis=axis, scale=alt.Scale(padding=0))
+
+
+def _y(step: Step, labels: Sequence[str], blocks: Blocks) -> alt.Y:
+    axis = alt.Axis(
+        title=AXIS_TITLES[step.axes[0]],
+        domain=False,
+        ticks=False,
+        labelExpr=f"{step.name}_rows[datum.value]",
+        labelLimit=LABEL_LENGTH,
+        labelOverlap=False,
+        labelPadding=6,
+    )
+    return alt.Y("row:O", axis=axis, scale=alt.Scale(padding=0))
+
+
+def _longest(labels: Sequence[str]) -> int:
+    return max(map(len, labels), default=0)
+
+
+def _signed(limit: float) -> alt.Scale:
+    """A scale that is symmetric around zero, so that hue is the sign."""
+    return alt.Scale(domain=[-limit, limit], domainMid=0)
+
+
+def _legend(step: Step, blocks: Blocks | None, limit: float) -> alt.Legend:
+    values = [0, 0.5, 1] if step.name == "weights" else [-limit, 0, limit]
+    return alt.Legend(
+        title=step.name if blocks is None else _value_title(step, blocks),
+        values=values,
+        labelExpr="datum.value == 0 ? '0' : format(datum.value, '.3~g')",
+        labelOverlap=False,
+        gradientLength=90,
+        orient="right",
+    )
+
+
+def _value_title(step: Step, blocks: Blocks) -> str:
+    name = step.name.removesuffix("_query").removesuffix("_key")
+    return name if blocks.are_exact else f"{name}, {blocks.summary}"
+
+
+def _height(blocks: Blocks) -> int:
+    n_rows = blocks.values.shape[0]
+    return n_rows * (ROW_HEIGHT if n_rows <= VALUES_FIT else 18)
+
+
+# Layers
+
+
+def _hidden_cells(base: alt.Chart, tooltip: list[alt.Tooltip]) -> list[alt.Chart]:
+    hidden = base.transform_filter("!isValid(datum.v)").transform_calculate(state="'hidden'")
+    tooltip = [*tooltip[:2], alt.Tooltip("state:N", title=tooltip[2].title)]
+    return [
+        hidden.mark_rect(strokeWidth=0, fill=alt.expr(palette.HIDDEN)).encode(tooltip=tooltip),
+        hidden.mark_text(text="╲", fill=alt.expr(palette.GREY), fontSize=12, tooltip=None),
+    ]
+
+
+def _printed_values(base: alt.Chart, limit: float, are_weights: bool) -> alt.Chart:
+    number = "format(datum.v, '.3f')" if are_weights else "format(datum.v, '.3g')"
+    return (
+        base.transform_filter("isValid(datum.v)")
+        .transform_calculate(printed=number)
+        .mark_text(
+            fontSize=13,
+            fill=alt.expr(palette.text_on(f"(datum.v / {limit!r})")),
+            tooltip=None,
+        )
+        .encode(text="printed:N")
+    )
+
+
+def _frames(step: Step, pair: Pair | None, blocks: Blocks) -> list[alt.Chart]:
+    """Frames around the row and column that the pair has in this matrix."""
+    if pair is None:
+        return []
+    positions = {"query_pos": pair.query, "key_pos": pair.key}
+    row, column = (positions.get(axis) for axis in step.axes)
+    frames = []
+    for channel, position, per_block in (
+        ("row", row, blocks.rows),
+        ("column", column, blocks.columns),
+    ):
+        if position is None:
+            continue
+        frame = alt.Chart(alt.Data(values=[{channel: position // per_block}])).mark_rect(
+            fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None
+        )
+        field = f"{channel}:O"
+        frames.append(frame.encode(y=field) if channel == "row" else frame.encode(x=field))
+    return frames

@@ -1,0 +1,378 @@
+"""The neuron view: how one token's query meets every key, dimension by dimension.
+
+The columns follow BertViz's neuron view: query token, q, lines, k, q × k, q · k, scaled,
+softmax, key token. The hovered token is answered in the browser: the arrays are constants of
+the chart, and products and lines are computed there for one query at a time, so nothing of
+size query × key × dimension is ever sent.
+"""
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from attnviz.charts import palette
+from attnviz.charts.palette import DisplayMode, displayed
+from attnviz.errors import InputError
+from attnviz.results import HeadTrace
+
+CLICKED = "clicked"  # the selection parameter that reports a clicked token, as `query`
+MAX_TOKENS = 40  # of the queries and of the keys: what a screen can show
+PITCH = 26  # px a token
+BAND_WIDTH = 104
+TOKEN_WIDTH = 72
+GAP = 8
+
+
+def neuron_view(
+    head: HeadTrace,
+    query: int | None = None,
+    *,
+    first_query: int = 0,
+    first_key: int = 0,
+    display_mode: DisplayMode | None = None,
+) -> alt.HConcatChart:
+    """The head's neuron view, with one query token selected (default: the first shown).
+
+    Hovering over a token selects it for the moment; a click is reported by the selection
+    parameter `clicked` (field `query`, counted from the first shown). At most 40 queries and 40 keys are shown, from
+    `first_query` and `first_key` on; the chart says so. Without a `display_mode` the chart takes
+    the colours of the page it is on.
+    """
+    queries = _window(len(head.query_tokens), first_query, "first_query")
+    keys = _window(len(head.key_tokens), first_key, "first_key")
+    pinned = queries.start if query is None else query
+    if pinned not in queries:
+        raise InputError(
+            f"Query {pinned} is not among the tokens shown, {queries.start} to {queries.stop - 1}."
+            "\n\nHint: pass first_query so that the window holds it."
+        )
+    columns = _Columns(head, queries, keys)
+    title = _softmax_input(head)
+    chart = (
+        alt.hconcat(
+            columns.query_tokens(),
+            columns.query_bands(),
+            columns.lines(),
+            columns.key_bands(),
+            columns.products(),
+            columns.number("q · k", "scores", width=56),
+            columns.number(title, "masked", width=56 if title == "scaled" else 96),
+            columns.softmax(),
+            columns.key_tokens(),
+            spacing=GAP,
+            bounds="flush",
+        )
+        .add_params(*columns.constants(), *_selected(pinned - queries.start))
+        .resolve_scale(color="independent", fill="independent", x="independent", y="independent")
+        .properties(title=_window_note(head, queries, keys))
+    )
+    return chart if display_mode is None else displayed(chart, display_mode)
+
+
+def is_windowed(head: HeadTrace) -> bool:
+    """Whether the head has more tokens than the view shows at once."""
+    return max(len(head.query_tokens), len(head.key_tokens)) > MAX_TOKENS
+
+
+def window_start(position: int, n_tokens: int) -> int:
+    """The first token of the window around a position."""
+    return max(0, min(position - MAX_TOKENS // 2, n_tokens - MAX_TOKENS))
+
+
+class _Columns:
+    """The columns of the view; rows are positions in the window, not in the text."""
+
+    def __init__(self, head: HeadTrace, queries: range, keys: range) -> None:
+        q, k = head.q[queries.start : queries.stop], head.k[keys.start : keys.stop]
+        cells = np.s_[queries.start : queries.stop, keys.start : keys.stop]
+        is_hidden = head.is_masked[cells]
+        masked = np.where(is_hidden, np.nan, head.masked[cells])
+        self.head, self.queries, self.keys = head, queries, keys
+        self.arrays = {
+            "Q": q,
+            "K": k,
+            "scores": head.scores[cells],
+            "masked": masked,
+            "weights": head.weights[cells],
+        }
+        # The largest product of any query and key, dimension by dimension.
+        largest_product = float((np.abs(q).max(axis=0) * np.abs(k).max(axis=0)).max())
+        self.limits = {
+            "q": _limit(q),
+            "k": _limit(k),
+            "product": largest_product or 1.0,
+            "scores": _limit(self.arrays["scores"]),
+            "masked": _limit(masked),
+        }
+
+    def constants(self) -> list[alt.Parameter]:
+        """The arrays and names that the expressions of the other columns read."""
+        return [
+            *(alt.param(name=name, value=_nested(array)) for name, array in self.arrays.items()),
+            alt.param(name="query_names", value=[self.head.query_tokens[i] for i in self.queries]),
+            alt.param(name="key_names", value=[self.head.key_tokens[i] for i in self.keys]),
+        ]
+
+    def query_tokens(self) -> alt.LayerChart:
+        text = _token_text(self.queries, "query_names", "right", "datum.place == selected_query")
+        return _column(alt.layer(text), "query token", self.queries, TOKEN_WIDTH)
+
+    def key_tokens(self) -> alt.LayerChart:
+        text = _token_text(self.keys, "key_names", "left", "false")
+        return _column(alt.layer(text), "key token", self.keys, TOKEN_WIDTH)
+
+    def query_bands(self) -> alt.LayerChart:
+        """The bands, and under them and the token beside them what answers the pointer."""
+        rows = (
+            _tokens_data(self.queries)
+            .transform_calculate(query="datum.place")
+            .encode(y=_band_y(self.queries))
+        )
+        touch = rows.mark_rect(opacity=0, cursor="pointer").encode(
+            x=alt.value(-TOKEN_WIDTH - GAP), x2=alt.value(BAND_WIDTH)
+        )
+        cells = _bands("Q", self.queries, "query_names", "query token").encode(
+            color=_band_colour(self.limits["q"], "q")
+        )
+        frame = rows.transform_filter("datum.place == selected_query").mark_rect(
+            fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None
+        )
+        picture = alt.layer(touch.add_params(*_pointers()), cells, frame)
+        return _column(picture, "query q", self.queries, BAND_WIDTH, "q")
+
+    def key_bands(self) -> alt.LayerChart:
+        cells = _bands("K", self.keys, "key_names", "key token")
+        cells = cells.encode(color=_band_colour(self.limits["k"], "k"))
+        return _column(alt.layer(cells), "key k", self.keys, BAND_WIDTH, "k")
+
+    def products(self) -> alt.LayerChart:
+        cells = (
+            _bands("K", self.keys, "key_names", "key token", value="k")
+            .transform_calculate(v="datum.k * Q[selected_query][datum.dimension]")
+            .encode(color=_band_colour(self.limits["product"], "q × k"))
+        )
+        return _column(alt.layer(cells), "q × k", self.keys, BAND_WIDTH)
+
+    def lines(self) -> alt.LayerChart:
+        def y(field: str, tokens: range) -> Any:
+            scale = alt.Scale(domain=[-0.5, len(tokens) - 0.5], reverse=True, nice=False)
+            return alt.Y(field, scale=scale, axis=None)
+
+        lines = (
+            _tokens_data(self.keys)
+            .transform_calculate(
+                weight="weights[selected_query][datum.place]",
+                # The two sides may differ in length: a query's place in units of the key's scale.
+                start="selected_query",
+                from_token="query_names[selected_query]",
+                to_token="key_names[datum.place]",
+            )
+            .mark_rule(strokeWidth=2.5, stroke=alt.expr(palette.LINE))
+            .encode(
+                x=alt.datum(0, type="quantitative", scale=alt.Scale(domain=[0, 1]), axis=None),
+                x2=alt.datum(1),
+                y=y("start:Q", self.keys),
+                y2=alt.Y2("place:Q"),
+                opacity=alt.Opacity(
+                    "weight:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None
+                ),
+                tooltip=[
+                    alt.Tooltip("from_token:N", title="query token"),
+                    alt.Tooltip("to_token:N", title="key token"),
+                    alt.Tooltip("weight:Q", title="weight"),
+                ],
+            )
+        )
+        return _column(alt.layer(lines), "weights", self.keys, width=72)
+
+    def number(self, title: str, array: str, width: int) -> alt.LayerChart:
+        limit = self.limits[array]
+        base = (
+            _tokens_data(self.keys)
+            .transform_calculate(
+                v=f"{array}[selected_query][datum.place]",
+                printed=f"isValid({array}[selected_query][datum.place])"
+                f" ? format({array}[selected_query][datum.place], '.3g') : 'hidden'",
+                token="key_names[datum.place]",
+            )
+            .encode(y=_band_y(self.keys))
+        )
+        tiles = base.mark_rect(fill=alt.expr(palette.HIDDEN)).encode(
+            fill=alt.Fill("v:Q", scale=_signed(limit), legend=None),
+            tooltip=[
+                alt.Tooltip("token:N", title="key token"),
+                alt.Tooltip("v:Q", title=title),
+            ],
+        )
+        text = base.mark_text(
+            fontSize=12, fill=alt.expr(palette.text_on(f"(datum.v / {limit!r})")), tooltip=None
+        ).encode(text="printed:N")
+        return _column(alt.layer(tiles, text), title, self.keys, width)
+
+    def softmax(self) -> alt.LayerChart:
+        base = (
+            _tokens_data(self.keys)
+            .transform_calculate(
+                weight="weights[selected_query][datum.place]",
+                printed="format(weights[selected_query][datum.place], '.3f')",
+                token="key_names[datum.place]",
+            )
+            .encode(y=_band_y(self.keys))
+        )
+        bars = base.mark_bar(fill=alt.expr(palette.LINE)).encode(
+            x=alt.X("weight:Q", scale=alt.Scale(domain=[0, 1.7]), axis=None),
+            tooltip=[
+                alt.Tooltip("token:N", title="key token"),
+                alt.Tooltip("weight:Q", title="weight"),
+            ],
+        )
+        text = base.mark_text(
+            align="left", dx=4, fontSize=12, fill=alt.expr(palette.TEXT), tooltip=None
+        ).encode(x=alt.X("weight:Q"), text="printed:N")
+        return _column(alt.layer(bars, text), "softmax", self.keys, width=96)
+
+
+# Selection
+
+
+def _pointers() -> list[alt.Parameter]:
+    hovered = alt.selection_point(
+        name="hovered", fields=["query"], on="pointerover", clear="pointerout", empty=False
+    )
+    clicked = alt.selection_point(
+        name=CLICKED, fields=["query"], on="click", toggle=False, empty=False
+    )
+    return [hovered, clicked]
+
+
+def _selected(pinned: int) -> list[alt.Parameter]:
+    """`selected_query`: the hovered token, else the clicked one, else the pinned one."""
+    expression = (
+        "hovered.query ? hovered.query[0] : clicked.query ? clicked.query[0] : pinned_query"
+    )
+    return [
+        alt.param(name="pinned_query", value=pinned),
+        alt.param(name="selected_query", expr=expression),
+    ]
+
+
+# Pieces
+
+
+def _tokens_data(tokens: range) -> alt.Chart:
+    return alt.Chart(alt.Data(values=[{"place": place} for place in range(len(tokens))]))
+
+
+def _bands(array: str, tokens: range, names: str, title: str, value: str = "v") -> alt.Chart:
+    return (
+        _tokens_data(tokens)
+        .transform_calculate(
+            **{value: f"{array}[datum.place]"},
+            dimension=f"sequence(length({array}[datum.place]))",
+            token=f"{names}[datum.place]",
+            query="datum.place",
+        )
+        .transform_flatten([value, "dimension"])
+        .mark_rect(strokeWidth=0)
+        .encode(
+            x=alt.X("dimension:O", axis=None, scale=alt.Scale(padding=0)),
+            y=_band_y(tokens),
+            tooltip=[
+                alt.Tooltip("token:N", title=title),
+                alt.Tooltip("dimension:O", title="dimension"),
+                alt.Tooltip("v:Q", title="value"),
+            ],
+        )
+    )
+
+
+def _band_y(tokens: range) -> alt.Y:
+    scale = alt.Scale(domain=list(range(len(tokens))), paddingInner=0.2, paddingOuter=0.1)
+    return alt.Y("place:O", scale=scale, axis=None)
+
+
+def _token_text(tokens: range, names: str, align: str, is_bold: str) -> alt.Chart:
+    return (
+        _tokens_data(tokens)
+        .transform_calculate(token=f"{names}[datum.place]")
+        .mark_text(
+            align=align,
+            x="width" if align == "right" else 0,
+            fontSize=13,
+            limit=TOKEN_WIDTH,
+            fill=alt.expr(palette.TEXT),
+            fontWeight=alt.expr(f"{is_bold} ? 'bold' : 'normal'"),
+        )
+        .encode(y=_band_y(tokens), text="token:N")
+    )
+
+
+def _band_colour(limit: float, title: str) -> alt.Color:
+    legend = alt.Legend(
+        title=title,
+        orient="bottom",
+        direction="horizontal",
+        values=[-limit, 0, limit],
+        labelExpr="datum.value == 0 ? '0' : format(datum.value, '.3~g')",
+        gradientLength=BAND_WIDTH - 16,
+        gradientThickness=8,
+    )
+    return alt.Color("v:Q", scale=_signed(limit), legend=legend)
+
+
+def _column(
+    picture: alt.LayerChart, title: str, tokens: range, width: int, identity: str | None = None
+) -> alt.LayerChart:
+    colour = alt.expr(palette.TEXT) if identity is None else palette.IDENTITY[identity]
+    return picture.properties(
+        title=alt.TitleParams(title, fontSize=13, color=colour, anchor="middle", offset=8),
+        width=width,
+        height=PITCH * len(tokens),
+    )
+
+
+# Numbers
+
+
+def _window(n_tokens: int, first: int, argument: str) -> range:
+    if first not in range(n_tokens):
+        raise InputError(
+            f"{argument} is {first}; there are {n_tokens} tokens."
+            f"\n\nHint: a number from 0 to {n_tokens - 1}."
+        )
+    return range(first, min(first + MAX_TOKENS, n_tokens))
+
+
+def _window_note(head: HeadTrace, queries: range, keys: range) -> str:
+    parts = [
+        f"{what} {tokens.start} to {tokens.stop - 1} of {n_tokens}"
+        for what, tokens, n_tokens in (
+            ("queries", queries, len(head.query_tokens)),
+            ("keys", keys, len(head.key_tokens)),
+        )
+        if len(tokens) < n_tokens
+    ]
+    return f"shown: {', '.join(parts)}" if parts else ""
+
+
+def _softmax_input(head: HeadTrace) -> str:
+    """What the number before the softmax is, in words: the scaled score and all added to it."""
+    parts = [
+        "scaled" if head.softcap is None else "capped",
+        *(["bias"] if head.bias is not None else []),
+        *(["mask"] if head.mask is not None else []),
+    ]
+    return " + ".join(parts)
+
+
+def _limit(values: np.ndarray) -> float:
+    return float(str(np.float32(np.nanmax(np.abs(values), initial=0)))) or 1.0
+
+
+def _signed(limit: float) -> alt.Scale:
+    return alt.Scale(domain=[-limit, limit], domainMid=0)
+
+
+def _nested(array: np.ndarray) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else float(str(value)) for value in row] for row in array]

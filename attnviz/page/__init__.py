@@ -1,0 +1,1 @@
+"""The Streamlit page, one part of it a file."""

@@ -1,0 +1,81 @@
+"""Above the views: what is shown, and how closely the replay agrees with the model."""
+
+import streamlit as st
+
+from attnviz.heads import linking
+from attnviz.page.controls import KIND_NAMES, open_head
+from attnviz.page.wording import escaped, percent, token
+from attnviz.results import HeadTrace, Trace
+
+
+def show(trace: Trace, head: HeadTrace) -> None:
+    st.subheader(f"Layer {head.layer}, head {head.head}{_of_kind(trace, head)}", anchor=False)
+    st.caption(_description(trace, head))
+    if head.is_exact:
+        st.caption(f":green[:material/check_circle:] {check_line(head)}")
+    else:
+        st.error(f"{check_line(head)} The pictures show the replay.", icon=":material/error:")
+
+
+def check_line(head: HeadTrace) -> str:
+    """How closely the replay agrees with what the model itself computed, as measured."""
+    if head.is_exact:
+        return (
+            f"Replayed weights equal the model's own within {head.weights_error:.0e}, and the "
+            f"update within {head.updated_error:.0e} of its largest value."
+        )
+    return (
+        f"Replayed weights differ from the model's own by up to {head.weights_error:.0e}, and the "
+        f"update by {head.updated_error:.0e} of its largest value: more than the "
+        f"{head.tolerance:.0e} that counts as exact in {head.dtype}."
+    )
+
+
+def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:
+    """What this head gives from query to key, and one click to the head that gives most."""
+    weight = float(head.own_weights[query, key])
+    best = linking(trace, query, key, head.kind).iloc[0]
+    best_layer, best_head = int(best["layer"]), int(best["head"])
+    names = f"{token(head.query_tokens[query])} gives {token(head.key_tokens[key])}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if (best_layer, best_head) == (head.layer, head.head):
+            st.markdown(f"{names} **{percent(weight)}** here, more than in any other head.")
+            return
+        st.markdown(f"{names} **{percent(weight)}** of its attention here.")
+        st.button(
+            f"Open layer {best_layer}, head {best_head}, where it is {percent(best['weight'])}",
+            icon=":material/open_in_new:",
+            key="open_strongest",
+            type="tertiary",
+            on_click=open_head,
+            args=(best_layer, best_head),
+            help="The head of this model that gives most from this query token to this key "
+            "token. Head numbers do not carry over between models.",
+        )
+
+
+def _of_kind(trace: Trace, head: HeadTrace) -> str:
+    return f", {KIND_NAMES[head.kind]}" if len(trace.kinds) > 1 else ""
+
+
+def _description(trace: Trace, head: HeadTrace) -> str:
+    layers = trace.layers(head.kind)
+    call = trace.layer(head.layer, head.kind)
+    heads = f"{call.n_heads} heads"
+    if call.n_key_value_heads < call.n_heads:
+        heads += f" sharing {call.n_key_value_heads} key/value heads"
+    tokens = f"{len(trace.tokens)} tokens"
+    if trace.target_tokens is not None:
+        tokens += f" to {len(trace.target_tokens)}"
+        tokens += ", the target written by the model" if trace.target_is_decoded else ""
+    parts = [
+        f"**{escaped(trace.model_name)}**",
+        f"revision {escaped(trace.revision[:14])}" if trace.revision else "",
+        f"{len(layers)} layers × {heads}",
+        f"d_model {head.x_query.shape[1]}" if head.x_query is not None else "",
+        f"d_head {head.q.shape[1]}",
+        f"d_value {head.v.shape[1]}" if head.v.shape[1] != head.q.shape[1] else "",
+        head.dtype if head.dtype != "float32" else "",
+        tokens,
+    ]
+    return " · ".join(part for part in parts if part)

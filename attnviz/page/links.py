@@ -1,0 +1,50 @@
+"""What a link asked for, and a note for each thing in it that the page could not follow."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from attnviz.page.wording import escaped
+
+_ASKED = "_asked_by_link"
+_NOTES = "_notes_on_link"
+
+
+def remember() -> None:
+    """Keep what the address asked for when the visitor came; widgets drop what they cannot take."""
+    if _ASKED not in st.session_state:
+        st.session_state[_ASKED] = dict(st.query_params)
+        st.session_state[_NOTES] = {}
+
+
+def check(parameter: str, what: str, options: Sequence[object], shown: object) -> None:
+    """Note, once, where the link asked for something that is not among the options."""
+    asked = st.session_state[_ASKED].pop(parameter, None)
+    note = note_on(asked, what, options, shown)
+    if note is not None:
+        st.session_state[_NOTES][parameter] = note
+
+
+def forget_note(parameter: str) -> None:
+    """The visitor has chosen for themselves."""
+    st.session_state[_NOTES].pop(parameter, None)
+
+
+def show_notes() -> None:
+    for note in st.session_state[_NOTES].values():
+        st.warning(note, icon=":material/link_off:")
+
+
+def note_on(asked: str | None, what: str, options: Sequence[object], shown: object) -> str | None:
+    """A sentence on a parameter that was not followed, as Markdown; None if it was."""
+    if asked is None or asked in {str(option) for option in options}:
+        return None
+    offered = (
+        f"{options[0]} to {options[-1]}"
+        if all(isinstance(option, int) for option in options) and len(options) > 1
+        else ", ".join(escaped(str(option)) for option in options)
+    )
+    return (
+        f"The link asks for {what} “{escaped(asked[:80])}”, which is not there. Shown instead: "
+        f"{escaped(str(shown))}. To choose from: {offered}."
+    )

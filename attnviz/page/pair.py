@@ -1,0 +1,41 @@
+"""The query and the key token that are followed, chosen from lists or by a click on a cell."""
+
+import streamlit as st
+
+from attnviz.charts.matrix import PICKED
+from attnviz.page.controls import choose_token
+from attnviz.results import HeadTrace, Trace
+from attnviz.tokens import Tokens
+
+
+def choose_query(trace: Trace, head: HeadTrace) -> int:
+    queries, _ = trace.tokens_of(head.kind)
+    return choose_token("Query token", "query", head.query_tokens, _words(queries)[1])
+
+
+def choose_key(trace: Trace, head: HeadTrace) -> int:
+    _, keys = trace.tokens_of(head.kind)
+    return choose_token("Key token", "key", head.key_tokens, _words(keys)[-1])
+
+
+def _words(tokens: Tokens) -> list[int]:
+    """The positions of the text's own tokens; at least two, so that a second can be taken."""
+    words = [place for place, special in enumerate(tokens.is_special) if not special]
+    return words * 2 if len(words) == 1 else words or [0, 0]
+
+
+def picked(selection: dict, axes: tuple[str, str]) -> dict[str, int]:
+    """What a click on a cell says about the pair: {"query": 2, "key": 5}, or a part of it."""
+    names = {"query_pos": "query", "key_pos": "key"}
+    chosen: dict[str, int] = {}
+    for point in selection.get(PICKED) or []:
+        for axis, field in zip(axes, ("row", "column"), strict=True):
+            if axis in names and isinstance(point.get(field), int):
+                chosen[names[axis]] = point[field]
+    return chosen
+
+
+def follow_click(chart_key: str, axes: tuple[str, str]) -> None:
+    """Take a click on a cell over into the pair; a chart's callback."""
+    for name, position in picked(st.session_state[chart_key].selection, axes).items():
+        st.session_state[name] = position

@@ -1,0 +1,70 @@
+"""The Steps view: every matrix of the head, in order, with one pair of tokens followed through."""
+
+from itertools import groupby
+
+import streamlit as st
+
+from attnviz.charts.matrix import Pair, is_in_blocks, matrix_chart, row_chart
+from attnviz.charts.steps import steps_view
+from attnviz.page import header, pair, saving
+from attnviz.page.walkthrough import GROUPS, pair_sentence
+from attnviz.page.wording import token
+from attnviz.results import HeadTrace, Trace
+from attnviz.steps import Step
+
+
+def show(trace: Trace, head: HeadTrace) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        query = pair.choose_query(trace, head)
+        key = pair.choose_key(trace, head)
+        saving.save_button("steps", head, lambda: steps_view(head, query, key))
+    header.show_strongest(trace, head, query, key)
+    for number, steps in groupby(head.steps, key=lambda step: step.number):
+        title, explanation = GROUPS[number]
+        with st.expander(title, expanded=True, type="step"):
+            st.markdown(explanation)
+            _show_group(head, list(steps), Pair(query, key))
+
+
+def _show_group(head: HeadTrace, steps: list[Step], followed: Pair) -> None:
+    are_scores = steps[0].axes == ("query_pos", "key_pos")
+    if not are_scores:
+        columns = st.columns(len(steps))
+        for column, step in zip(columns, steps, strict=True):
+            with column:
+                _show_step(head, step, followed)
+        return
+    for step in steps:
+        words, picture = st.columns([2, 3])
+        with words:
+            st.markdown(f"${step.formula}$")
+            st.markdown(pair_sentence(head, step, followed.query, followed.key))
+        with picture:
+            _show_chart(head, step, followed)
+
+
+def _show_step(head: HeadTrace, step: Step, followed: Pair) -> None:
+    st.markdown(f"**{step.title}** ${step.formula}$")
+    _show_chart(head, step, followed)
+    st.markdown(pair_sentence(head, step, followed.query, followed.key))
+
+
+def _show_chart(head: HeadTrace, step: Step, followed: Pair) -> None:
+    chart_key = f"matrix_{step.name}"
+    alternative = f"{step.title}: {step.array.shape[0]} × {step.array.shape[1]} values"
+    if not is_in_blocks(step):
+        st.altair_chart(
+            matrix_chart(head, step, followed, reports_clicks=True),
+            key=chart_key,
+            on_select=lambda: pair.follow_click(chart_key, step.axes),
+            alt=alternative,
+        )
+        return
+    st.altair_chart(matrix_chart(head, step, followed), key=chart_key, alt=alternative)
+    is_of_key = step.axes[0] == "key_pos"
+    row = followed.key if is_of_key else followed.query
+    label = (head.key_tokens if is_of_key else head.query_tokens)[row]
+    st.caption(f"The row of {token(label)}, every value:")
+    st.altair_chart(
+        row_chart(head, step, row), key=f"row_{step.name}", alt=f"{step.title} of {label}"
+    )

@@ -1,0 +1,43 @@
+"""Sentences for the page, as Markdown in which nothing a visitor typed is markup."""
+
+import re
+
+import numpy as np
+import streamlit as st
+
+from attnviz.errors import AttnvizError
+from attnviz.tokens import shown
+
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+def escaped(text: str) -> str:
+    """The text as Markdown that shows exactly this text."""
+    return _PUNCTUATION.sub(r"\\\1", shown(text))
+
+
+def token(label: str) -> str:
+    """A token inside a sentence."""
+    return f"*{escaped(label)}*"
+
+
+def number(value: float) -> str:
+    """A number with five significant digits, enough to follow the arithmetic."""
+    return f"{value:.5g}".replace("-", "−")
+
+
+def percent(weight: float) -> str:
+    """A weight as a share of the row: "57.5 %"."""
+    return f"{100 * weight:.1f} %"
+
+
+def show_error(error: AttnvizError) -> None:
+    """The error as a sentence, and what to do next below it."""
+    statement, _, hint = str(error).partition("\n\nHint: ")
+    hint = f"\n\n**What to do:** {escaped(hint)}" if hint else ""
+    st.error(escaped(statement) + hint, icon=":material/error:")
+
+
+def largest_key(weights: np.ndarray) -> int:
+    """The key that a row of weights gives most to."""
+    return int(np.argmax(weights))
