@@ -9,6 +9,7 @@ from attnviz.page.wording import show_error
 
 st.set_page_config(page_title="attnviz", page_icon=ICON, layout="wide")
 links.remember()
+notes = st.container()
 
 with st.sidebar:
     st.title("attnviz", anchor=False)
@@ -26,7 +27,7 @@ try:
             pair, target = controls.choose_second_text(loaded)
         trace = loading.trace(loaded, text, pair, target)
 except AttnvizError as error:
-    links.show_notes()
+    links.show_notes(notes)
     show_error(error)
     st.stop()
 
@@ -34,7 +35,6 @@ with which_head:
     kind, layer, head_number = controls.choose_head(trace)
 head = trace.head(layer, head_number, kind)
 
-links.show_notes()
 header.show(trace, head)
 steps_tab, neurons_tab = st.tabs(["Steps", "Neurons"], key="view", bind="query-params")
 if steps_tab.open:
@@ -43,3 +43,4 @@ if steps_tab.open:
 if neurons_tab.open:
     with neurons_tab:
         neurons_view.show(trace, head)
+links.show_notes(notes)

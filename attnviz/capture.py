@@ -53,7 +53,7 @@ def trace_inputs(
 
 
 def _trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
-    parameters = parameters_of(type(model))
+    parameters = parameters_of(type(model).forward)
     options = {
         name: value
         for name, value in (
@@ -135,10 +135,10 @@ def _layer_numbers(calls: list[Call]) -> list[int]:
     A hybrid model's softmax layers keep their places among all layers; a module that is called
     several times (albert) has one number for all its calls.
     """
-    numbers = [getattr(call.module, "layer_idx", None) for call in calls]
-    if all(isinstance(number, int) for number in numbers) and numbers == sorted(set(numbers)):
-        return numbers
-    return list(range(len(calls)))
+    own = [getattr(call.module, "layer_idx", None) for call in calls]
+    numbers = [number for number in own if isinstance(number, int)]
+    tell_apart = len(numbers) == len(calls) and numbers == sorted(set(numbers))
+    return numbers if tell_apart else list(range(len(calls)))
 
 
 # From tensors to arrays
@@ -224,8 +224,8 @@ def _nothing_observed(model: PreTrainedModel, outputs: Mapping[str, Any]) -> Uns
         )
     return NoAttentionError(
         f"{model_name(model)} (model type {kind!r}) has no softmax attention: there are no "
-        "queries, keys and weights to show.\n\nHint: choose a transformer with attention, such as bert, "
-        "gpt2, llama or t5."
+        "queries, keys and weights to show.\n\nHint: choose a transformer with attention, such as "
+        "bert, gpt2, llama or t5."
     )
 
 

@@ -1,7 +1,5 @@
 """Charts as files."""
 
-import json
-
 import altair as alt
 import vl_convert
 
@@ -10,5 +8,4 @@ from attnviz.charts.palette import DisplayMode, displayed
 
 def to_svg(chart: alt.TopLevelMixin, display_mode: DisplayMode = "light") -> str:
     """The chart as an SVG document, in the colours of this display."""
-    specification = displayed(chart.copy(deep=False), display_mode).to_dict()
-    return vl_convert.vegalite_to_svg(json.dumps(specification))
+    return vl_convert.vegalite_to_svg(displayed(chart, display_mode).to_json(indent=None))

@@ -117,9 +117,8 @@ _POSITION_TABLE = re.compile(r"(^|\.)(wpe|position(al)?_embeddings?|embed_positi
 
 
 def _rows_kept(table: nn.Embedding) -> int:
-    if hasattr(table, "offset"):
-        return table.offset
-    return 0 if table.padding_idx is None else table.padding_idx + 1
+    padding = 0 if table.padding_idx is None else table.padding_idx + 1
+    return int(getattr(table, "offset", padding))
 
 
 def _check_length(model: PreTrainedModel, n_tokens: int, max_tokens: int | None, what: str) -> None:
@@ -163,7 +162,7 @@ def _given(model: PreTrainedModel, tokenizer: Any, target: str) -> Tensor:
     return torch.tensor([[start, *ids]], device=model.device)
 
 
-def _written(model: PreTrainedModel, tensors: dict[str, Tensor]) -> Tensor:
+def _written(model: Any, tensors: dict[str, Tensor]) -> Tensor:
     """The target as the model writes it: greedily, at most 32 tokens, without the end token."""
     if not model.can_generate():
         raise InputError(

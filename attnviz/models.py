@@ -73,7 +73,8 @@ def load(
     tokenizer = _load_tokenizer(folder, shown_name)
     model.config._name_or_path = shown_name
     model.config._commit_hash = known_revision
-    return model.to(device).eval(), tokenizer
+    model.to(device)  # type: ignore[arg-type]
+    return model.eval(), tokenizer
 
 
 # From where
@@ -115,15 +116,13 @@ def _bundled_folder() -> Path | None:
 
 def _snapshot(name: str, revision: str | None) -> Path:
     """The model's folder in the local cache, downloaded from the Hub where it is not there."""
-    download = functools.partial(
-        snapshot_download,
-        name,
-        revision=revision,
-        allow_patterns=_FILES,
-        ignore_patterns=_NOT_FILES,
-    )
+    wanted: dict[str, Any] = {
+        "revision": revision,
+        "allow_patterns": _FILES,
+        "ignore_patterns": _NOT_FILES,
+    }
     try:
-        folder = Path(download(local_files_only=True))
+        folder = Path(snapshot_download(name, local_files_only=True, **wanted))
         if _has_all_weights(folder):
             return folder
     except LocalEntryNotFoundError:
@@ -134,7 +133,7 @@ def _snapshot(name: str, revision: str | None) -> Path:
             "'google/flan-t5-small'."
         ) from None
     try:
-        return Path(download())
+        return Path(snapshot_download(name, **wanted))
     except GatedRepoError:
         raise ModelLoadError(
             f"{name} is gated: its owners give access on request.\n\nHint: ask for access on its "

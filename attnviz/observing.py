@@ -61,8 +61,9 @@ _wrapping = threading.Lock()
 @contextmanager
 def recorded_calls(model: PreTrainedModel) -> Iterator[list[Call]]:
     """The list of the model's attention calls, in order, filled while the block runs."""
-    for module_class in {type(module) for module in model.modules()}:
-        _wrap_functions_of(module_class)
+    classes = {type(module) for module in model.modules()}
+    for source in {base.__module__ for module_class in classes for base in module_class.__mro__}:
+        _wrap_functions_in(source)
     recorder = _Recorder()
     token = _recorder.set(recorder)
     try:
@@ -72,15 +73,14 @@ def recorded_calls(model: PreTrainedModel) -> Iterator[list[Call]]:
 
 
 @functools.cache
-def _wrap_functions_of(module_class: type) -> None:
-    """Wrap every eager attention function that the source files of this class can call."""
-    for base in module_class.__mro__:
-        source = sys.modules[base.__module__]
-        for name in [name for name in vars(source) if name.endswith("eager_attention_forward")]:
-            with _wrapping:
-                function = getattr(source, name)
-                if not hasattr(function, "observes"):
-                    setattr(source, name, _observed(function))
+def _wrap_functions_in(source_name: str) -> None:
+    """Wrap every eager attention function that the code of one source file can call."""
+    source = sys.modules[source_name]
+    for name in [name for name in vars(source) if name.endswith("eager_attention_forward")]:
+        with _wrapping:
+            function = getattr(source, name)
+            if not hasattr(function, "observes"):
+                setattr(source, name, _observed(function))
 
 
 def _observed(function: Callable) -> Callable:
@@ -137,7 +137,7 @@ def _note_inputs(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> N
     own = [call for call in recorder.awaiting_input if call.module is module]
     if not own:
         return
-    named = dict(zip(parameters_of(type(module)), args, strict=False)) | kwargs
+    named = dict(zip(parameters_of(type(module).forward), args, strict=False)) | kwargs
     x_query = named.get("hidden_states")
     if x_query is None:
         x_query = next((value for value in named.values() if _is_embeddings(value)), None)
@@ -154,11 +154,11 @@ def _is_embeddings(value: Any) -> bool:
 
 
 @functools.cache
-def parameters_of(module_class: type[nn.Module]) -> tuple[str, ...]:
-    """The names of the parameters of forward; "**" stands for any other."""
+def parameters_of(forward: Callable) -> tuple[str, ...]:
+    """The names of a forward method's parameters; "**" stands for any other."""
     return tuple(
         "**" if parameter.kind is parameter.VAR_KEYWORD else name
-        for name, parameter in inspect.signature(module_class.forward).parameters.items()
+        for name, parameter in inspect.signature(forward).parameters.items()
         if name != "self"
     )
 

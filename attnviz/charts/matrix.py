@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 import numpy as np
 
 from attnviz.charts import palette
 from attnviz.charts.blocks import Blocks, in_blocks
+from attnviz.charts.values import LEGEND_NUMBER, largest, nested, signed_scale
 from attnviz.errors import InputError
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
@@ -20,7 +22,6 @@ AXIS_TITLES = {
     "d_value": "dimension (d_value)",
 }
 VALUES_FIT = 12  # a matrix of at most this many rows and columns has its values printed
-ROW_HEIGHT = 30
 LABEL_LENGTH = 120  # px; a longer token is cut with an ellipsis and whole on hover
 
 
@@ -47,12 +48,14 @@ def matrix_chart(
     blocks = in_blocks(step.array, is_hidden, "maximum" if is_weights else "mean")
     row_labels = _labels(head, step.axes[0], step.array.shape[0])
     column_labels = _labels(head, step.axes[1], step.array.shape[1])
-    limit = 1.0 if is_weights else _largest(blocks.values)
-    scale = alt.Scale(domain=[0, 1]) if is_weights else _signed(limit)
+    limit = 1.0 if is_weights else largest(blocks.values)
+    scale = alt.Scale(domain=[0, 1]) if is_weights else signed_scale(limit)
 
     base = (
-        alt.Chart(_rows(blocks))
-        .transform_calculate(column="sequence(length(datum.v))")
+        alt.Chart(alt.sequence(len(blocks.values), as_="row"))
+        .transform_calculate(
+            v=f"{step.name}[datum.row]", column=f"sequence({blocks.values.shape[1]})"
+        )
         .transform_flatten(["v", "column"])
         .transform_calculate(
             row_token=f"{step.name}_rows[datum.row]",
@@ -81,18 +84,20 @@ def matrix_chart(
         cells = cells.add_params(picked)
     layers: list[alt.Chart] = [cells]
     if blocks.is_hidden.any():
-        layers += _hidden_cells(base, tooltip)
+        layers += _hidden_cells(base, tooltip, _value_title(step, blocks))
     if max(step.array.shape) <= VALUES_FIT:
         layers.append(_printed_values(base, limit, is_weights))
     layers += _frames(step, pair, blocks)
     return (
-        alt.layer(*layers)
+        alt.LayerChart(layer=layers)
         .add_params(
+            alt.param(name=step.name, value=nested(blocks.values)),
             alt.param(name=f"{step.name}_rows", value=_names(row_labels, blocks.rows)),
             alt.param(name=f"{step.name}_columns", value=_names(column_labels, blocks.columns)),
         )
         .properties(
-            height=_height(blocks), title=alt.TitleParams(blocks.note, fontSize=12, anchor="end")
+            height=alt.Step(_row_height(blocks)),
+            title=alt.TitleParams(blocks.note, fontSize=12, anchor="end"),
         )
     )
 
@@ -120,26 +125,33 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
     per_line = 64
     labels = _labels(head, step.axes[1], len(values))
     is_weights = step.name == "weights"
-    limit = 1.0 if is_weights else _largest(values)
-    name = f"{step.name}_row_columns"
-    lines = [
-        {"line": start, "v": _numbers(values[start : start + per_line])}
-        for start in range(0, len(values), per_line)
-    ]
+    limit = 1.0 if is_weights else largest(values)
+    name = f"{step.name}_row"
+    lines = [values[start : start + per_line] for start in range(0, len(values), per_line)]
     return (
-        alt.Chart(alt.Data(values=lines))
-        .transform_calculate(place="sequence(length(datum.v))")
+        alt.Chart(alt.sequence(len(lines), as_="number"))
+        .transform_calculate(
+            line=f"datum.number * {per_line}",
+            v=f"{name}[datum.number]",
+            place=f"sequence(length({name}[datum.number]))",
+        )
         .transform_flatten(["v", "place"])
         .transform_calculate(
-            column="datum.line + datum.place", column_token=f"{name}[datum.line + datum.place]"
+            column="datum.line + datum.place",
+            column_token=f"{name}_columns[datum.line + datum.place]",
         )
         .mark_rect(strokeWidth=0)
         .encode(
             x=alt.X("place:O", axis=None),
-            y=alt.Y("line:O", title=f"{AXIS_TITLES[step.axes[1]]}, first of the line"),
+            y=alt.Y(
+                "line:O",
+                axis=alt.Axis(
+                    title=f"{step.axes[1]}, from", domain=False, ticks=False, labelOverlap=False
+                ),
+            ),
             color=alt.Color(
                 "v:Q",
-                scale=alt.Scale(domain=[0, 1]) if is_weights else _signed(limit),
+                scale=alt.Scale(domain=[0, 1]) if is_weights else signed_scale(limit),
                 legend=_legend(step, None, limit),
             ),
             tooltip=[
@@ -147,8 +159,11 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
                 alt.Tooltip("v:Q", title=step.name),
             ],
         )
-        .add_params(alt.param(name=name, value=_names(labels, 1)))
-        .properties(height=22 * len(lines))
+        .add_params(
+            alt.param(name=name, value=nested(lines)),
+            alt.param(name=f"{name}_columns", value=_names(labels, 1)),
+        )
+        .properties(height=alt.Step(22))
     )
 
 
@@ -158,18 +173,6 @@ def is_in_blocks(step: Step) -> bool:
 
 
 # Data
-
-
-def _rows(blocks: Blocks) -> alt.Data:
-    """A row of the table is a row of the matrix: no name is repeated for each cell."""
-    return alt.Data(
-        values=[{"row": row, "v": _numbers(values)} for row, values in enumerate(blocks.values)]
-    )
-
-
-def _numbers(values: np.ndarray) -> list[float | None]:
-    """The shortest decimals that are these float32 numbers exactly; None for a hidden cell."""
-    return [None if np.isnan(value) else float(str(value)) for value in values]
 
 
 def _labels(head: HeadTrace, axis: str, n: int) -> Sequence[str]:
@@ -189,11 +192,6 @@ def _names(labels: Sequence[str], per_block: int) -> list[str]:
         for start in range(0, len(labels), per_block)
     )
     return [labels[a] if a == b else f"{labels[a]} … {labels[b]}" for a, b in ends]
-
-
-def _largest(values: np.ndarray) -> float:
-    largest = np.nanmax(np.abs(values), initial=0)
-    return float(str(np.float32(largest))) or 1.0
 
 
 # Encodings
@@ -236,21 +234,21 @@ def _longest(labels: Sequence[str]) -> int:
     return max(map(len, labels), default=0)
 
 
-def _signed(limit: float) -> alt.Scale:
-    """A scale that is symmetric around zero, so that hue is the sign."""
-    return alt.Scale(domain=[-limit, limit], domainMid=0)
-
-
 def _legend(step: Step, blocks: Blocks | None, limit: float) -> alt.Legend:
     values = [0, 0.5, 1] if step.name == "weights" else [-limit, 0, limit]
     return alt.Legend(
         title=step.name if blocks is None else _value_title(step, blocks),
         values=values,
-        labelExpr="datum.value == 0 ? '0' : format(datum.value, '.3~g')",
+        labelExpr=LEGEND_NUMBER,
         labelOverlap=False,
-        gradientLength=90,
-        orient="right",
+        **_legend_place(step),
     )
+
+
+def _legend_place(step: Step) -> dict[str, Any]:
+    if step.axes == ("query_pos", "key_pos"):
+        return {"orient": "right", "gradientLength": 90}
+    return {"orient": "bottom", "direction": "horizontal", "gradientLength": 160}
 
 
 def _value_title(step: Step, blocks: Blocks) -> str:
@@ -258,17 +256,16 @@ def _value_title(step: Step, blocks: Blocks) -> str:
     return name if blocks.are_exact else f"{name}, {blocks.summary}"
 
 
-def _height(blocks: Blocks) -> int:
-    n_rows = blocks.values.shape[0]
-    return n_rows * (ROW_HEIGHT if n_rows <= VALUES_FIT else 18)
+def _row_height(blocks: Blocks) -> int:
+    return 30 if blocks.values.shape[0] <= VALUES_FIT else 18
 
 
 # Layers
 
 
-def _hidden_cells(base: alt.Chart, tooltip: list[alt.Tooltip]) -> list[alt.Chart]:
+def _hidden_cells(base: alt.Chart, tooltip: list[alt.Tooltip], title: str) -> list[alt.Chart]:
     hidden = base.transform_filter("!isValid(datum.v)").transform_calculate(state="'hidden'")
-    tooltip = [*tooltip[:2], alt.Tooltip("state:N", title=tooltip[2].title)]
+    tooltip = [*tooltip[:2], alt.Tooltip("state:N", title=title)]
     return [
         hidden.mark_rect(strokeWidth=0, fill=alt.expr(palette.HIDDEN)).encode(tooltip=tooltip),
         hidden.mark_text(text="╲", fill=alt.expr(palette.GREY), fontSize=12, tooltip=None),
@@ -302,7 +299,8 @@ def _frames(step: Step, pair: Pair | None, blocks: Blocks) -> list[alt.Chart]:
     ):
         if position is None:
             continue
-        frame = alt.Chart(alt.Data(values=[{channel: position // per_block}])).mark_rect(
+        place = position // per_block
+        frame = alt.Chart(alt.sequence(place, place + 1, as_=channel)).mark_rect(
             fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None
         )
         field = f"{channel}:O"

@@ -6,13 +6,14 @@ the chart, and products and lines are computed there for one query at a time, so
 size query × key × dimension is ever sent.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import numpy as np
 
 from attnviz.charts import palette
 from attnviz.charts.palette import DisplayMode, displayed
+from attnviz.charts.values import LEGEND_NUMBER, largest, nested, signed_scale
 from attnviz.errors import InputError
 from attnviz.results import HeadTrace
 
@@ -34,10 +35,21 @@ def neuron_view(
 ) -> alt.HConcatChart:
     """The head's neuron view, with one query token selected (default: the first shown).
 
-    Hovering over a token selects it for the moment; a click is reported by the selection
-    parameter `clicked` (field `query`, counted from the first shown). At most 40 queries and 40 keys are shown, from
-    `first_query` and `first_key` on; the chart says so. Without a `display_mode` the chart takes
-    the colours of the page it is on.
+    Hovering over a query token selects it for the moment. At most 40 queries and 40 keys are
+    shown, from `first_query` and `first_key` on; the chart says so. `display_mode` is "light"
+    (default) or "dark". Raises InputError for a token that is not there or not shown.
+    """
+    chart = neurons_chart(head, query, first_query=first_query, first_key=first_key)
+    return displayed(chart, display_mode or "light")
+
+
+def neurons_chart(
+    head: HeadTrace, query: int | None = None, *, first_query: int = 0, first_key: int = 0
+) -> alt.HConcatChart:
+    """The same without colours of its own, for a page that has them.
+
+    A click is reported by the selection parameter `clicked`, with the field `query`, counted
+    from the first token shown.
     """
     queries = _window(len(head.query_tokens), first_query, "first_query")
     keys = _window(len(head.key_tokens), first_key, "first_key")
@@ -49,7 +61,7 @@ def neuron_view(
         )
     columns = _Columns(head, queries, keys)
     title = _softmax_input(head)
-    chart = (
+    return (
         alt.hconcat(
             columns.query_tokens(),
             columns.query_bands(),
@@ -67,7 +79,6 @@ def neuron_view(
         .resolve_scale(color="independent", fill="independent", x="independent", y="independent")
         .properties(title=_window_note(head, queries, keys))
     )
-    return chart if display_mode is None else displayed(chart, display_mode)
 
 
 def is_windowed(head: HeadTrace) -> bool:
@@ -99,28 +110,28 @@ class _Columns:
         # The largest product of any query and key, dimension by dimension.
         largest_product = float((np.abs(q).max(axis=0) * np.abs(k).max(axis=0)).max())
         self.limits = {
-            "q": _limit(q),
-            "k": _limit(k),
+            "q": largest(q),
+            "k": largest(k),
             "product": largest_product or 1.0,
-            "scores": _limit(self.arrays["scores"]),
-            "masked": _limit(masked),
+            "scores": largest(self.arrays["scores"]),
+            "masked": largest(masked),
         }
 
     def constants(self) -> list[alt.Parameter]:
         """The arrays and names that the expressions of the other columns read."""
         return [
-            *(alt.param(name=name, value=_nested(array)) for name, array in self.arrays.items()),
+            *(alt.param(name=name, value=nested(array)) for name, array in self.arrays.items()),
             alt.param(name="query_names", value=[self.head.query_tokens[i] for i in self.queries]),
             alt.param(name="key_names", value=[self.head.key_tokens[i] for i in self.keys]),
         ]
 
     def query_tokens(self) -> alt.LayerChart:
         text = _token_text(self.queries, "query_names", "right", "datum.place == selected_query")
-        return _column(alt.layer(text), "query token", self.queries, TOKEN_WIDTH)
+        return _column(_layered(text), "query token", self.queries, TOKEN_WIDTH)
 
     def key_tokens(self) -> alt.LayerChart:
         text = _token_text(self.keys, "key_names", "left", "false")
-        return _column(alt.layer(text), "key token", self.keys, TOKEN_WIDTH)
+        return _column(_layered(text), "key token", self.keys, TOKEN_WIDTH)
 
     def query_bands(self) -> alt.LayerChart:
         """The bands, and under them and the token beside them what answers the pointer."""
@@ -138,13 +149,13 @@ class _Columns:
         frame = rows.transform_filter("datum.place == selected_query").mark_rect(
             fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None
         )
-        picture = alt.layer(touch.add_params(*_pointers()), cells, frame)
+        picture = _layered(touch.add_params(*_pointers()), cells, frame)
         return _column(picture, "query q", self.queries, BAND_WIDTH, "q")
 
     def key_bands(self) -> alt.LayerChart:
         cells = _bands("K", self.keys, "key_names", "key token")
         cells = cells.encode(color=_band_colour(self.limits["k"], "k"))
-        return _column(alt.layer(cells), "key k", self.keys, BAND_WIDTH, "k")
+        return _column(_layered(cells), "key k", self.keys, BAND_WIDTH, "k")
 
     def products(self) -> alt.LayerChart:
         cells = (
@@ -152,7 +163,7 @@ class _Columns:
             .transform_calculate(v="datum.k * Q[selected_query][datum.dimension]")
             .encode(color=_band_colour(self.limits["product"], "q × k"))
         )
-        return _column(alt.layer(cells), "q × k", self.keys, BAND_WIDTH)
+        return _column(_layered(cells), "q × k", self.keys, BAND_WIDTH)
 
     def lines(self) -> alt.LayerChart:
         def y(field: str, tokens: range) -> Any:
@@ -184,7 +195,7 @@ class _Columns:
                 ],
             )
         )
-        return _column(alt.layer(lines), "weights", self.keys, width=72)
+        return _column(_layered(lines), "weights", self.keys, width=72)
 
     def number(self, title: str, array: str, width: int) -> alt.LayerChart:
         limit = self.limits[array]
@@ -199,7 +210,7 @@ class _Columns:
             .encode(y=_band_y(self.keys))
         )
         tiles = base.mark_rect(fill=alt.expr(palette.HIDDEN)).encode(
-            fill=alt.Fill("v:Q", scale=_signed(limit), legend=None),
+            fill=alt.Fill("v:Q", scale=signed_scale(limit), legend=None),
             tooltip=[
                 alt.Tooltip("token:N", title="key token"),
                 alt.Tooltip("v:Q", title=title),
@@ -208,7 +219,7 @@ class _Columns:
         text = base.mark_text(
             fontSize=12, fill=alt.expr(palette.text_on(f"(datum.v / {limit!r})")), tooltip=None
         ).encode(text="printed:N")
-        return _column(alt.layer(tiles, text), title, self.keys, width)
+        return _column(_layered(tiles, text), title, self.keys, width)
 
     def softmax(self) -> alt.LayerChart:
         base = (
@@ -230,7 +241,7 @@ class _Columns:
         text = base.mark_text(
             align="left", dx=4, fontSize=12, fill=alt.expr(palette.TEXT), tooltip=None
         ).encode(x=alt.X("weight:Q"), text="printed:N")
-        return _column(alt.layer(bars, text), "softmax", self.keys, width=96)
+        return _column(_layered(bars, text), "softmax", self.keys, width=96)
 
 
 # Selection
@@ -260,8 +271,12 @@ def _selected(pinned: int) -> list[alt.Parameter]:
 # Pieces
 
 
+def _layered(*layers: alt.Chart) -> alt.LayerChart:
+    return alt.LayerChart(layer=list(layers))
+
+
 def _tokens_data(tokens: range) -> alt.Chart:
-    return alt.Chart(alt.Data(values=[{"place": place} for place in range(len(tokens))]))
+    return alt.Chart(alt.sequence(len(tokens), as_="place"))
 
 
 def _bands(array: str, tokens: range, names: str, title: str, value: str = "v") -> alt.Chart:
@@ -292,7 +307,9 @@ def _band_y(tokens: range) -> alt.Y:
     return alt.Y("place:O", scale=scale, axis=None)
 
 
-def _token_text(tokens: range, names: str, align: str, is_bold: str) -> alt.Chart:
+def _token_text(
+    tokens: range, names: str, align: Literal["left", "right"], is_bold: str
+) -> alt.Chart:
     return (
         _tokens_data(tokens)
         .transform_calculate(token=f"{names}[datum.place]")
@@ -314,11 +331,11 @@ def _band_colour(limit: float, title: str) -> alt.Color:
         orient="bottom",
         direction="horizontal",
         values=[-limit, 0, limit],
-        labelExpr="datum.value == 0 ? '0' : format(datum.value, '.3~g')",
+        labelExpr=LEGEND_NUMBER,
         gradientLength=BAND_WIDTH - 16,
         gradientThickness=8,
     )
-    return alt.Color("v:Q", scale=_signed(limit), legend=legend)
+    return alt.Color("v:Q", scale=signed_scale(limit), legend=legend)
 
 
 def _column(
@@ -364,15 +381,3 @@ def _softmax_input(head: HeadTrace) -> str:
         *(["mask"] if head.mask is not None else []),
     ]
     return " + ".join(parts)
-
-
-def _limit(values: np.ndarray) -> float:
-    return float(str(np.float32(np.nanmax(np.abs(values), initial=0)))) or 1.0
-
-
-def _signed(limit: float) -> alt.Scale:
-    return alt.Scale(domain=[-limit, limit], domainMid=0)
-
-
-def _nested(array: np.ndarray) -> list[list[float | None]]:
-    return [[None if np.isnan(value) else float(str(value)) for value in row] for row in array]

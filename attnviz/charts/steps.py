@@ -13,13 +13,17 @@ def steps_view(
     query: int | None = None,
     key: int | None = None,
     *,
-    display_mode: DisplayMode = "light",
+    display_mode: DisplayMode | None = None,
 ) -> alt.VConcatChart:
-    """Every matrix of the head, in the order of its steps; the pair's row and column framed."""
+    """Every matrix of the head, in the order of its steps; the pair's row and column framed.
+
+    `display_mode` is "light" (default) or "dark". Raises InputError for a position that the
+    text does not have.
+    """
     pair = None if query is None or key is None else pair_of(head, query, key)
     charts = [_titled(matrix_chart(head, step, pair), step) for step in head.steps]
     figure = alt.vconcat(*charts, spacing=24).resolve_scale(color="independent")
-    return displayed(figure, display_mode)
+    return displayed(figure, display_mode or "light")
 
 
 def _titled(chart: alt.LayerChart, step: Step) -> alt.LayerChart:

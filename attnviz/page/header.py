@@ -10,7 +10,10 @@ from attnviz.results import HeadTrace, Trace
 
 def show(trace: Trace, head: HeadTrace) -> None:
     st.subheader(f"Layer {head.layer}, head {head.head}{_of_kind(trace, head)}", anchor=False)
-    st.caption(_description(trace, head))
+    st.caption(
+        f"{_description(trace, head)}. Head numbers do not carry over between models: the same "
+        "number is another head in another model."
+    )
     if head.is_exact:
         st.caption(f":green[:material/check_circle:] {check_line(head)}")
     else:
@@ -49,8 +52,8 @@ def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:
             type="tertiary",
             on_click=open_head,
             args=(best_layer, best_head),
-            help="The head of this model that gives most from this query token to this key "
-            "token. Head numbers do not carry over between models.",
+            help="Of all heads of this model, the one that gives most from this query token to "
+            "this key token.",
         )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.page.wording import escaped
 
@@ -30,9 +31,9 @@ def forget_note(parameter: str) -> None:
     st.session_state[_NOTES].pop(parameter, None)
 
 
-def show_notes() -> None:
+def show_notes(place: DeltaGenerator) -> None:
     for note in st.session_state[_NOTES].values():
-        st.warning(note, icon=":material/link_off:")
+        place.warning(note, icon=":material/link_off:")
 
 
 def note_on(asked: str | None, what: str, options: Sequence[object], shown: object) -> str | None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from attnviz.charts.neurons import CLICKED, is_windowed, neuron_view, window_start
+from attnviz.charts.neurons import CLICKED, is_windowed, neurons_chart, window_start
 from attnviz.page import header, pair, saving
 from attnviz.results import HeadTrace, Trace
 
@@ -11,11 +11,14 @@ def show(trace: Trace, head: HeadTrace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = pair.choose_query(trace, head)
         key = pair.choose_key(trace, head)
-        windows = {
-            "first_query": window_start(query, len(head.query_tokens)),
-            "first_key": window_start(key, len(head.key_tokens)),
-        }
-        saving.save_button("neurons", head, lambda: neuron_view(head, query, **windows))
+        first_query = window_start(query, len(head.query_tokens))
+        chart = neurons_chart(
+            head,
+            query,
+            first_query=first_query,
+            first_key=window_start(key, len(head.key_tokens)),
+        )
+        saving.save_button("neurons", head, lambda: chart)
     header.show_strongest(trace, head, query, key)
     st.caption(
         "Point at a query token to see it meet every key; click to keep it. Blue is positive, "
@@ -26,10 +29,10 @@ def show(trace: Trace, head: HeadTrace) -> None:
     # of choosing has replaced it.
     chart_key = f"neurons_{query}"
     st.altair_chart(
-        neuron_view(head, query, **windows),
+        chart,
         key=chart_key,
         width="content",
-        on_select=lambda: _follow_click(chart_key, windows["first_query"]),
+        on_select=lambda: _follow_click(chart_key, first_query),
         alt=f"Neuron view of layer {head.layer}, head {head.head}",
     )
 

@@ -6,12 +6,13 @@ import altair as alt
 import streamlit as st
 
 from attnviz import export
+from attnviz.charts.palette import DisplayMode
 from attnviz.results import HeadTrace
 
 
 def save_button(view: str, head: HeadTrace, chart: Callable[[], alt.TopLevelMixin]) -> None:
     """A button that draws the view as SVG when it is clicked, in the colours of the page."""
-    display_mode = "dark" if st.context.theme.type == "dark" else "light"
+    display_mode: DisplayMode = "dark" if st.context.theme.type == "dark" else "light"
     st.download_button(
         "Save as SVG",
         data=lambda: export.to_svg(chart(), display_mode).encode(),

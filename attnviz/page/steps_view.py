@@ -21,7 +21,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
     header.show_strongest(trace, head, query, key)
     for number, steps in groupby(head.steps, key=lambda step: step.number):
         title, explanation = GROUPS[number]
-        with st.expander(title, expanded=True, type="step"):
+        with st.expander(f"**{title}**", expanded=True, type="step"):
             st.markdown(explanation)
             _show_group(head, list(steps), Pair(query, key))
 

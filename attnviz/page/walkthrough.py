@@ -90,7 +90,8 @@ def _score(head: HeadTrace, step: Step, query: int, key: int) -> str:
         sign = "−" if rest < 0 else "+"
         rest_text = f" {sign} {number(abs(rest))} (the other {len(products) - len(order)})"
     return (
-        f"{query_name} · {key_name} = {shown}{rest_text} = **{number(head.scores[query, key])}**"
+        f"q of {query_name} · k of {key_name} = {shown}{rest_text}"
+        f" = **{number(head.scores[query, key])}**"
         f"\n\nThe three largest of {len(products)} products stand in dimensions "
         f"{', '.join(map(str, order))}."
     )

@@ -21,12 +21,12 @@ def token(label: str) -> str:
     return f"*{escaped(label)}*"
 
 
-def number(value: float) -> str:
+def number(value: float | np.floating) -> str:
     """A number with five significant digits, enough to follow the arithmetic."""
     return f"{value:.5g}".replace("-", "−")
 
 
-def percent(weight: float) -> str:
+def percent(weight: float | np.floating) -> str:
     """A weight as a share of the row: "57.5 %"."""
     return f"{100 * weight:.1f} %"
 

@@ -1,0 +1,27 @@
+"""Numbers as charts take them: exact constants, and scales that are true to their sign."""
+
+from collections.abc import Iterable
+
+import altair as alt
+import numpy as np
+
+# What a legend's number looks like: at most three significant digits, without trailing zeros.
+LEGEND_NUMBER = "datum.value == 0 ? '0' : format(datum.value, '.3~g')"
+
+
+def nested(rows: Iterable[np.ndarray]) -> list[list[float | None]]:
+    """The shortest decimals that are these float32 numbers exactly; None for NaN.
+
+    A matrix is a constant of its chart, not a table: no name is repeated for each cell.
+    """
+    return [[None if np.isnan(value) else float(str(value)) for value in row] for row in rows]
+
+
+def largest(values: np.ndarray) -> float:
+    """The largest magnitude, NaN apart; 1 where there is none, so that a scale has two ends."""
+    return float(str(np.float32(np.nanmax(np.abs(values), initial=0)))) or 1.0
+
+
+def signed_scale(limit: float) -> alt.Scale:
+    """A scale that is symmetric around zero, so that hue is the sign."""
+    return alt.Scale(domain=[-limit, limit], domainMid=0)
