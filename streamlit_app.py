@@ -36,7 +36,8 @@ with which_head:
 head = trace.head(layer, head_number, kind)
 
 header.show(trace, head)
-steps_tab, neurons_tab = st.tabs(["Steps", "Neurons"], key="view", bind="query-params")
+steps_tab, neurons_tab = st.tabs(controls.VIEWS, key="view", bind="query-params")
+links.check("view", "view", controls.VIEWS, st.session_state["view"])
 if steps_tab.open:
     with steps_tab:
         steps_view.show(trace, head)

@@ -1,37 +1,25 @@
 """The sidebar: model, text, and which head. Every choice is in the address of the page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import streamlit as st
 
 from attnviz.page import links, settings
 from attnviz.page.loading import LoadedModel
+from attnviz.page.wording import escaped
 from attnviz.results import Trace
 
+VIEWS = ("Steps", "Neurons")
 DEFAULT_TEXT = "time flies like an arrow"
 DEFAULT_HEAD = 8  # the head of the picture that attnviz starts from, where a model has as many
-
-KIND_NAMES = {
-    "self": "self-attention",
-    "encoder": "encoder",
-    "decoder": "decoder",
-    "cross": "cross (decoder to encoder)",
-}
 
 
 def choose_model() -> str:
     offers = {offer.name: offer for offer in settings.offers()}
-    name = st.selectbox(
-        "Model",
-        list(offers),
-        format_func=lambda name: offers[name].label,
-        key="model",
-        bind="query-params",
-        on_change=links.forget_note,
-        args=("model",),
-        help="Sizes are what a model downloads once. The first one is installed with attnviz.",
-    )
-    links.check("model", "the model", list(offers), name)
+    sizes = "\n".join(f"- {escaped(offer.name)}: {offer.size}" for offer in offers.values())
+    name = _select("Model", "model", list(offers), help=sizes)
+    st.caption(offers[name].size)
     return name
 
 
@@ -68,57 +56,78 @@ def choose_head(trace: Trace) -> tuple[str, int, int]:
     """Attention kind, layer and head."""
     kind = trace.kinds[0]
     if len(trace.kinds) > 1:
-        kind = _select("Attention", "kind", trace.kinds, 0, format_func=KIND_NAMES.get)
-    layers = trace.layers(kind)
-    layer = _stepper("Layer", "layer", layers, 0)
+        kind = _select("Attention", "kind", trace.kinds)
+    else:
+        links.check("kind", "attention", trace.kinds, kind)
+    layer = _stepper("Layer", "layer", trace.layers(kind))
     heads = range(trace.n_heads(layer, kind))
     head = _stepper("Head", "head", heads, DEFAULT_HEAD if DEFAULT_HEAD in heads else 0)
     return kind, layer, head
 
 
-def open_head(layer: int, head: int) -> None:
-    """Show another head; for buttons."""
-    st.session_state["layer"], st.session_state["head"] = layer, head
-
-
-def reset() -> None:
-    """Back to how the page opens; for a button."""
-    for key in ("model", "text", "pair", "target", "kind", "layer", "head", "query", "key", "view"):
-        if key in st.session_state:
-            del st.session_state[key]
-
-
 def choose_token(label: str, key: str, tokens: Sequence[str], default: int) -> int:
-    """A position among tokens, named by its number and its token."""
+    """A position among tokens, listed with its number and its token."""
     return _select(
         label,
         key,
         range(len(tokens)),
         default,
-        format_func=lambda position: f"{position}  {tokens[position]}",
+        format_func=lambda place: f"{place} {tokens[place]}",
     )
 
 
-def _select(label: str, key: str, options: Sequence, default: int, format_func=str):
-    """A list bound to the address; what no longer is among the options gives way to the nearest."""
+def open_head(layer: int, head: int) -> None:
+    """Show another head; for buttons."""
+    _set("layer", layer)
+    _set("head", head)
+
+
+def reset() -> None:
+    """Back to how the page opens; for a button."""
+    links.forget_all_notes()
+    for key in ("model", "kind", "layer", "head", "query", "key"):
+        st.session_state[key] = None  # not among any options: the default takes its place
+    st.session_state.update(text=DEFAULT_TEXT, pair="", target="", view=VIEWS[0])
+
+
+def _select(
+    label: str,
+    key: str,
+    options: Sequence[Any],
+    default: int = 0,
+    *,
+    format_func: Callable[[Any], str] = str,
+    help: str | None = None,
+) -> Any:
+    """A list bound to the address.
+
+    A choice that is no longer among the options (another model, another text) gives way to the
+    nearest number, or to the default. A link may name an option by its number alone.
+    """
     options = list(options)
-    if st.session_state.get(key, options[0]) not in options:
+    asked = links.asked(key)
+    if key in st.session_state and st.session_state[key] not in options:
         st.session_state[key] = _nearest(options, st.session_state[key], options[default])
+    elif asked is not None and key not in st.session_state:
+        named = {str(option): format_func(option) for option in options}
+        if (number := asked.split(" ")[0]) in named:
+            st.query_params[key] = named[number]
     chosen = st.selectbox(
         label,
         options,
         index=default,
         format_func=format_func,
         key=key,
+        help=help,
         bind="query-params",
         on_change=links.forget_note,
         args=(key,),
     )
-    links.check(key, f"{label.lower()}", options, chosen)
+    links.check(key, label.lower(), options, chosen)
     return chosen
 
 
-def _stepper(label: str, key: str, options: Sequence[int], default: int) -> int:
+def _stepper(label: str, key: str, options: Sequence[int], default: int = 0) -> int:
     """A list of numbers with a button to either side of the chosen one."""
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False, gap="xsmall"):
         chosen = _select(label, key, options, default)

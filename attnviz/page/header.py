@@ -3,7 +3,7 @@
 import streamlit as st
 
 from attnviz.heads import linking
-from attnviz.page.controls import KIND_NAMES, open_head
+from attnviz.page.controls import open_head
 from attnviz.page.wording import escaped, percent, token
 from attnviz.results import HeadTrace, Trace
 
@@ -58,7 +58,7 @@ def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:
 
 
 def _of_kind(trace: Trace, head: HeadTrace) -> str:
-    return f", {KIND_NAMES[head.kind]}" if len(trace.kinds) > 1 else ""
+    return f", {head.kind} attention" if len(trace.kinds) > 1 else ""
 
 
 def _description(trace: Trace, head: HeadTrace) -> str:

@@ -18,10 +18,14 @@ def remember() -> None:
         st.session_state[_NOTES] = {}
 
 
+def asked(parameter: str) -> str | None:
+    """What the link asked for, until the control that answers to it has been shown."""
+    return st.session_state[_ASKED].get(parameter)
+
+
 def check(parameter: str, what: str, options: Sequence[object], shown: object) -> None:
     """Note, once, where the link asked for something that is not among the options."""
-    asked = st.session_state[_ASKED].pop(parameter, None)
-    note = note_on(asked, what, options, shown)
+    note = note_on(st.session_state[_ASKED].pop(parameter, None), what, options, shown)
     if note is not None:
         st.session_state[_NOTES][parameter] = note
 
@@ -31,6 +35,10 @@ def forget_note(parameter: str) -> None:
     st.session_state[_NOTES].pop(parameter, None)
 
 
+def forget_all_notes() -> None:
+    st.session_state[_NOTES].clear()
+
+
 def show_notes(place: DeltaGenerator) -> None:
     for note in st.session_state[_NOTES].values():
         place.warning(note, icon=":material/link_off:")
@@ -38,7 +46,7 @@ def show_notes(place: DeltaGenerator) -> None:
 
 def note_on(asked: str | None, what: str, options: Sequence[object], shown: object) -> str | None:
     """A sentence on a parameter that was not followed, as Markdown; None if it was."""
-    if asked is None or asked in {str(option) for option in options}:
+    if asked is None or {asked, asked.split(" ")[0]} & {str(option) for option in options}:
         return None
     offered = (
         f"{options[0]} to {options[-1]}"
@@ -46,6 +54,6 @@ def note_on(asked: str | None, what: str, options: Sequence[object], shown: obje
         else ", ".join(escaped(str(option)) for option in options)
     )
     return (
-        f"The link asks for {what} “{escaped(asked[:80])}”, which is not there. Shown instead: "
+        f"The link asks for the {what} “{escaped(asked[:80])}”, which is not there. Shown instead: "
         f"{escaped(str(shown))}. To choose from: {offered}."
     )

@@ -32,6 +32,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         chart,
         key=chart_key,
         width="content",
+        selection_mode=CLICKED,
         on_select=lambda: _follow_click(chart_key, first_query),
         alt=f"Neuron view of layer {head.layer}, head {head.head}",
     )

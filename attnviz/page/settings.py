@@ -15,23 +15,19 @@ class Offer:
     """A model on the page's list."""
 
     name: str
-    size: str  # of the download, as published on the Hub; where it comes from if not from there
-
-    @property
-    def label(self) -> str:
-        return f"{self.name.rsplit('/', 1)[-1]} · {self.size}" if self.size else self.name
+    size: str  # of what is downloaded once
 
 
 # Sizes of model.safetensors as the Hub lists them, in decimal megabytes.
 OFFERS = (
-    Offer("sentence-transformers/all-MiniLM-L6-v2", "installed"),
-    Offer("bert-base-uncased", "440 MB"),
-    Offer("distilbert-base-uncased", "268 MB"),
-    Offer("roberta-base", "499 MB"),
-    Offer("gpt2", "548 MB"),
-    Offer("distilgpt2", "353 MB"),
-    Offer("HuggingFaceTB/SmolLM2-135M", "269 MB"),
-    Offer("google/flan-t5-small", "308 MB"),
+    Offer("sentence-transformers/all-MiniLM-L6-v2", "installed with attnviz, no download"),
+    Offer("bert-base-uncased", "440 MB to download, once"),
+    Offer("distilbert-base-uncased", "268 MB to download, once"),
+    Offer("roberta-base", "499 MB to download, once"),
+    Offer("gpt2", "548 MB to download, once"),
+    Offer("distilgpt2", "353 MB to download, once"),
+    Offer("HuggingFaceTB/SmolLM2-135M", "269 MB to download, once"),
+    Offer("google/flan-t5-small", "308 MB to download, once"),
 )
 
 
