@@ -102,16 +102,11 @@ def _select(
     """A list bound to the address.
 
     A choice that is no longer among the options (another model, another text) gives way to the
-    nearest number, or to the default. A link may name an option by its number alone.
+    nearest number, or to the default.
     """
     options = list(options)
-    asked = links.asked(key)
     if key in st.session_state and st.session_state[key] not in options:
         st.session_state[key] = _nearest(options, st.session_state[key], options[default])
-    elif asked is not None and key not in st.session_state:
-        named = {str(option): format_func(option) for option in options}
-        if (number := asked.split(" ")[0]) in named:
-            st.query_params[key] = named[number]
     chosen = st.selectbox(
         label,
         options,
@@ -123,7 +118,9 @@ def _select(
         on_change=links.forget_note,
         args=(key,),
     )
-    links.check(key, label.lower(), options, chosen)
+    links.check(
+        key, label.lower(), [format_func(option) for option in options], format_func(chosen)
+    )
     return chosen
 
 

@@ -18,12 +18,7 @@ def remember() -> None:
         st.session_state[_NOTES] = {}
 
 
-def asked(parameter: str) -> str | None:
-    """What the link asked for, until the control that answers to it has been shown."""
-    return st.session_state[_ASKED].get(parameter)
-
-
-def check(parameter: str, what: str, options: Sequence[object], shown: object) -> None:
+def check(parameter: str, what: str, options: Sequence[str], shown: str) -> None:
     """Note, once, where the link asked for something that is not among the options."""
     note = note_on(st.session_state[_ASKED].pop(parameter, None), what, options, shown)
     if note is not None:
@@ -44,16 +39,12 @@ def show_notes(place: DeltaGenerator) -> None:
         place.warning(note, icon=":material/link_off:")
 
 
-def note_on(asked: str | None, what: str, options: Sequence[object], shown: object) -> str | None:
+def note_on(asked: str | None, what: str, options: Sequence[str], shown: str) -> str | None:
     """A sentence on a parameter that was not followed, as Markdown; None if it was."""
-    if asked is None or {asked, asked.split(" ")[0]} & {str(option) for option in options}:
+    if asked is None or asked in options:
         return None
-    offered = (
-        f"{options[0]} to {options[-1]}"
-        if all(isinstance(option, int) for option in options) and len(options) > 1
-        else ", ".join(escaped(str(option)) for option in options)
-    )
+    offered = ", ".join(options) if len(options) <= 8 else f"{options[0]} to {options[-1]}"
     return (
         f"The link asks for the {what} “{escaped(asked[:80])}”, which is not there. Shown instead: "
-        f"{escaped(str(shown))}. To choose from: {offered}."
+        f"{escaped(shown)}. To choose from: {escaped(offered)}."
     )
