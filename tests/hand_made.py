@@ -1,0 +1,46 @@
+"""Heads whose every number is known."""
+
+import numpy as np
+
+from attnviz import attention
+from attnviz.results import HeadTrace
+
+
+def head(q, k, v, *, scaling=1.0, mask=None, queries=None, keys=None, **changes):
+    """A head that agrees exactly with its own replay, unless `changes` says otherwise."""
+    q, k, v = (np.array(a, dtype=np.float32) for a in (q, k, v))
+    mask = None if mask is None else np.array(mask, dtype=np.float32)
+    masked = attention.mask(attention.scale(attention.score(q, k), scaling), mask)
+    weights, _ = attention.softmax(masked)
+    x = np.arange(len(q) * 3, dtype=np.float32).reshape(-1, 3)
+    fields = {
+        "kind": "self",
+        "layer": 0,
+        "head": 0,
+        "key_value_head": 0,
+        "query_tokens": queries or tuple(f"q{i}" for i in range(len(q))),
+        "key_tokens": keys or tuple(f"k{i}" for i in range(len(k))),
+        "x_query": x,
+        "x_key": x if len(q) == len(k) else np.ones((len(k), 3), np.float32),
+        "q": q,
+        "k": k,
+        "v": v,
+        "scaling": scaling,
+        "softcap": None,
+        "bias": None,
+        "mask": mask,
+        "sink_logit": None,
+        "own_weights": weights,
+        "own_updated": attention.update(weights, v),
+        "dtype": "float32",
+    }
+    return HeadTrace(**(fields | changes))
+
+
+def random_head(n_queries=5, n_keys=5, d_head=4, d_value=4, *, causal=False, seed=0, **changes):
+    rng = np.random.default_rng(seed)
+    mask = None
+    if causal:
+        mask = np.where(np.tri(n_queries, n_keys, dtype=bool), 0, np.finfo(np.float32).min)
+    shapes = (n_queries, d_head), (n_keys, d_head), (n_keys, d_value)
+    return head(*(rng.normal(size=shape) for shape in shapes), mask=mask, scaling=0.5, **changes)

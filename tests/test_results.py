@@ -1,0 +1,133 @@
+"""HeadTrace and Trace: the replay, how it is judged, and what can be asked for."""
+
+import dataclasses
+
+import hand_made
+import numpy as np
+import pytest
+
+from attnviz.errors import InputError
+from attnviz.results import TOLERANCE
+
+
+def names(head):
+    return [step.name for step in head.steps]
+
+
+def test_a_plain_head_has_the_nine_matrices_in_order():
+    head = hand_made.random_head()
+    assert names(head) == [
+        *("x_query", "q", "k", "v"),
+        *("scores", "scaled", "masked", "weights", "updated"),
+    ]
+    for step in head.steps:
+        assert step.array is getattr(head, step.name)
+
+
+def test_every_step_names_its_axes_by_their_lengths():
+    head = hand_made.random_head(n_queries=3, n_keys=5, d_head=2, d_value=7)
+    lengths = {"query_pos": 3, "key_pos": 5, "d_head": 2, "d_value": 7, "d_model": 3}
+    assert names(head)[:2] == ["x_query", "x_key"]
+    for step in head.steps:
+        assert step.array.shape == tuple(lengths[axis] for axis in step.axes), step.name
+
+
+def test_a_soft_cap_and_a_bias_are_steps_of_their_own_and_change_the_result():
+    bias = np.full((5, 5), 0.25, np.float32)
+    head = hand_made.random_head(softcap=2.0, bias=bias)
+    assert names(head)[5:9] == ["scaled", "capped", "biased", "masked"]
+    np.testing.assert_allclose(head.capped, 2 * np.tanh(head.scaled / 2), rtol=1e-6)
+    np.testing.assert_allclose(head.masked, head.capped + 0.25, rtol=1e-6)
+
+
+def test_formulas_carry_this_heads_own_sizes():
+    formulas = {s.name: s.formula for s in hand_made.random_head(d_head=4).steps}
+    assert formulas["scaled"].endswith(r"\tfrac{1}{\sqrt{4}}")
+    unscaled = hand_made.head([[1, 2]], [[3, 4]], [[5, 6]], scaling=1.0)
+    formulas = {s.name: s.formula for s in unscaled.steps}
+    assert formulas["scaled"].endswith(r"\times 1")
+
+
+def test_the_mask_is_named_only_where_there_is_one():
+    plain, causal = hand_made.random_head(), hand_made.random_head(causal=True)
+    formula = {id(h): {s.name: s.formula for s in h.steps}["masked"] for h in (plain, causal)}
+    assert formula[id(plain)] == r"\text{masked} = \text{scaled}"
+    assert formula[id(causal)] == r"\text{masked} = \text{scaled} + \text{mask}"
+    assert not plain.is_masked.any()
+    assert causal.is_masked.sum() == 10
+    assert (causal.weights[causal.is_masked] == 0).all()
+
+
+def test_rows_and_their_sink_sum_to_one():
+    head = hand_made.random_head(sink_logit=0.7)
+    np.testing.assert_allclose(head.weights.sum(axis=1) + head.sink, 1, rtol=1e-6)
+    assert (head.sink > 0).all()
+
+
+def test_max_error_is_the_larger_of_the_two_measured_differences():
+    head = hand_made.random_head()
+    assert head.max_error == 0
+    assert head.is_exact
+    weights = head.own_weights.copy()
+    weights[1, 2] += 0.01
+    off = dataclasses.replace(head, own_weights=weights)
+    assert off.weights_error == pytest.approx(0.01, rel=1e-4)
+    assert off.updated_error == 0
+    assert off.max_error == off.weights_error
+    assert not off.is_exact
+    updated = head.own_updated.copy()
+    updated[0, 0] += 1
+    off = dataclasses.replace(head, own_updated=updated)
+    assert off.updated_error == pytest.approx(1 / np.abs(updated).max(), rel=1e-4)
+
+
+def test_a_nan_is_never_exact():
+    head = hand_made.random_head()
+    off = dataclasses.replace(head, own_weights=np.full_like(head.own_weights, np.nan))
+    assert not off.is_exact
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound"), [("float32", 1e-5), ("bfloat16", 2e-2), ("float16", 2e-2)]
+)
+def test_the_models_dtype_decides_what_counts_as_exact(dtype, bound):
+    assert TOLERANCE[dtype] == bound
+    head = hand_made.random_head(dtype=dtype)
+    just_within = dataclasses.replace(head, own_weights=head.own_weights + np.float32(bound * 0.9))
+    beyond = dataclasses.replace(head, own_weights=head.own_weights + np.float32(bound * 1.1))
+    assert just_within.is_exact
+    assert not beyond.is_exact
+
+
+def test_results_cannot_be_changed(sentence_trace):
+    head = sentence_trace.head(0, 8)
+    for step in head.steps:
+        with pytest.raises(ValueError, match="read-only"):
+            step.array[0, 0] = 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        head.scaling = 2
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda t: t.head(99, 0), "no self attention in layer 99.*\n\n.*0 to 5"),
+        (lambda t: t.head(0, 12), "no head 12.*\n\n.*0 to 11"),
+        (lambda t: t.head(0, -1), "no head -1"),
+        (lambda t: t.head(0, 0, "cross"), "no attention of kind 'cross'.*\n\n.*self"),
+        (lambda t: t.layers("decoder"), "no attention of kind 'decoder'"),
+        (lambda t: t.n_heads(6), "no self attention in layer 6"),
+    ],
+)
+def test_what_the_model_does_not_have_is_named_with_what_it_has(sentence_trace, ask, message):
+    with pytest.raises(InputError, match=message):
+        ask(sentence_trace)
+
+
+def test_a_trace_says_what_was_read(sentence_trace):
+    assert sentence_trace.tokens == ("[CLS]", "time", "flies", "like", "an", "arrow", "[SEP]")
+    assert sentence_trace.target_tokens is None
+    assert sentence_trace.kinds == ("self",)
+    assert sentence_trace.layers("self") == (0, 1, 2, 3, 4, 5)
+    assert sentence_trace.n_heads(layer=0, kind="self") == 12
+    assert sentence_trace.nbytes > 6 * 12 * 7 * 7 * 4
