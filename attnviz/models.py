@@ -148,16 +148,23 @@ def _snapshot(name: str, revision: str | None) -> Path:
             f"The Hub has no public model called {name!r}.\n\nHint: check the spelling; for a "
             "private model set HF_TOKEN to a token that may read it."
         ) from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.TransportError):
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        answer = next((e for e in (error, error.__cause__) if isinstance(e, HfHubHTTPError)), None)
+        if answer is None or answer.response is None:
+            raise _unreachable(name) from None
         raise ModelLoadError(
-            f"{name} is not on this machine, and the Hub cannot be reached to download it."
-            f"\n\nHint: connect to the network, or choose {BUNDLED}, which needs none."
+            f"The Hub refused to send {name} (HTTP {answer.response.status_code})."
+            "\n\nHint: try again in a minute."
         ) from None
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no status"
-        raise ModelLoadError(
-            f"The Hub refused to send {name} (HTTP {status}).\n\nHint: try again in a minute."
-        ) from None
+    except httpx2.TransportError:
+        raise _unreachable(name) from None
+
+
+def _unreachable(name: str) -> ModelLoadError:
+    return ModelLoadError(
+        f"{name} is not on this machine, and the Hub cannot be reached to download it."
+        f"\n\nHint: connect to the network, or choose {BUNDLED}, which needs none."
+    )
 
 
 def _has_all_weights(folder: Path) -> bool:
@@ -231,13 +238,23 @@ def _load_model(folder: Path, name: str, config: Any, dtype: str) -> PreTrainedM
 
 def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
     except Exception as error:
-        raise ModelLoadError(
-            f"{name} comes without a tokenizer that can be loaded ({_first_line(error)})."
-            "\n\nHint: save one beside the model with tokenizer.save_pretrained(folder), or pass "
-            "token ids to attnviz.trace_inputs."
-        ) from error
+        raise _without_tokenizer(name) from error
+    # Without a vocabulary file transformers makes a tokenizer that knows special tokens only.
+    if len(tokenizer.get_vocab()) <= len(set(tokenizer.all_special_ids)):
+        raise _without_tokenizer(name)
+    return tokenizer
+
+
+def _without_tokenizer(name: str) -> ModelLoadError:
+    return ModelLoadError(
+        f"{name} comes without a tokenizer that can be loaded."
+        "\n\nHint: save one beside the model with tokenizer.save_pretrained(folder), or pass "
+        "token ids to attnviz.trace_inputs."
+    )
 
 
 def _first_line(error: Exception) -> str:
