@@ -1,0 +1,282 @@
+"""What the charts' specifications say is what HeadTrace holds: numbers, labels, scales."""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+
+import hand_made
+import numpy as np
+import pytest
+
+import attnviz
+from attnviz import export
+from attnviz.charts import blocks
+from attnviz.charts.matrix import AXIS_TITLES, Pair, is_in_blocks, matrix_chart, row_chart
+from attnviz.charts.neurons import neurons_chart, window_start
+
+NINE = ("x_query", "q", "k", "v", "scores", "scaled", "masked", "weights", "updated")
+
+
+def constants(specification):
+    return {p["name"]: p["value"] for p in specification["params"] if "value" in p}
+
+
+def as_array(nested):
+    return np.array([[np.nan if v is None else v for v in row] for row in nested], np.float32)
+
+
+def layers(specification):
+    return specification["layer"]
+
+
+def cells(specification):
+    return layers(specification)[0]
+
+
+def step_named(head, name):
+    return next(step for step in head.steps if step.name == name)
+
+
+@pytest.fixture(scope="module")
+def head(sentence_trace):
+    return sentence_trace.head(0, 8)
+
+
+# One matrix
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_every_cell_of_every_matrix_is_in_its_chart(head, name):
+    step = step_named(head, name)
+    specification = matrix_chart(head, step, Pair(2, 5)).to_dict()
+    sent = as_array(constants(specification)[name])
+    if name == "x_query":  # 384 columns, in blocks of six
+        expected = step.array.reshape(7, 64, 6).mean(axis=2)
+        np.testing.assert_allclose(sent, expected, atol=1e-6)
+        assert specification["title"]["text"] == "each cell: mean of 1 × 6 values"
+    else:
+        np.testing.assert_array_equal(sent, getattr(head, name))
+        assert specification["title"]["text"] == ""
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_axes_and_legend_name_what_is_shown(head, name):
+    step = step_named(head, name)
+    specification = matrix_chart(head, step, Pair(2, 5)).to_dict()
+    encoding = cells(specification)["encoding"]
+    assert encoding["y"]["axis"]["title"] == AXIS_TITLES[step.axes[0]]
+    assert encoding["x"]["axis"]["title"] == AXIS_TITLES[step.axes[1]]
+    names = constants(specification)
+    assert names[f"{name}_rows"] == list(head.query_tokens)
+    if step.axes[1] == "key_pos":
+        assert names[f"{name}_columns"] == list(head.key_tokens)
+    legend = encoding["color"]["legend"]
+    assert legend["title"] == ("x, mean" if name == "x_query" else name)
+    domain = encoding["color"]["scale"]["domain"]
+    if name == "weights":
+        assert domain == [0, 1]
+        assert legend["values"] == [0, 0.5, 1]
+    else:
+        largest = np.nanmax(np.abs(as_array(names[name])))
+        assert domain == pytest.approx([-largest, largest])
+        assert encoding["color"]["scale"]["domainMid"] == 0
+        assert legend["values"] == [domain[0], 0, domain[1]]
+    assert [tip["field"] for tip in encoding["tooltip"]] == ["row_token", "column_token", "v"]
+
+
+def test_values_are_printed_in_the_cells_of_small_matrices_only(head):
+    def prints(name):
+        chart = matrix_chart(head, step_named(head, name), Pair(2, 5)).to_dict()
+        return any(
+            layer["encoding"].get("text", {}).get("field") == "printed" for layer in layers(chart)
+        )
+
+    assert [name for name in NINE if prints(name)] == ["scores", "scaled", "masked", "weights"]
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "column"),
+    [("q", 2, None), ("k", 5, None), ("v", 5, None), ("scores", 2, 5), ("updated", 2, None)],
+)
+def test_the_pairs_row_and_column_are_framed(head, name, row, column):
+    chart = matrix_chart(head, step_named(head, name), Pair(2, 5)).to_dict()
+    framed = {
+        layer["data"]["sequence"]["as"]: layer["data"]["sequence"]["start"]
+        for layer in layers(chart)
+        if layer["mark"].get("fillOpacity") == 0
+    }
+    assert framed == {k: v for k, v in (("row", row), ("column", column)) if v is not None}
+
+
+def test_hidden_cells_have_no_value_and_are_drawn_as_hidden():
+    head = hand_made.random_head(causal=True)
+    chart = matrix_chart(head, step_named(head, "masked"), Pair(1, 0)).to_dict()
+    sent = as_array(constants(chart)["masked"])
+    np.testing.assert_array_equal(np.isnan(sent), head.is_masked)
+    np.testing.assert_array_equal(sent[~head.is_masked], head.masked[~head.is_masked])
+    hidden = [
+        layer
+        for layer in layers(chart)
+        if {"filter": "!isValid(datum.v)"} in layer.get("transform", [])
+    ]
+    assert len(hidden) == 2
+    limit = cells(chart)["encoding"]["color"]["scale"]["domain"][1]
+    assert limit == pytest.approx(np.abs(head.masked[~head.is_masked]).max())
+
+
+def test_no_token_is_part_of_an_expression():
+    evil = '"+alert(1)+"'
+    head = hand_made.random_head(
+        queries=(evil, "datum.value", "\\", "'", "a"), keys=("b", evil, "${x}", "{{y}}", "c")
+    )
+    for chart in (attnviz.steps_view(head, 0, 1), attnviz.neuron_view(head, 0)):
+        specification = chart.to_dict()
+        named = [
+            p for p in specification["params"] if p["name"].endswith(("rows", "columns", "names"))
+        ]
+        assert any(evil in p["value"] for p in named)
+        for parameter in named:
+            specification["params"].remove(parameter)
+        assert "alert" not in json.dumps(specification)
+
+
+def test_a_click_is_reported_only_where_a_cell_is_one_value(head):
+    def selections(name):
+        chart = matrix_chart(head, step_named(head, name), Pair(2, 5), reports_clicks=True)
+        return [p["name"] for p in chart.to_dict()["params"] if "select" in p]
+
+    assert selections("scores") == ["picked"]
+    assert selections("x_query") == []
+
+
+# Blocks
+
+
+def test_blocks_are_means_and_maxima_of_what_is_not_hidden():
+    array = np.arange(80 * 128, dtype=np.float32).reshape(80, 128)
+    is_hidden = np.zeros(array.shape, bool)
+    is_hidden[:2, :2] = True
+    is_hidden[2, 0] = True
+    mean = blocks.in_blocks(array, is_hidden)
+    assert (mean.rows, mean.columns, mean.values.shape) == (2, 2, (40, 64))
+    assert np.isnan(mean.values[0, 0])
+    assert mean.is_hidden[0, 0]
+    assert mean.values[1, 0] == pytest.approx((array[2, 1] + array[3, 0] + array[3, 1]) / 3)
+    assert mean.values[5, 7] == pytest.approx(array[10:12, 14:16].mean())
+    maximum = blocks.in_blocks(array, is_hidden, "maximum")
+    assert maximum.values[5, 7] == array[11, 15]
+    assert maximum.note == "each cell: maximum of 2 × 2 values"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (40, 64), (41, 64), (83, 100), (512, 512), (7, 384)])
+def test_blocks_never_lose_the_strongest_value(shape):
+    array = np.random.default_rng(1).random(shape, dtype=np.float32)
+    reduced = blocks.in_blocks(array, summary="maximum")
+    assert reduced.values.shape[0] <= blocks.MAX_ROWS
+    assert reduced.values.shape[1] <= blocks.MAX_COLUMNS
+    assert reduced.values.max() == array.max()
+    assert reduced.are_exact == (shape in [(1, 1), (40, 64)])
+
+
+def test_a_row_of_a_matrix_in_blocks_is_shown_exactly(head):
+    step = step_named(head, "x_query")
+    assert is_in_blocks(step)
+    sent = constants(row_chart(head, step, 2).to_dict())["x_query_row"]
+    np.testing.assert_array_equal(np.float32([v for line in sent for v in line]), head.x_query[2])
+
+
+# All steps, and neurons
+
+
+def test_the_steps_view_holds_every_matrix_under_its_step(head):
+    specification = attnviz.steps_view(head, 2, 5).to_dict()
+    titles = [chart["title"]["text"] for chart in specification["vconcat"]]
+    assert titles == [
+        *("token embeddings", "1  query", "1  key", "1  value"),
+        *("2  score", "3a  scale", "3b  mask", "3c  softmax", "4  update"),
+    ]
+    sent = constants(specification)
+    for name in NINE[1:]:
+        np.testing.assert_array_equal(as_array(sent[name]), getattr(head, name))
+
+
+@pytest.mark.parametrize(("query", "key"), [(7, 0), (-1, 0), (0, 7)])
+def test_a_pair_that_is_not_there_is_refused(head, query, key):
+    with pytest.raises(attnviz.InputError, match=r"There is no .* token.*\n\n.*0 to 6"):
+        attnviz.steps_view(head, query, key)
+
+
+def test_the_neuron_view_sends_each_array_once_and_computes_the_rest(head):
+    sent = constants(attnviz.neuron_view(head, 2).to_dict())
+    np.testing.assert_array_equal(as_array(sent["Q"]), head.q)
+    np.testing.assert_array_equal(as_array(sent["K"]), head.k)
+    for name in ("scores", "masked", "weights"):
+        np.testing.assert_array_equal(as_array(sent[name]), getattr(head, name))
+    assert sent["query_names"] == list(head.query_tokens)
+    assert sent["pinned_query"] == 2
+
+
+def test_the_neuron_view_has_its_columns_in_order(head):
+    columns = attnviz.neuron_view(head, 2).to_dict()["hconcat"]
+    assert [column["title"]["text"] for column in columns] == [
+        *("query token", "query q", "weights", "key k", "q × k"),
+        *("q · k", "scaled", "softmax", "key token"),
+    ]
+
+
+def test_what_is_added_before_the_softmax_is_in_the_title():
+    masked = hand_made.random_head(causal=True, bias=np.ones((5, 5), np.float32))
+    columns = attnviz.neuron_view(masked).to_dict()["hconcat"]
+    assert columns[6]["title"]["text"] == "scaled + bias + mask"
+
+
+def test_a_long_text_is_windowed_and_says_so():
+    head = hand_made.random_head(n_queries=100, n_keys=60)
+    start = window_start(70, 100)
+    specification = neurons_chart(head, 70, first_query=start, first_key=5).to_dict()
+    assert specification["title"] == "shown: queries 50 to 89 of 100, keys 5 to 44 of 60"
+    sent = constants(specification)
+    np.testing.assert_array_equal(as_array(sent["weights"]), head.weights[50:90, 5:45])
+    assert sent["pinned_query"] == 20
+    with pytest.raises(attnviz.InputError, match="Query 70 is not among the tokens shown, 0 to 39"):
+        neurons_chart(head, 70)
+
+
+@pytest.mark.parametrize(
+    ("position", "n", "start"), [(0, 7, 0), (0, 100, 0), (99, 100, 60), (50, 100, 30)]
+)
+def test_the_window_stays_inside_the_text(position, n, start):
+    assert window_start(position, n) == start
+
+
+def test_what_is_sent_stays_small(sentence_trace, minilm):
+    head = sentence_trace.head(0, 8)
+    assert len(attnviz.neuron_view(head, 2).to_json(indent=None)) < 100_000
+    assert len(attnviz.steps_view(head, 2, 5).to_json(indent=None)) < 100_000
+    long = attnviz.trace(*minilm, "a b c d " * 127).head(0, 8)
+    assert long.weights.shape == (510, 510)
+    assert len(attnviz.neuron_view(long, 0).to_json(indent=None)) < 1_000_000
+    assert len(attnviz.steps_view(long, 0, 0).to_json(indent=None)) < 1_000_000
+
+
+# Files
+
+
+@pytest.mark.parametrize("display_mode", ["light", "dark"])
+def test_an_svg_holds_the_tokens_and_the_numbers(head, display_mode):
+    svg = export.to_svg(attnviz.steps_view(head, 2, 5), display_mode)
+    texts = [
+        e.text for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("}text") and e.text
+    ]
+    assert set(head.query_tokens) <= set(texts)
+    printed = [t for t in texts if re.fullmatch(r"0\.\d{3}", t)]
+    expected = {f"{w:.3f}" for w in head.weights.ravel()}
+    assert expected <= {*printed, "1.000"}
+
+
+def test_the_neuron_view_is_drawn_in_both_displays(head):
+    light, dark = (export.to_svg(neurons_chart(head, 2), mode) for mode in ("light", "dark"))
+    assert "#ffffff" in light
+    assert "#0e1117" in dark
+    assert ">0.575<" in light
+    assert f"{head.weights[2, 0]:.3f}" == "0.575"

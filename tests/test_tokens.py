@@ -1,0 +1,87 @@
+"""Tokens as people read them."""
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from attnviz import tokens
+
+
+@pytest.fixture(scope="module")
+def byte_level():
+    """A tokenizer of the kind that GPT-2 introduced, on a small vocabulary."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<end>"],
+        show_progress=False,
+    )
+    backend.train_from_iterator(["the flies fly like the arrow flies"] * 9, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<end>", bos_token="<end>", unk_token="<end>"
+    )
+
+
+@pytest.fixture(scope="module")
+def sentence_piece():
+    """A tokenizer that marks a word's start with ▁ and spells what it does not know in bytes."""
+    vocabulary = ["<unk>", "<s>", "▁", "▁the", "▁cat", *(f"<0x{b:02X}>" for b in range(256))]
+    scores = [(token, -float(place)) for place, token in enumerate(vocabulary)]
+    backend = Tokenizer(models.Unigram(scores, unk_id=0, byte_fallback=True))
+    backend.normalizer = normalizers.Prepend("▁")
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", bos_token="<s>")
+
+
+def test_byte_level_tokens_read_as_text_with_visible_spaces(byte_level):
+    _, read = tokens.encode(byte_level, "the flies")
+    assert "".join(read.labels) == "the␣flies"
+    assert not any(read.is_special)
+
+
+def test_a_piece_of_a_character_is_shown_as_its_bytes(byte_level):
+    _, read = tokens.encode(byte_level, "é😀")
+    spelled = "".join(label for label in read.labels if label.startswith("<0x"))
+    assert spelled == "".join(f"<0x{byte:02X}>" for byte in "é😀".encode())
+
+
+def test_a_special_token_that_is_also_the_unknown_one_stays_special(byte_level):
+    _, read = tokens.encode(byte_level, "the<end>")
+    assert read.labels[-1] == "<end>"
+    assert read.is_special[-1]
+
+
+def test_sentence_piece_tokens_keep_their_bytes_and_show_their_space(sentence_piece):
+    _, read = tokens.encode(sentence_piece, "the cat")
+    assert read.labels == ("␣the", "␣cat")
+    _, read = tokens.encode(sentence_piece, "é")
+    assert read.labels[-2:] == ("<0xC3>", "<0xA9>")
+
+
+def test_an_unknown_word_is_a_word_of_the_text(minilm):
+    _, read = tokens.encode(minilm[1], "a " + "w" * 300)
+    assert read.labels == ("[CLS]", "a", "[UNK]", "[SEP]")
+    assert read.is_special == (True, False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text", "plain text"),
+        ("a\nb\x00", "a<U+000A>b<U+0000>"),
+        ("\u202egnp.exe", "<U+202E>gnp.exe"),
+        ("no\u00a0break", "no<U+00A0>break"),
+        ("\ud83d", "<U+D83D>"),
+        ("été 日本 😀", "été 日本 😀"),
+    ],
+)
+def test_what_draws_nothing_is_named(text, shown):
+    assert tokens.shown(text) == shown
+
+
+def test_only_a_tokenizer_with_separators_takes_a_pair(minilm, byte_level):
+    assert tokens.takes_pair(minilm[1])
+    assert not tokens.takes_pair(byte_level)
