@@ -1,0 +1,110 @@
+"""A running page, and a Chromium to visit it with."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parent.parent.parent
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    if not CHROMIUM.exists():
+        if os.environ.get("ATTNVIZ_REQUIRE_BROWSER"):
+            pytest.fail(f"there is no Chromium at {CHROMIUM}, and the browser tests are required")
+        pytest.skip(f"needs Chromium at {CHROMIUM}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    """Where the page runs: a server of its own, without network."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (tmp_path_factory.mktemp("page") / "log").open("w")
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "streamlit",
+            "run",
+            "streamlit_app.py",
+            "--server.headless=true",
+            f"--server.port={port}",
+            "--server.address=127.0.0.1",
+        ],
+        cwd=ROOT,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    url = f"http://127.0.0.1:{port}/"
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(f"{url}_stcore/health").close()
+            break
+        except OSError:
+            time.sleep(0.5)
+    yield url
+    server.terminate()
+    server.wait()
+    log.close()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Open the page at a link, in a browser window of its own, and wait for its pictures."""
+    contexts = []
+
+    def open_page(
+        query,
+        *,
+        width=1280,
+        height=900,
+        scheme="light",
+        wait_for="matrix_updated",
+        on_request=None,
+        on_sent=None,
+        on_dialog=None,
+    ):
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme
+        )
+        contexts.append(context)
+        page = context.new_page()
+        if on_request:
+            page.on("request", on_request)
+        if on_sent:
+            page.on("websocket", lambda ws: ws.on("framesent", lambda frame: on_sent(frame)))
+        if on_dialog:
+            page.on("dialog", lambda dialog: (on_dialog(dialog.message), dialog.dismiss()))
+        page.goto(address + query)
+        page.locator(f"[class*='st-key-{wait_for}'] svg.marks").wait_for(timeout=90_000)
+        page.wait_for_timeout(500)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()

@@ -1,0 +1,190 @@
+"""The page in a real Chromium: what a person does, and what they see."""
+
+import re
+
+import numpy as np
+import pytest
+
+import attnviz
+
+pytestmark = pytest.mark.browser
+
+
+def chart(page, key):
+    return page.locator(f"[class*='st-key-{key}'] svg.marks")
+
+
+def texts(page, key):
+    return chart(page, key).locator("text").all_text_contents()
+
+
+def address(page, pattern):
+    page.wait_for_url(re.compile(pattern), timeout=15_000)
+
+
+def cell(page, key, row, column, n_columns):
+    """The middle of a cell of a matrix in which no cell is hidden."""
+    box = chart(page, key).locator(".mark-rect path").nth(row * n_columns + column).bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@pytest.fixture
+def opened(visit):
+    return visit("")
+
+
+def test_it_opens_without_a_request_to_anywhere_else(visit):
+    requests = []
+    page = visit("", on_request=lambda request: requests.append(request.url))
+    assert page.get_by_text("Layer 0, head 8", exact=True).is_visible()
+    assert requests
+    for url in requests:
+        assert re.match(r"(http|ws)://127\.0\.0\.1:\d+/|data:|blob:", url), url
+
+
+def test_every_value_of_the_small_matrices_can_be_read_on_the_screen(opened, head):
+    for name, form in (("scores", ".3g"), ("scaled", ".3g"), ("weights", ".3f")):
+        shown = [t.replace("−", "-") for t in texts(opened, f"matrix_{name}")]
+        for value in getattr(head, name).ravel():
+            expected = format(float(value), form)
+            assert any(float(t) == float(expected) for t in shown if is_number(t)), (name, expected)
+
+
+def is_number(text):
+    return re.fullmatch(r"-?\d+(\.\d+)?(e[+-]?\d+)?", text) is not None
+
+
+def test_text_layer_and_head_change_what_is_shown_and_survive_a_reload(opened):
+    text = opened.get_by_label("Text", exact=True)
+    text.fill("the cat sat")
+    text.press("Enter")
+    address(opened, r"text=the\+cat\+sat")
+    opened.locator(".st-key-layer_next button").last.click()
+    address(opened, r"layer=1")
+    opened.locator(".st-key-head_next button").last.click()
+    address(opened, r"head=9")
+    opened.get_by_text("Layer 1, head 9", exact=True).wait_for()
+    before = texts(opened, "matrix_weights")
+    assert {"the", "cat", "sat"} <= set(before)
+    opened.reload()
+    opened.get_by_text("Layer 1, head 9", exact=True).wait_for(timeout=30_000)
+    chart(opened, "matrix_updated").wait_for()
+    assert texts(opened, "matrix_weights") == before
+    assert opened.get_by_label("Text", exact=True).input_value() == "the cat sat"
+
+
+def test_back_returns_to_the_head_before(opened):
+    opened.locator(".st-key-head_next button").last.click()
+    opened.get_by_text("Layer 0, head 9", exact=True).wait_for()
+    opened.go_back()
+    opened.get_by_text("Layer 0, head 8", exact=True).wait_for(timeout=15_000)
+
+
+def test_hovering_over_a_cell_gives_its_full_value_without_asking_the_server(visit, head):
+    sent = []
+    page = visit("", on_sent=lambda frame: sent.append(frame))
+    n_before = len(sent)
+    chart(page, "matrix_scores").scroll_into_view_if_needed()
+    page.mouse.move(*cell(page, "matrix_scores", 2, 5, 7))
+    tooltip = page.locator("#vg-tooltip-element")
+    tooltip.get_by_text("flies").wait_for()
+    value = float(tooltip.inner_text().split()[-1].replace("−", "-"))
+    assert np.float32(value) == pytest.approx(head.scores[2, 5], abs=1e-6)
+    assert len(sent) == n_before
+
+
+def test_a_click_on_a_cell_follows_that_pair(opened):
+    chart(opened, "matrix_weights").scroll_into_view_if_needed()
+    opened.mouse.click(*cell(opened, "matrix_weights", 1, 3, 7))
+    address(opened, r"query=1\+time&key=3\+like")
+    opened.get_by_text("of its attention here").wait_for()
+    assert "time gives like" in opened.get_by_text("of its attention here").inner_text()
+
+
+def test_hovering_over_a_token_answers_in_the_browser_and_a_click_keeps_it(visit, head):
+    sent = []
+    page = visit("?view=Neurons", on_sent=lambda frame: sent.append(frame), wait_for="neurons")
+    box = chart(page, "neurons").bounding_box()
+    before = texts(page, "neurons")
+    assert f"{head.weights[2, 0]:.3f}" in before
+    n_before = len(sent)
+    arrow = chart(page, "neurons").get_by_text("arrow", exact=True).first.bounding_box()
+    page.mouse.move(box["x"] + 30, arrow["y"] + arrow["height"] / 2)
+    expected = {f"{weight:.3f}" for weight in head.weights[5]}
+    page.wait_for_function(
+        "([key, expected]) => { const shown = [...document.querySelectorAll("
+        "`[class*='st-key-${key}'] svg.marks text`)].map(t => t.textContent);"
+        "return expected.every(e => shown.includes(e)) }",
+        arg=["neurons", sorted(expected)],
+        timeout=5_000,
+    )
+    assert len(sent) == n_before
+    page.mouse.click(box["x"] + 30, arrow["y"] + arrow["height"] / 2)
+    address(page, r"query=5\+arrow")
+    page.mouse.move(5, 5)
+    page.get_by_text("gives", exact=False).first.wait_for()
+    page.reload()
+    chart(page, "neurons").wait_for(timeout=30_000)
+    assert expected <= set(texts(page, "neurons"))
+
+
+def test_one_click_opens_the_head_that_links_the_pair_most(opened):
+    opened.get_by_role("button", name="Open layer 5, head 11").click()
+    opened.get_by_text("Layer 5, head 11", exact=True).wait_for()
+    address(opened, r"layer=5.*head=11|head=11.*layer=5")
+
+
+def test_the_open_view_is_saved_as_svg(opened, head):
+    with opened.expect_download() as download:
+        opened.get_by_role("button", name="Save as SVG").click()
+    svg = download.value.path().read_text()
+    assert download.value.suggested_filename == "attnviz-steps-layer0-head8.svg"
+    for weight in head.weights.ravel():
+        assert f">{weight:.3f}<" in svg
+    assert ">flies<" in svg
+
+
+def test_markup_and_expressions_in_the_text_stay_text(visit):
+    alerts = []
+    text = '<img src=x onerror=alert(1)> $x$ **b** :red[r] "+alert(2)+"'
+    page = visit("", on_dialog=lambda message: alerts.append(message))
+    field = page.get_by_label("Text", exact=True)
+    field.fill(text)
+    field.press("Enter")
+    page.wait_for_url(re.compile("text="))
+    chart(page, "matrix_updated").wait_for()
+    page.wait_for_timeout(1_000)
+    assert alerts == []
+    assert page.locator("[data-testid=stMain] img").count() == 0
+    assert page.locator("[data-testid=stException]").count() == 0
+    assert field.input_value() == text
+    shown = texts(page, "matrix_weights")
+    assert "alert" in shown
+    assert "<" in shown
+
+
+def test_a_wrong_link_gets_notes_and_a_working_page(visit):
+    page = visit("?layer=99&head=-1&model=nope")
+    assert page.locator("[data-testid=stAlert]").count() == 3
+    assert page.get_by_text("Layer 0, head 8", exact=True).is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_nothing_is_wider_than_its_place(visit, scheme, width):
+    for query, key in (("", "matrix_updated"), ("?view=Neurons", "neurons")):
+        page = visit(query, width=width, scheme=scheme, wait_for=key)
+        main = page.locator("[data-testid=stMainBlockContainer]").bounding_box()
+        boxes = page.evaluate(
+            "[...document.querySelectorAll('svg.marks')].map(s => {"
+            "const b = s.getBoundingClientRect(); return [b.left, b.right]})"
+        )
+        assert boxes
+        for left, right in boxes:
+            assert left >= main["x"] - 1
+            assert right <= main["x"] + main["width"] + 1
+
+
+@pytest.fixture(scope="module")
+def head():
+    return attnviz.trace(*attnviz.load(), "time flies like an arrow").head(0, 8)

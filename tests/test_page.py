@@ -1,0 +1,374 @@
+"""The page, control by control, and what it says to what it cannot show."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+from test_models import corrupt, save_tiny
+from transformers import AutoConfig, AutoModel, ByT5Tokenizer
+
+from attnviz.heads import linking
+from attnviz.page import header, loading, settings
+
+NINE = ("x_query", "q", "k", "v", "scores", "scaled", "masked", "weights", "updated")
+DEFAULT = "time flies like an arrow"
+
+
+@pytest.fixture
+def page():
+    return AppTest.from_file("../streamlit_app.py", default_timeout=60)
+
+
+@pytest.fixture
+def offering(monkeypatch, page):
+    """The page with these models on its list instead of its own."""
+
+    def offer(*names):
+        monkeypatch.setenv("ATTNVIZ_MODELS", ",".join(map(str, names)))
+        loading.model.cache_clear()
+        loading.trace.cache_clear()
+        return page
+
+    yield offer
+    loading.model.cache_clear()
+    loading.trace.cache_clear()
+
+
+def charts(page):
+    """The specifications of all charts on the page."""
+    return [json.loads(element.proto.spec) for element in page.get("vega_lite_chart")]
+
+
+def constants(page):
+    return {
+        p["name"]: p["value"]
+        for chart in charts(page)
+        for p in chart.get("params", [])
+        if "value" in p
+    }
+
+
+def said(page):
+    return [element.value for element in page.error]
+
+
+def run(page):
+    page.run()
+    assert not page.exception
+    return page
+
+
+# How it opens
+
+
+def test_it_opens_with_the_source_sentence_at_layer_0_head_8(page, sentence_trace):
+    run(page)
+    assert not page.error
+    assert not page.warning
+    assert page.selectbox(key="model").value == "sentence-transformers/all-MiniLM-L6-v2"
+    assert page.text_input(key="text").value == DEFAULT
+    assert page.selectbox(key="layer").value == 0
+    assert page.selectbox(key="head").value == 8
+    assert page.subheader[0].value == "Layer 0, head 8"
+    described = page.main.caption[0].value
+    for fact in (
+        "all\\-MiniLM\\-L6\\-v2",
+        "6 layers × 12 heads",
+        "d_model 384",
+        "d_head 32",
+        "7 tokens",
+    ):
+        assert fact in described
+    assert "do not carry over between models" in described
+
+
+def test_all_nine_matrices_are_on_the_page_with_the_traces_own_values(page, sentence_trace):
+    sent = constants(run(page))
+    head = sentence_trace.head(0, 8)
+    assert len(charts(page)) == 10  # nine matrices, and one row of x
+    for name in NINE[1:]:
+        np.testing.assert_allclose(np.float32(sent[name]), getattr(head, name), atol=1e-5)
+    blocks = head.x_query.reshape(7, 64, 6).mean(axis=2)
+    np.testing.assert_allclose(np.float32(sent["x_query"]), blocks, atol=1e-5)
+    row = np.float32([value for line in sent["x_query_row"] for value in line])
+    np.testing.assert_allclose(row, head.x_query[2], atol=1e-5)
+
+
+def test_only_the_open_view_is_computed(page):
+    page.session_state["view"] = "Neurons"
+    run(page)
+    assert len(charts(page)) == 1
+    assert "hconcat" in charts(page)[0]
+
+
+def test_the_check_line_says_what_was_measured(page, sentence_trace):
+    line = header.check_line(sentence_trace.head(0, 8))
+    assert line in run(page).main.caption[1].value
+    assert f"{sentence_trace.head(0, 8).weights_error:.0e}" in line
+
+
+def test_the_check_line_is_an_error_when_the_replay_is_off(page, monkeypatch):
+    monkeypatch.setattr("attnviz.attention.scale", lambda scores, scaling: scores)
+    run(page)
+    assert len(said(page)) == 1
+    assert said(page)[0].startswith("Replayed weights differ from the model's own by up to")
+    assert "counts as exact in float32" in said(page)[0]
+
+
+# Controls
+
+
+def test_layer_head_and_text_change_what_is_shown(page, minilm):
+    import attnviz
+
+    run(page)
+    page.text_input(key="text").set_value("the cat sat")
+    page.selectbox(key="layer").select(4)
+    page.selectbox(key="head").select(3)
+    sent = constants(run(page))
+    head = attnviz.trace(*minilm, "the cat sat").head(4, 3)
+    np.testing.assert_allclose(np.float32(sent["weights"]), head.weights, atol=1e-5)
+    assert sent["weights_rows"] == ["[CLS]", "the", "cat", "sat", "[SEP]"]
+
+
+def test_previous_and_next_step_through_the_heads(page):
+    run(page)
+    page.button(key="head_next").click()
+    assert run(page).subheader[0].value == "Layer 0, head 9"
+    page.button(key="layer_next").click()
+    page.run()
+    page.button(key="head_previous").click()
+    assert run(page).subheader[0].value == "Layer 1, head 8"
+    page.selectbox(key="layer").select(0)
+    page.selectbox(key="head").select(11)
+    run(page)
+    assert page.button(key="layer_previous").disabled
+    assert page.button(key="head_next").disabled
+
+
+def test_a_second_text_makes_a_pair(page):
+    run(page)
+    page.text_input(key="pair").set_value("fruit flies like a banana")
+    assert "13 tokens" in run(page).main.caption[0].value
+
+
+def test_one_click_opens_the_head_that_links_the_pair_most(page, sentence_trace):
+    run(page)
+    best = linking(sentence_trace, 2, 5).iloc[0]
+    assert (best["layer"], best["head"], round(best["weight"], 2)) == (5, 11, 0.58)
+    button = page.button(key="open_strongest")
+    assert button.label == "Open layer 5, head 11, where it is 58.1 %"
+    assert any("*flies* gives *arrow* **3.9 %**" in m.value for m in page.markdown)
+    button.click()
+    assert run(page).subheader[0].value == "Layer 5, head 11"
+    assert any("more than in any other head" in m.value for m in page.markdown)
+
+
+def test_reset_brings_back_how_it_opened(page):
+    page.query_params["text"] = "the cat sat"
+    page.query_params["layer"] = "3"
+    page.query_params["query"] = "1 the"
+    assert run(page).subheader[0].value == "Layer 3, head 8"
+    next(button for button in page.button if button.label == "Reset").click()
+    run(page)
+    assert page.subheader[0].value == "Layer 0, head 8"
+    assert page.text_input(key="text").value == DEFAULT
+    assert page.selectbox(key="query").value == 2
+
+
+def test_a_shorter_text_moves_the_pair_inside_it(page):
+    page.query_params["query"] = "6 [SEP]"
+    run(page)
+    assert page.selectbox(key="query").value == 6
+    page.text_input(key="text").set_value("one")
+    run(page)
+    assert page.selectbox(key="query").value == 2
+
+
+# Links
+
+
+def test_a_link_brings_back_what_it_was_made_from(page):
+    for name, value in {
+        "text": "the cat sat",
+        "pair": "on the mat",
+        "layer": "2",
+        "head": "5",
+        "query": "3 sat",
+        "key": "1 the",
+        "view": "Neurons",
+    }.items():
+        page.query_params[name] = value
+    run(page)
+    assert not page.warning
+    assert page.subheader[0].value == "Layer 2, head 5"
+    assert page.text_input(key="pair").value == "on the mat"
+    assert (page.selectbox(key="query").value, page.selectbox(key="key").value) == (3, 1)
+    assert "hconcat" in charts(page)[0]
+
+
+def test_a_link_that_asks_for_what_is_not_there_gets_a_note_for_each(page):
+    wrong = {
+        "layer": "99",
+        "head": "-1",
+        "model": "nope",
+        "query": "7 x",
+        "kind": "cross",
+        "view": "Z",
+    }
+    for name, value in wrong.items():
+        page.query_params[name] = value
+    run(page)
+    notes = [warning.value for warning in page.warning]
+    assert len(notes) == len(wrong)
+    for value in ("99", "\\-1", "nope", "7 x", "cross", "Z"):
+        assert sum(f"“{value}”" in note for note in notes) == 1
+    assert page.subheader[0].value == "Layer 0, head 8"
+    page.selectbox(key="layer").select(1)
+    run(page)
+    assert len(page.warning) == len(wrong) - 1  # chosen now: no note on the layer
+
+
+# What it cannot show
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "The text is blank: received an empty text"),
+        ("   ", "The text is blank: received 3 blank characters"),
+        ("word " * 600, "The text has 602 tokens, and .* has 512\\s+positions"),
+        ("\x00​", "finds nothing it knows"),
+    ],
+)
+def test_a_text_it_cannot_show_is_one_sentence_and_is_kept(page, text, sentence):
+    run(page)
+    page.text_input(key="text").set_value(text)
+    run(page)
+    assert len(said(page)) == 1
+    plain = said(page)[0].replace("\\", "")
+    assert re.search(sentence, plain)
+    assert "**What to do:**" in plain
+    assert page.text_input(key="text").value == text
+    page.text_input(key="text").set_value(DEFAULT)
+    assert not run(page).error
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "emoji 😀 🏳️‍🌈",
+        "שלום עולם",
+        "tab\tnull\x00 escape\x1b[31m",
+        "<script>alert(1)</script> <b>bold</b>",
+        "**bold** $x^2$ :red[red] ![i](http://x/y.png) `code`",
+        "datum.value[0] + 'x' \"y\" {{7*7}}",
+        "w" * 5_000,
+    ],
+)
+def test_unusual_text_is_shown_and_kept(page, text):
+    page.session_state["text"] = text
+    run(page)
+    assert not page.error
+    assert page.text_input(key="text").value == text
+    assert len(charts(page)) >= 10
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_page_usable(page):
+    run(page)
+    page.text_input(key="text").set_value("kept")
+    page.selectbox(key="model").select("bert-base-uncased")
+    run(page)
+    assert len(said(page)) == 1
+    assert "is not on this machine, and the Hub cannot be reached" in said(page)[0].replace(
+        "\\", ""
+    )
+    assert page.text_input(key="text").value == "kept"
+    page.selectbox(key="model").select("sentence-transformers/all-MiniLM-L6-v2")
+    assert not run(page).error
+
+
+def test_folders_that_cannot_be_shown_are_one_sentence_each(offering, tmp_path):
+    good = save_tiny(tmp_path / "good")
+    (tmp_path / "empty").mkdir()
+    corrupt(save_tiny(tmp_path / "corrupt"))
+    no_attention = save_tiny(tmp_path / "mamba")
+    config = AutoConfig.for_model("mamba", vocab_size=30522, hidden_size=16, num_hidden_layers=2)
+    AutoModel.from_config(config).save_pretrained(no_attention)
+    sentences = {
+        "empty": "The folder 'empty' is not a model: it holds no config.json.",
+        "corrupt": "The weights file of corrupt is damaged",
+        "mamba": "mamba (model type 'mamba') has no softmax attention",
+    }
+    page = run(offering(good, *(tmp_path / name for name in sentences)))
+    assert not page.error
+    for name, sentence in sentences.items():
+        page.selectbox(key="model").select(str(tmp_path / name))
+        run(page)
+        assert len(said(page)) == 1
+        assert sentence in said(page)[0].replace("\\", "")
+        assert str(tmp_path) not in said(page)[0].replace("\\", "")
+    page.selectbox(key="model").select(str(good))
+    assert not run(page).error
+
+
+# Other families
+
+
+def test_an_encoder_decoder_offers_its_kinds_and_a_target(offering, tmp_path):
+    folder = save_tiny(tmp_path / "t5", "t5", ByT5Tokenizer(), vocab_size=384)
+    page = run(offering(folder))
+    assert not page.error
+    assert page.selectbox(key="kind").options == ["encoder", "decoder", "cross"]
+    assert "the target written by the model" in page.main.caption[0].value
+    page.text_input(key="target").set_value("Zeit")
+    page.selectbox(key="kind").select("cross")
+    run(page)
+    assert page.subheader[0].value == "Layer 0, head 0, cross attention"
+    sent = constants(page)
+    assert np.shape(sent["weights"]) == (5, 25)
+    assert sent["weights_rows"] == ["<pad>", "Z", "e", "i", "t"]
+    assert {"x_query", "x_key", "biased"} <= sent.keys()
+
+
+@pytest.mark.parametrize(
+    ("model_type", "window"), [("gpt2", 99), ("llama", 99), ("gemma2", 4), ("gpt_oss", 4)]
+)
+def test_causal_and_sliding_masks_are_shown_as_hidden(offering, tmp_path, model_type, window):
+    folder = save_tiny(tmp_path / model_type, model_type)
+    page = run(offering(folder))
+    assert not page.error
+    weights = constants(page)["weights"]
+    assert [[value is None for value in row] for row in weights] == [
+        [not query - window < key <= query for key in range(7)] for query in range(7)
+    ]
+
+
+def test_another_model_moves_layer_and_head_inside_it(offering, tmp_path):
+    folder = save_tiny(tmp_path / "tiny")
+    page = offering(settings.OFFERS[0].name, folder)
+    page.query_params["layer"] = "5"
+    page.query_params["head"] = "11"
+    assert run(page).subheader[0].value == "Layer 5, head 11"
+    page.selectbox(key="model").select(str(folder))
+    assert run(page).subheader[0].value == "Layer 2, head 3"
+
+
+def test_a_text_is_traced_once_for_all_heads_and_views(page, monkeypatch):
+    import attnviz
+
+    loading.trace.cache_clear()
+    calls = []
+    trace = attnviz.trace
+    monkeypatch.setattr(
+        attnviz, "trace", lambda *a, **k: calls.append(1) or trace(*a, **k), raising=False
+    )
+    run(page)
+    for head in (1, 2, 3):
+        page.selectbox(key="head").select(head)
+        run(page)
+    page.session_state["view"] = "Neurons"
+    run(page)
+    assert len(calls) == 1
