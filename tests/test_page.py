@@ -182,9 +182,10 @@ def test_a_shorter_text_moves_the_pair_inside_it(page):
     page.query_params["query"] = "6 [SEP]"
     run(page)
     assert page.selectbox(key="query").value == 6
-    page.text_input(key="text").set_value("one")
+    page.text_input(key="text").set_value("one two")
     run(page)
-    assert page.selectbox(key="query").value == 2
+    assert page.selectbox(key="query").value == 2  # "two"; "one" and the ends are 1, 0 and 3
+    assert page.selectbox(key="key").value == 2
 
 
 # Links

@@ -97,16 +97,17 @@ def _select(
     default: int = 0,
     *,
     format_func: Callable[[Any], str] = str,
+    replace: Callable[[list, Any, Any], Any] = lambda options, value, otherwise: otherwise,
     help: str | None = None,
 ) -> Any:
     """A list bound to the address.
 
-    A choice that is no longer among the options (another model, another text) gives way to the
-    nearest number, or to the default.
+    A choice that is no longer among the options (another model, another text) gives way to what
+    `replace` makes of it.
     """
     options = list(options)
     if key in st.session_state and st.session_state[key] not in options:
-        st.session_state[key] = _nearest(options, st.session_state[key], options[default])
+        st.session_state[key] = replace(options, st.session_state[key], options[default])
     chosen = st.selectbox(
         label,
         options,
@@ -127,7 +128,7 @@ def _select(
 def _stepper(label: str, key: str, options: Sequence[int], default: int = 0) -> int:
     """A list of numbers with a button to either side of the chosen one."""
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False, gap="xsmall"):
-        chosen = _select(label, key, options, default)
+        chosen = _select(label, key, options, default, replace=_nearest)
         place = list(options).index(chosen)
         for icon, step, name in (("chevron_left", -1, "Previous"), ("chevron_right", 1, "Next")):
             is_last = place + step not in range(len(options))
@@ -148,7 +149,7 @@ def _set(key: str, value: object) -> None:
     st.session_state[key] = value
 
 
-def _nearest(options: list, value: object, otherwise: object) -> object:
-    if isinstance(value, int) and all(isinstance(option, int) for option in options):
-        return min(options, key=lambda option: abs(option - value))
-    return otherwise
+def _nearest(options: list[int], value: int | None, otherwise: int) -> int:
+    if value is None:
+        return otherwise
+    return min(options, key=lambda option: abs(option - value))

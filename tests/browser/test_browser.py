@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 import attnviz
 
@@ -81,7 +82,7 @@ def test_text_layer_and_head_change_what_is_shown_and_survive_a_reload(opened):
     opened.reload()
     opened.get_by_text("Layer 1, head 9", exact=True).wait_for(timeout=30_000)
     wait_for_texts(opened, "matrix_weights", expected)
-    assert opened.get_by_label("Text", exact=True).input_value() == "the cat sat"
+    expect(opened.get_by_label("Text", exact=True)).to_have_value("the cat sat")
 
 
 def test_back_returns_to_the_head_before(opened):
