@@ -83,7 +83,7 @@ def labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
     decodes_bytes = _is_byte_level(tokenizer)
     specials = set(tokenizer.all_special_ids)
     return tuple(
-        shown(_readable(token, decodes_bytes and token_id not in specials))
+        shown(_readable(token, decodes_bytes and token_id not in specials)).replace(" ", "␣")
         for token_id, token in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)
     )
 
@@ -107,7 +107,7 @@ def _readable(token: str, is_bytes: bool) -> str:
         return token.replace("▁", "␣")
     token_bytes = bytes(_BYTE_OF[character] for character in token if character in _BYTE_OF)
     try:
-        return token_bytes.decode("utf-8").replace(" ", "␣")
+        return token_bytes.decode("utf-8")
     except UnicodeDecodeError:
         return "".join(f"<0x{byte:02X}>" for byte in token_bytes)
 

@@ -323,7 +323,7 @@ def test_an_encoder_decoder_offers_its_kinds_and_a_target(offering, tmp_path):
     page = run(offering(folder))
     assert not page.error
     assert page.selectbox(key="kind").options == ["encoder", "decoder", "cross"]
-    assert "the target written by the model" in page.main.caption[0].value
+    assert "tokens, written by the model" in page.main.caption[0].value
     page.text_input(key="target").set_value("Zeit")
     page.selectbox(key="kind").select("cross")
     run(page)
@@ -332,6 +332,20 @@ def test_an_encoder_decoder_offers_its_kinds_and_a_target(offering, tmp_path):
     assert np.shape(sent["weights"]) == (5, 25)
     assert sent["weights_rows"] == ["<pad>", "Z", "e", "i", "t"]
     assert {"x_query", "x_key", "biased"} <= sent.keys()
+
+
+def test_a_causal_model_opens_with_a_pair_that_is_not_hidden(offering, tmp_path):
+    page = run(offering(save_tiny(tmp_path / "gpt2", "gpt2")))
+    assert (page.selectbox(key="query").value, page.selectbox(key="key").value) == (2, 1)
+    page.selectbox(key="key").select(5)
+    run(page)
+    assert any("nothing in any head: it is hidden" in m.value for m in page.markdown)
+
+
+def test_models_are_listed_by_short_names_that_tell_them_apart(offering, tmp_path):
+    twins = [save_tiny(tmp_path / folder / "tiny") for folder in ("a", "b")]
+    page = run(offering(settings.OFFERS[0].name, *twins))
+    assert page.selectbox(key="model").options == ["all-MiniLM-L6-v2", *map(str, twins)]
 
 
 @pytest.mark.parametrize(

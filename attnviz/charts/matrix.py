@@ -37,11 +37,17 @@ PICKED = "picked"  # the selection parameter that reports a clicked cell: `row` 
 
 
 def matrix_chart(
-    head: HeadTrace, step: Step, pair: Pair | None = None, *, reports_clicks: bool = False
+    head: HeadTrace,
+    step: Step,
+    pair: Pair | None = None,
+    *,
+    reports_clicks: bool = False,
+    is_narrow: bool = False,
 ) -> alt.LayerChart:
     """The matrix of one step, its cells exact where they fit and in blocks where they do not.
 
-    The row of the pair's query and the row or column of its key are framed.
+    The row of the pair's query and the row or column of its key are framed. Values are printed
+    in the cells of small matrices, unless the place for the chart is narrow.
     """
     is_hidden = head.is_masked if step.name in ("masked", "weights") else None
     is_weights = step.name == "weights"
@@ -85,7 +91,7 @@ def matrix_chart(
     layers: list[alt.Chart] = [cells]
     if blocks.is_hidden.any():
         layers += _hidden_cells(base, tooltip, _value_title(step, blocks))
-    if max(step.array.shape) <= VALUES_FIT:
+    if max(step.array.shape) <= VALUES_FIT and not is_narrow:
         layers.append(_printed_values(base, limit, is_weights))
     layers += _frames(step, pair, blocks)
     return (

@@ -1,6 +1,6 @@
 """The sidebar: model, text, and which head. Every choice is in the address of the page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import streamlit as st
@@ -18,9 +18,16 @@ DEFAULT_HEAD = 8  # the head of the picture that attnviz starts from, where a mo
 def choose_model() -> str:
     offers = {offer.name: offer for offer in settings.offers()}
     sizes = "\n".join(f"- {escaped(offer.name)}: {offer.size}" for offer in offers.values())
-    name = _select("Model", "model", list(offers), help=sizes)
-    st.caption(offers[name].size)
+    name = _select("Model", "model", list(offers), format_func=_short_name(offers), help=sizes)
+    if offers[name].size:
+        st.caption(offers[name].size)
     return name
+
+
+def _short_name(names: Collection[str]) -> Callable[[str], str]:
+    """A model's name without its owner or folder, where no other model is called so."""
+    short = [name.rsplit("/", 1)[-1] for name in names]
+    return lambda name: name if short.count(s := name.rsplit("/", 1)[-1]) > 1 else s
 
 
 def choose_text() -> str:
@@ -106,6 +113,7 @@ def _select(
     `replace` makes of it.
     """
     options = list(options)
+    links.respell(key, {str(option): format_func(option) for option in options})
     if key in st.session_state and st.session_state[key] not in options:
         st.session_state[key] = replace(options, st.session_state[key], options[default])
     chosen = st.selectbox(

@@ -40,6 +40,9 @@ def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:
     best = linking(trace, query, key, head.kind).iloc[0]
     best_layer, best_head = int(best["layer"]), int(best["head"])
     names = f"{token(head.query_tokens[query])} gives {token(head.key_tokens[key])}"
+    if best["weight"] == 0:
+        st.markdown(f"{names} nothing in any head: it is hidden.")
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         if (best_layer, best_head) == (head.layer, head.head):
             st.markdown(f"{names} **{percent(weight)}** here, more than in any other head.")
@@ -69,8 +72,8 @@ def _description(trace: Trace, head: HeadTrace) -> str:
         heads += f" sharing {call.n_key_value_heads} key/value heads"
     tokens = f"{len(trace.tokens)} tokens"
     if trace.target_tokens is not None:
-        tokens += f" to {len(trace.target_tokens)}"
-        tokens += ", the target written by the model" if trace.target_is_decoded else ""
+        by_whom = ", written by the model" if trace.target_is_decoded else ""
+        tokens += f" · target: {len(trace.target_tokens)} tokens{by_whom}"
     parts = [
         f"**{escaped(trace.model_name)}**",
         f"revision {escaped(trace.revision[:14])}" if trace.revision else "",

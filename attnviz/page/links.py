@@ -1,6 +1,6 @@
 """What a link asked for, and a note for each thing in it that the page could not follow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -16,6 +16,17 @@ def remember() -> None:
     if _ASKED not in st.session_state:
         st.session_state[_ASKED] = dict(st.query_params)
         st.session_state[_NOTES] = {}
+
+
+def respell(parameter: str, labels: Mapping[str, str]) -> None:
+    """Take a link that names an option without its label: `query=2` for “2 flies”.
+
+    The address is spelled as the control spells it, and the page runs again from there.
+    """
+    label = labels.get(st.session_state[_ASKED].get(parameter))
+    if label is not None and label != st.session_state[_ASKED][parameter]:
+        st.session_state[_ASKED][parameter] = st.query_params[parameter] = label
+        st.rerun()
 
 
 def check(parameter: str, what: str, options: Sequence[str], shown: str) -> None:

@@ -10,7 +10,7 @@ from attnviz.results import HeadTrace, Trace
 def show(trace: Trace, head: HeadTrace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = pair.choose_query(trace, head)
-        key = pair.choose_key(trace, head)
+        key = pair.choose_key(trace, head, query)
         first_query = window_start(query, len(head.query_tokens))
         chart = neurons_chart(
             head,

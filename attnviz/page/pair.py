@@ -13,9 +13,11 @@ def choose_query(trace: Trace, head: HeadTrace) -> int:
     return choose_token("Query token", "query", head.query_tokens, _words(queries)[1])
 
 
-def choose_key(trace: Trace, head: HeadTrace) -> int:
-    _, keys = trace.tokens_of(head.kind)
-    return choose_token("Key token", "key", head.key_tokens, _words(keys)[-1])
+def choose_key(trace: Trace, head: HeadTrace, query: int) -> int:
+    """The key; the text's last word to begin with, or its first where the last is hidden."""
+    first, *_, last = _words(trace.tokens_of(head.kind)[1])
+    default = first if head.is_masked[query, last] else last
+    return choose_token("Key token", "key", head.key_tokens, default)
 
 
 def _words(tokens: Tokens) -> list[int]:

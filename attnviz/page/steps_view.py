@@ -16,7 +16,7 @@ from attnviz.steps import Step
 def show(trace: Trace, head: HeadTrace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = pair.choose_query(trace, head)
-        key = pair.choose_key(trace, head)
+        key = pair.choose_key(trace, head, query)
         saving.save_button("steps", head, lambda: steps_view(head, query, key))
     header.show_strongest(trace, head, query, key)
     for number, steps in groupby(head.steps, key=lambda step: step.number):
@@ -54,7 +54,7 @@ def _show_chart(head: HeadTrace, step: Step, followed: Pair) -> None:
     alternative = f"{step.title}: {step.array.shape[0]} × {step.array.shape[1]} values"
     if not is_in_blocks(step):
         st.altair_chart(
-            matrix_chart(head, step, followed, reports_clicks=True),
+            matrix_chart(head, step, followed, reports_clicks=True, is_narrow=step.number == "1"),
             key=chart_key,
             on_select=lambda: pair.follow_click(chart_key, step.axes),
             alt=alternative,
