@@ -172,8 +172,8 @@ def test_blocks_are_means_and_maxima_of_what_is_not_hidden():
 def test_blocks_never_lose_the_strongest_value(shape):
     array = np.random.default_rng(1).random(shape, dtype=np.float32)
     reduced = blocks.in_blocks(array, summary="maximum")
-    assert reduced.values.shape[0] <= blocks.MAX_ROWS
-    assert reduced.values.shape[1] <= blocks.MAX_COLUMNS
+    assert reduced.values.shape[0] <= blocks.MAX_TOKENS
+    assert reduced.values.shape[1] <= blocks.MAX_DIMENSIONS
     assert reduced.values.max() == array.max()
     assert reduced.are_exact == (shape in [(1, 1), (40, 64)])
 

@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-MAX_ROWS = 40
-MAX_COLUMNS = 64
+MAX_TOKENS = 40  # as many labels as stay readable in a row or beside one another
+MAX_DIMENSIONS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +36,17 @@ def in_blocks(
     array: Float[np.ndarray, "rows columns"],
     is_hidden: Bool[np.ndarray, "rows columns"] | None = None,
     summary: Literal["mean", "maximum"] = "mean",
+    *,
+    max_columns: int = MAX_DIMENSIONS,
 ) -> Blocks:
-    """The matrix in the smallest blocks that fit MAX_ROWS × MAX_COLUMNS.
+    """The matrix in the smallest blocks that fit MAX_TOKENS rows × `max_columns`.
 
     Hidden cells count for nothing; a block is hidden where all of its cells are.
     """
     n_rows, n_columns = array.shape
     if is_hidden is None:
         is_hidden = np.zeros(array.shape, dtype=bool)
-    rows, columns = -(-n_rows // MAX_ROWS), -(-n_columns // MAX_COLUMNS)
+    rows, columns = -(-n_rows // MAX_TOKENS), -(-n_columns // max_columns)
     if rows == columns == 1:
         return Blocks(np.where(is_hidden, np.nan, array), is_hidden, 1, 1, summary)
     padding = ((0, -n_rows % rows), (0, -n_columns % columns))

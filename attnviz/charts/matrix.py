@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from attnviz.charts import palette
-from attnviz.charts.blocks import Blocks, in_blocks
+from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, Blocks, in_blocks
 from attnviz.charts.values import LEGEND_NUMBER, largest, nested, signed_scale
 from attnviz.errors import InputError
 from attnviz.results import HeadTrace
@@ -51,7 +51,12 @@ def matrix_chart(
     """
     is_hidden = head.is_masked if step.name in ("masked", "weights") else None
     is_weights = step.name == "weights"
-    blocks = in_blocks(step.array, is_hidden, "maximum" if is_weights else "mean")
+    blocks = in_blocks(
+        step.array,
+        is_hidden,
+        "maximum" if is_weights else "mean",
+        max_columns=_max_columns(step),
+    )
     row_labels = _labels(head, step.axes[0], step.array.shape[0])
     column_labels = _labels(head, step.axes[1], step.array.shape[1])
     limit = 1.0 if is_weights else largest(blocks.values)
@@ -128,7 +133,7 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
     is_hidden = head.is_masked[row] if step.name in ("masked", "weights") else None
     if is_hidden is not None:
         values = np.where(is_hidden, np.nan, values)
-    per_line = 64
+    per_line = MAX_DIMENSIONS
     labels = _labels(head, step.axes[1], len(values))
     is_weights = step.name == "weights"
     limit = 1.0 if is_weights else largest(values)
@@ -152,7 +157,13 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
             y=alt.Y(
                 "line:O",
                 axis=alt.Axis(
-                    title=f"{step.axes[1]}, from", domain=False, ticks=False, labelOverlap=False
+                    title=f"{step.axes[1]}, from",
+                    domain=False,
+                    ticks=False,
+                    labelOverlap=False,
+                    labelBound=False,
+                    labelFlush=False,
+                    labelColor=alt.expr(palette.TEXT),
                 ),
             ),
             color=alt.Color(
@@ -162,7 +173,7 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
             ),
             tooltip=[
                 alt.Tooltip("column_token:N", title=AXIS_TITLES[step.axes[1]]),
-                alt.Tooltip("v:Q", title=step.name),
+                alt.Tooltip("v:Q", title=_value_title(step)),
             ],
         )
         .add_params(
@@ -175,7 +186,11 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
 
 def is_in_blocks(step: Step) -> bool:
     """Whether the chart of this step shows blocks, so that a row of it is worth showing exactly."""
-    return not in_blocks(step.array).are_exact
+    return not in_blocks(step.array, max_columns=_max_columns(step)).are_exact
+
+
+def _max_columns(step: Step) -> int:
+    return MAX_TOKENS if step.axes[1] == "key_pos" else MAX_DIMENSIONS
 
 
 # Data
@@ -215,10 +230,14 @@ def _x(step: Step, labels: Sequence[str], blocks: Blocks) -> alt.X:
             if are_tokens
             else f"'' + datum.value * {blocks.columns}"
         ),
-        labelAngle=-45 if are_tokens and (len(labels) > VALUES_FIT or _longest(labels) > 7) else 0,
+        labelAngle=_label_angle(labels) if are_tokens else 0,
+        labelBaseline="middle" if are_tokens and _label_angle(labels) == -90 else "alphabetic",
         labelLimit=LABEL_LENGTH,
         labelOverlap=False if are_tokens else "greedy",
         labelPadding=6,
+        labelBound=False,
+        labelFlush=False,
+        labelColor=alt.expr(palette.TEXT),
     )
     return alt.X("column:O", axis=axis, scale=alt.Scale(padding=0))
 
@@ -232,21 +251,28 @@ def _y(step: Step, labels: Sequence[str], blocks: Blocks) -> alt.Y:
         labelLimit=LABEL_LENGTH,
         labelOverlap=False,
         labelPadding=6,
+        labelBound=False,
+        labelFlush=False,
+        labelColor=alt.expr(palette.TEXT),
     )
     return alt.Y("row:O", axis=axis, scale=alt.Scale(padding=0))
 
 
-def _longest(labels: Sequence[str]) -> int:
-    return max(map(len, labels), default=0)
+def _label_angle(labels: Sequence[str]) -> int:
+    """Words lie flat where they fit, and stand where there are many of them."""
+    if len(labels) > VALUES_FIT:
+        return -90
+    return -45 if max(map(len, labels), default=0) > 7 else 0
 
 
 def _legend(step: Step, blocks: Blocks | None, limit: float) -> alt.Legend:
     values = [0, 0.5, 1] if step.name == "weights" else [-limit, 0, limit]
     return alt.Legend(
-        title=step.name if blocks is None else _value_title(step, blocks),
+        title=_value_title(step, blocks),
         values=values,
         labelExpr=LEGEND_NUMBER,
         labelOverlap=False,
+        labelColor=alt.expr(palette.TEXT),
         **_legend_place(step),
     )
 
@@ -254,12 +280,12 @@ def _legend(step: Step, blocks: Blocks | None, limit: float) -> alt.Legend:
 def _legend_place(step: Step) -> dict[str, Any]:
     if step.axes == ("query_pos", "key_pos"):
         return {"orient": "right", "gradientLength": 90}
-    return {"orient": "bottom", "direction": "horizontal", "gradientLength": 160}
+    return {"orient": "bottom", "direction": "horizontal", "gradientLength": 110}
 
 
-def _value_title(step: Step, blocks: Blocks) -> str:
+def _value_title(step: Step, blocks: Blocks | None = None) -> str:
     name = step.name.removesuffix("_query").removesuffix("_key")
-    return name if blocks.are_exact else f"{name}, {blocks.summary}"
+    return name if blocks is None or blocks.are_exact else f"{name}, {blocks.summary}"
 
 
 def _row_height(blocks: Blocks) -> int:

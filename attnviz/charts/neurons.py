@@ -332,6 +332,7 @@ def _band_colour(limit: float, title: str) -> alt.Color:
         direction="horizontal",
         values=[-limit, 0, limit],
         labelExpr=LEGEND_NUMBER,
+        labelColor=alt.expr(palette.TEXT),
         gradientLength=BAND_WIDTH - 16,
         gradientThickness=8,
     )

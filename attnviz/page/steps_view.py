@@ -4,13 +4,16 @@ from itertools import groupby
 
 import streamlit as st
 
-from attnviz.charts.matrix import Pair, is_in_blocks, matrix_chart, row_chart
+from attnviz.charts.matrix import VALUES_FIT, Pair, is_in_blocks, matrix_chart, row_chart
 from attnviz.charts.steps import steps_view
 from attnviz.page import header, pair, saving
 from attnviz.page.walkthrough import GROUPS, pair_sentence
 from attnviz.page.wording import token
 from attnviz.results import HeadTrace, Trace
 from attnviz.steps import Step
+
+# The page's names for the colours that q, k, v and the update have in the charts' headings.
+IDENTITY = {"q": "violet", "k": "green", "v": "red", "updated": "yellow"}
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
@@ -35,7 +38,8 @@ def _show_group(head: HeadTrace, steps: list[Step], followed: Pair) -> None:
                 _show_step(head, step, followed)
         return
     for step in steps:
-        words, picture = st.columns([2, 3])
+        are_small = max(step.array.shape) <= VALUES_FIT
+        words, picture = st.columns([2, 3]) if are_small else (st.container(), st.container())
         with words:
             st.markdown(f"${step.formula}$")
             st.markdown(pair_sentence(head, step, followed.query, followed.key))
@@ -44,7 +48,9 @@ def _show_group(head: HeadTrace, steps: list[Step], followed: Pair) -> None:
 
 
 def _show_step(head: HeadTrace, step: Step, followed: Pair) -> None:
-    st.markdown(f"**{step.title}** ${step.formula}$")
+    colour = IDENTITY.get(step.name)
+    title = f":{colour}[**{step.title}**]" if colour else f"**{step.title}**"
+    st.markdown(f"{title} ${step.formula}$")
     _show_chart(head, step, followed)
     st.markdown(pair_sentence(head, step, followed.query, followed.key))
 
