@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from attnviz import inputs as inputs_module
 from attnviz.errors import NoAttentionError, UnsupportedModelError
-from attnviz.inputs import Inputs, model_name
+from attnviz.inputs import Inputs, model_name, takes_target
 from attnviz.observing import Call, parameters_of, recorded_calls
 from attnviz.results import TOLERANCE, LayerTrace, Trace
 
@@ -67,7 +67,7 @@ def _trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
         outputs = model(**inputs.tensors, **options)
     outputs = outputs if isinstance(outputs, Mapping) else {}
     if not calls:
-        raise _nothing_observed(model, outputs)
+        raise _nothing_observed(model)
     return Trace(
         model_name=model_name(model),
         revision=getattr(model.config, "_commit_hash", None),
@@ -93,7 +93,7 @@ def _by_kind_and_layer(
     in `encoder_attentions` and its like; that tells the kind. Where they are not, the module's
     place in the model and what it was given tell it.
     """
-    is_encoder_decoder = model.config.is_encoder_decoder
+    is_encoder_decoder = takes_target(model)
     own = "decoder" if is_encoder_decoder else "self"
     fields = {
         "encoder_attentions": "encoder",
@@ -194,7 +194,7 @@ def _check_model(model: Any) -> None:
             f"attnviz reads models of the transformers library; received {type(model).__name__}."
             "\n\nHint: model, tokenizer = attnviz.load(name)"
         )
-    if model.training:
+    if any(module.training for module in model.modules()):
         raise UnsupportedModelError(
             f"{model_name(model)} is in training mode, where dropout changes the weights at random."
             "\n\nHint: model.eval()"
@@ -213,19 +213,26 @@ def _check_model(model: Any) -> None:
         )
 
 
-def _nothing_observed(model: PreTrainedModel, outputs: Mapping[str, Any]) -> UnsupportedModelError:
-    names = ("attentions", "encoder_attentions", "decoder_attentions", "cross_attentions")
+# Model types whose layers mix tokens by something else than a softmax over keys.
+_WITHOUT_SOFTMAX_ATTENTION = {
+    *("falcon_mamba", "fnet", "mamba", "mamba2", "mra", "reformer", "rwkv", "xlstm", "yoso"),
+}
+
+
+def _nothing_observed(model: PreTrainedModel) -> UnsupportedModelError:
     kind = model.config.model_type
-    if any(outputs.get(name) for name in names):
-        return UnsupportedModelError(
-            f"{model_name(model)} (model type {kind!r}) computes attention in code of its own, "
-            "which attnviz cannot observe yet.\n\nHint: choose a model whose attention is an eager "
-            "attention function of transformers, such as bert, gpt2, llama or t5."
+    hint = (
+        "\n\nHint: choose a model whose attention is an eager attention function of "
+        "transformers, such as bert, gpt2, llama or t5."
+    )
+    if kind in _WITHOUT_SOFTMAX_ATTENTION:
+        return NoAttentionError(
+            f"{model_name(model)} (model type {kind!r}) has no softmax attention: there are no "
+            f"queries, keys and weights to show.{hint}"
         )
-    return NoAttentionError(
-        f"{model_name(model)} (model type {kind!r}) has no softmax attention: there are no "
-        "queries, keys and weights to show.\n\nHint: choose a transformer with attention, such as "
-        "bert, gpt2, llama or t5."
+    return UnsupportedModelError(
+        f"{model_name(model)} (model type {kind!r}) computes attention in code of its own, or not "
+        f"at all, and attnviz cannot observe that yet.{hint}"
     )
 
 

@@ -1,5 +1,6 @@
 """What a model is given: a text, a sentence pair or a source and a target, as tensors."""
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,8 +42,7 @@ def from_text(
             f"separator; received {tokens_module.shown(pair)!r} as the second."
             "\n\nHint: leave pair out, or choose a model such as bert-base-uncased."
         )
-    is_encoder_decoder = model.config.is_encoder_decoder
-    if target is not None and not is_encoder_decoder:
+    if target is not None and not takes_target(model):
         raise InputError(
             f"{model_name(model)} takes no target text: it is not an encoder-decoder; received "
             f"{tokens_module.shown(target)!r}.\n\nHint: leave target out, or choose a model such "
@@ -55,7 +55,7 @@ def from_text(
         for name, ids in encoded.items()
         if name in ("input_ids", "attention_mask", "token_type_ids")
     }
-    if not is_encoder_decoder:
+    if not takes_target(model):
         return Inputs(tensors, source)
     decoder_ids = _written(model, tensors) if target is None else _given(model, tokenizer, target)
     target_tokens = tokens_module.of_ids(tokenizer, decoder_ids[0].tolist())
@@ -86,8 +86,13 @@ def from_tensors(
             "\n\nHint: pass what the tokenizer returns: tokenizer(text, return_tensors='pt')."
         )
     source = _named(model, tensors["input_ids"], tokens, "tokens")
-    if "decoder_input_ids" not in tensors:
+    if not takes_target(model):
         return Inputs(tensors, source)
+    if "decoder_input_ids" not in tensors:
+        raise InputError(
+            f"{model_name(model)} is an encoder-decoder, and the inputs hold no decoder_input_ids."
+            "\n\nHint: pass the ids that the decoder is given, or call attnviz.trace with a text."
+        )
     target = _named(model, tensors["decoder_input_ids"], target_tokens, "target_tokens")
     return Inputs(tensors, source, target)
 
@@ -97,20 +102,31 @@ def model_name(model: PreTrainedModel) -> str:
     return model.config.name_or_path or type(model).__name__
 
 
+def takes_target(model: PreTrainedModel) -> bool:
+    """Whether the model has an encoder and a decoder, each with a text of its own."""
+    return (
+        model.config.is_encoder_decoder
+        and "decoder_input_ids" in inspect.signature(model.forward).parameters
+    )
+
+
 def n_positions(model: PreTrainedModel) -> int | None:
     """How many tokens the model has positions for, or None where there is no bound.
 
     A table of learned positions decides, less the rows that some models keep for padding
-    (roberta, bart); a model without one has the length that its configuration names.
+    (roberta, bart); a model without one, or one whose tables may be those of another modality,
+    has the length that its configuration names.
     """
+    config = model.config.get_text_config()
     learned = [
         module.num_embeddings - _rows_kept(module)
         for name, module in model.named_modules()
         if isinstance(module, nn.Embedding) and _POSITION_TABLE.search(name)
     ]
-    if learned:
+    if learned and config is model.config:
         return min(learned)
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    named = getattr(config, "max_position_embeddings", None)
+    return named if named is not None and named > 0 else None
 
 
 _POSITION_TABLE = re.compile(r"(^|\.)(wpe|position(al)?_embeddings?|embed_positions)$")
@@ -140,13 +156,20 @@ def _named(
 ) -> Tokens:
     n_tokens = ids.shape[-1]
     if labels is None:
-        labels = [str(position) for position in range(n_tokens)]
+        labels = tokens_module.numbered(n_tokens).labels
     if len(labels) != n_tokens:
         raise InputError(
             f"{argument} has {len(labels)} names for {n_tokens} positions."
             "\n\nHint: give one name for each position, or none at all."
         )
     _check_length(model, n_tokens, None, "text")
+    n_known = model.get_input_embeddings().weight.shape[0]  # type: ignore[index]
+    if not n_tokens or not 0 <= int(ids.min()) <= int(ids.max()) < n_known:
+        received = f"{int(ids.min())} to {int(ids.max())}" if n_tokens else "none"
+        raise InputError(
+            f"Token ids of {model_name(model)} run from 0 to {n_known - 1}; received {received}."
+            "\n\nHint: pass what this model's own tokenizer returns."
+        )
     return tokens_module.plain(labels)
 
 
@@ -170,10 +193,9 @@ def _written(model: Any, tensors: dict[str, Tensor]) -> Tensor:
             "head that could write a target text.\n\nHint: pass target='…', or load it with "
             "attnviz.load(name)."
         )
+    n_new_tokens = min(MAX_DECODED_TOKENS, (n_positions(model) or MAX_DECODED_TOKENS + 1) - 1)
     with torch.no_grad():
-        ids = model.generate(
-            **tensors, max_new_tokens=MAX_DECODED_TOKENS, do_sample=False, num_beams=1
-        )
+        ids = model.generate(**tensors, max_new_tokens=n_new_tokens, do_sample=False, num_beams=1)
     end = model.generation_config.eos_token_id
     ends = end if isinstance(end, list) else [end]
     return ids[:, :-1] if ids.shape[1] > 1 and ids[0, -1].item() in ends else ids

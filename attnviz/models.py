@@ -73,7 +73,13 @@ def load(
     tokenizer = _load_tokenizer(folder, shown_name)
     model.config._name_or_path = shown_name
     model.config._commit_hash = known_revision
-    model.to(device)  # type: ignore[arg-type]
+    try:
+        model.to(device)  # type: ignore[arg-type]
+    except (RuntimeError, AssertionError) as error:
+        raise ModelLoadError(
+            f"There is no device {device!r} here ({_first_line(error)})."
+            "\n\nHint: leave device out to compute on the CPU."
+        ) from error
     return model.eval(), tokenizer
 
 
@@ -123,7 +129,7 @@ def _snapshot(name: str, revision: str | None) -> Path:
     }
     try:
         folder = Path(snapshot_download(name, local_files_only=True, **wanted))
-        if _has_all_weights(folder):
+        if _is_complete(folder):
             return folder
     except LocalEntryNotFoundError:
         pass
@@ -167,12 +173,19 @@ def _unreachable(name: str) -> ModelLoadError:
     )
 
 
-def _has_all_weights(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
+    """Whether a folder of the cache holds configuration, tokenizer and all weights."""
+    weights = {"model.safetensors"}
     index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return (folder / "config.json").exists() and (folder / "model.safetensors").exists()
-    files = set(json.loads(index.read_text())["weight_map"].values())
-    return all((folder / file).exists() for file in files)
+    if index.exists():
+        try:
+            weights = set(json.loads(index.read_text())["weight_map"].values())
+        except (ValueError, KeyError):
+            return False
+    has_tokenizer = any(
+        any(folder.glob(files)) for files in ("tokenizer*", "vocab*", "merges*", "*.model")
+    )
+    return has_tokenizer and all((folder / file).exists() for file in {"config.json", *weights})
 
 
 # From a folder

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
@@ -63,7 +64,8 @@ def recorded_calls(model: PreTrainedModel) -> Iterator[list[Call]]:
     """The list of the model's attention calls, in order, filled while the block runs."""
     classes = {type(module) for module in model.modules()}
     for source in {base.__module__ for module_class in classes for base in module_class.__mro__}:
-        _wrap_functions_in(source)
+        if not source.startswith("torch."):
+            _wrap_functions_in(sys.modules[source])
     recorder = _Recorder()
     token = _recorder.set(recorder)
     try:
@@ -72,10 +74,8 @@ def recorded_calls(model: PreTrainedModel) -> Iterator[list[Call]]:
         _recorder.reset(token)
 
 
-@functools.cache
-def _wrap_functions_in(source_name: str) -> None:
+def _wrap_functions_in(source: ModuleType) -> None:
     """Wrap every eager attention function that the code of one source file can call."""
-    source = sys.modules[source_name]
     for name in [name for name in vars(source) if name.endswith("eager_attention_forward")]:
         with _wrapping:
             function = getattr(source, name)
@@ -119,7 +119,7 @@ def _call(given: dict[str, Any], output: Tensor, weights: Tensor) -> Call:
         scaling=float(scaling),
         softcap=given.get("softcap"),
         bias=given.get("position_bias"),
-        sink_logits=None if sinks is None else sinks.reshape(-1),
+        sink_logits=None if sinks is None else sinks.detach().clone().reshape(-1),
         weights=weights,
         updated=output,
     )

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from attnviz import attention
 from attnviz.errors import InputError
 from attnviz.steps import Step, steps_of
-from attnviz.tokens import Tokens
+from attnviz.tokens import Tokens, numbered
 
 # Exact means: no replayed weight differs from the model's own by more than this, and no
 # updated value by more than this times the largest of them. The model's dtype decides.
@@ -174,7 +174,8 @@ class LayerTrace:
 class Trace:
     """Every attention call of one forward pass.
 
-    `kinds` is ("self",) or ("encoder", "decoder", "cross"). Layers and heads count from 0, by
+    `kinds` is ("self",) or ("encoder", "decoder", "cross"), or ("self", "cross") for a decoder
+    that is given another text's states. Layers and heads count from 0, by
     the model's own numbers.
     """
 
@@ -219,7 +220,7 @@ class Trace:
     def layer(self, layer: int, kind: str | None = None) -> LayerTrace:
         """All heads of one layer. Raises InputError for a layer the model does not have."""
         kind = self._known_kind(kind)
-        if (kind, layer) not in self.calls:
+        if layer not in self.layers(kind):
             raise InputError(
                 f"{self.model_name} has no {kind} attention in layer {layer!r}."
                 f"\n\nHint: its layers with {kind} attention are {_ranges(self.layers(kind))}."
@@ -241,10 +242,10 @@ class Trace:
             )
         head = int(head)
         key_value_head = head // (call.n_heads // call.n_key_value_heads)
-        query_tokens, key_tokens = self.tokens_of(kind)
+        query_tokens, key_tokens = self.tokens_of(layer, kind)
         return HeadTrace(
             kind=kind,
-            layer=layer,
+            layer=int(layer),
             head=head,
             key_value_head=key_value_head,
             query_tokens=query_tokens.labels,
@@ -274,11 +275,21 @@ class Trace:
             )
         return kind
 
-    def tokens_of(self, kind: str) -> tuple[Tokens, Tokens]:
-        """Whose tokens the queries are, and whose the keys."""
-        if self.target is None or kind == "encoder":
-            return self.source, self.source
-        return self.target, self.source if kind == "cross" else self.target
+    def tokens_of(self, layer: int, kind: str | None = None) -> tuple[Tokens, Tokens]:
+        """Whose tokens the queries of a layer are, and whose the keys.
+
+        Positions that are not those of a text (what a caller passed as encoder states, memory
+        that a model adds) are called by their numbers.
+        """
+        kind = self._known_kind(kind)
+        _, n_queries, n_keys = self.layer(layer, kind).own_weights.shape
+        queries = self.source if self.target is None or kind == "encoder" else self.target
+        keys = self.source if kind == "cross" else queries
+        is_of_no_text = kind == "cross" and self.target is None
+        return (
+            queries if len(queries) == n_queries else numbered(n_queries),
+            keys if len(keys) == n_keys and not is_of_no_text else numbered(n_keys),
+        )
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

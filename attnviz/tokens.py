@@ -26,6 +26,11 @@ def plain(labels: Sequence[str]) -> Tokens:
     return Tokens(tuple(labels), (False,) * n, (0,) * n)
 
 
+def numbered(n: int) -> Tokens:
+    """Tokens called by their positions."""
+    return plain([str(position) for position in range(n)])
+
+
 def encode(tokenizer: Any, text: str, pair: str | None = None) -> tuple[dict, Tokens]:
     """What the model is given for a text or a sentence pair, as lists, and its tokens.
 
@@ -83,7 +88,9 @@ def labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
     decodes_bytes = _is_byte_level(tokenizer)
     specials = set(tokenizer.all_special_ids)
     return tuple(
-        shown(_readable(token, decodes_bytes and token_id not in specials)).replace(" ", "␣")
+        f"<id {token_id}>"  # models may have more ids than their tokenizer has tokens
+        if token is None
+        else shown(_readable(token, decodes_bytes and token_id not in specials)).replace(" ", "␣")
         for token_id, token in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)
     )
 
@@ -105,7 +112,9 @@ def takes_pair(tokenizer: Any) -> bool:
 def _readable(token: str, is_bytes: bool) -> str:
     if not is_bytes:
         return token.replace("▁", "␣")
-    token_bytes = bytes(_BYTE_OF[character] for character in token if character in _BYTE_OF)
+    if not set(token) <= _BYTE_OF.keys():  # added to the vocabulary as plain text
+        return token
+    token_bytes = bytes(_BYTE_OF[character] for character in token)
     try:
         return token_bytes.decode("utf-8")
     except UnicodeDecodeError:

@@ -232,8 +232,9 @@ def test_a_trace_changes_nothing_on_the_model(minilm):
 
 def test_a_failed_pass_leaves_no_recorder_behind():
     model = tiny_models.build("bert")
-    with pytest.raises(IndexError):
-        attnviz.trace_inputs(model, {"input_ids": torch.tensor([[tiny_models.VOCABULARY + 5]])})
+    too_short = torch.ones(1, 3, dtype=torch.long)
+    with pytest.raises(RuntimeError, match="size"):
+        attnviz.trace_inputs(model, tiny_inputs(model) | {"token_type_ids": too_short})
     assert len(attnviz.trace_inputs(model, tiny_inputs(model)).layers()) == 3
 
 
@@ -261,7 +262,9 @@ def test_attention_written_by_hand_is_refused():
         "bloom", vocab_size=tiny_models.VOCABULARY, hidden_size=32, n_layer=2, n_head=4
     )
     model = AutoModel.from_config(config, attn_implementation="eager").eval()
-    with pytest.raises(attnviz.UnsupportedModelError, match="'bloom'.*cannot observe yet"):
+    with pytest.raises(
+        attnviz.UnsupportedModelError, match="'bloom'.*code of its own, or not at all"
+    ):
         attnviz.trace_inputs(model, tiny_inputs(model))
 
 
@@ -272,6 +275,70 @@ def test_a_model_without_attention_says_so():
     model = AutoModel.from_config(config).eval()
     with pytest.raises(attnviz.NoAttentionError, match="'mamba'.*no softmax attention"):
         attnviz.trace_inputs(model, tiny_inputs(model))
+
+
+def test_one_module_in_training_mode_is_enough_to_refuse():
+    model = tiny_models.build("bert")
+    model.encoder.layer[0].attention.self.train()
+    with pytest.raises(attnviz.UnsupportedModelError, match="training mode"):
+        attnviz.trace_inputs(model, tiny_inputs(model))
+
+
+def test_a_result_does_not_change_with_the_model():
+    model = tiny_models.build("gpt_oss")
+    trace = attnviz.trace_inputs(model, tiny_inputs(model))
+    with torch.no_grad():
+        model.layers[0].self_attn.sinks.fill_(9)
+    assert trace.head(0, 0).is_exact
+
+
+def test_a_replaced_attention_function_is_observed_too(monkeypatch):
+    from transformers.models.bert import modeling_bert
+
+    model = tiny_models.build("bert")
+    attnviz.trace_inputs(model, tiny_inputs(model))
+    plain = modeling_bert.eager_attention_forward.observes
+    monkeypatch.setattr(modeling_bert, "eager_attention_forward", plain)
+    assert attnviz.trace_inputs(model, tiny_inputs(model)).head(0, 0).is_exact
+
+
+def test_an_encoder_on_its_own_is_self_attention():
+    model = tiny_models.build("bart").get_encoder()
+    assert attnviz.trace_inputs(model, {"input_ids": tiny_models.random_ids()}).kinds == ("self",)
+
+
+def test_states_of_no_known_text_are_called_by_number():
+    model = tiny_models.build("bert", is_decoder=True, add_cross_attention=True)
+    states = torch.randn(1, 9, 32)
+    inputs = tiny_inputs(model) | {"encoder_hidden_states": states}
+    names = list("abcdefghi")
+    trace = attnviz.trace_inputs(model, inputs, tokens=names)
+    assert trace.kinds == ("self", "cross")
+    cross = trace.head(0, 0, "cross")
+    assert cross.query_tokens == tuple(names)
+    assert cross.key_tokens == tuple(map(str, range(9)))
+    np.testing.assert_array_equal(cross.x_key, states[0].numpy())
+    assert cross.is_exact
+
+
+@pytest.mark.parametrize("model_type", ["rwkv", "reformer", "fnet"])
+def test_types_without_softmax_attention_are_told_from_those_not_observed_yet(model_type):
+    changes = {"rwkv": {"attention_hidden_size": 32}, "reformer": {"axial_pos_shape": (8, 8)}}
+    sizes = {"vocab_size": 120, "hidden_size": 32, "num_hidden_layers": 2}
+    if model_type == "reformer":
+        sizes = {
+            "vocab_size": 120,
+            "hidden_size": 32,
+            "attention_head_size": 8,
+            "num_attention_heads": 4,
+            "axial_pos_embds_dim": (16, 16),
+            "attn_layers": ["local", "local"],
+            "local_attn_chunk_length": 16,
+        }
+    config = AutoConfig.for_model(model_type, **sizes, **changes.get(model_type, {}))
+    model = AutoModel.from_config(config).eval()
+    with pytest.raises(attnviz.NoAttentionError, match="has no softmax attention"):
+        attnviz.trace_inputs(model, {"input_ids": tiny_models.random_ids(16)})
 
 
 def test_something_else_than_a_model_is_refused():

@@ -206,6 +206,18 @@ def test_a_pair_that_is_not_there_is_refused(head, query, key):
         attnviz.steps_view(head, query, key)
 
 
+def test_a_display_that_is_not_there_is_refused(head):
+    with pytest.raises(attnviz.InputError, match="no display mode 'blue'"):
+        attnviz.neuron_view(head, display_mode="blue")
+
+
+def test_a_query_alone_frames_its_row_only(head):
+    specification = attnviz.steps_view(head, query=2).to_dict()
+    scores = specification["vconcat"][4]
+    framed = [x for x in layers(scores) if x["mark"].get("fillOpacity") == 0]
+    assert [x["data"]["sequence"]["as"] for x in framed] == ["row"]
+
+
 def test_the_neuron_view_sends_each_array_once_and_computes_the_rest(head):
     sent = constants(attnviz.neuron_view(head, 2).to_dict())
     np.testing.assert_array_equal(as_array(sent["Q"]), head.q)

@@ -153,6 +153,25 @@ def test_inputs_without_ids_are_refused():
         attnviz.trace_inputs(model, {"pixels": torch.ones(1, 2)})
 
 
+def test_an_encoder_decoder_needs_the_decoders_ids():
+    model = tiny_models.build("bart")
+    with pytest.raises(attnviz.InputError, match="the inputs hold no decoder_input_ids"):
+        attnviz.trace_inputs(model, {"input_ids": tiny_models.random_ids()})
+
+
+@pytest.mark.parametrize("ids", [[[120]], [[-1, 3]], [[]]])
+def test_ids_that_the_model_does_not_have_are_refused(ids):
+    model = tiny_models.build("bert")
+    with pytest.raises(attnviz.InputError, match="run from 0 to 119; received"):
+        attnviz.trace_inputs(model, {"input_ids": torch.tensor(ids, dtype=torch.long)})
+
+
+def test_a_short_decoder_writes_no_more_than_it_has_positions_for():
+    model = tiny_models.build("bart", vocab_size=384, max_position_embeddings=16)
+    trace = attnviz.trace(model, ByT5Tokenizer(), "time")
+    assert len(trace.target_tokens) <= 16
+
+
 def test_positions_are_named_as_given_or_by_number():
     model = tiny_models.build("bert")
     inputs = {"input_ids": tiny_models.random_ids(3)}

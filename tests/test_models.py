@@ -248,6 +248,25 @@ def test_an_unreachable_hub_is_one_sentence(tmp_path):
     assert said.startswith("REFUSED someone/tiny-bert is not on this machine, and the Hub cannot")
 
 
+def test_a_cache_without_the_tokenizer_is_completed(hub, tmp_path):
+    first = load_in_child("someone/tiny-bert", hub, tmp_path)
+    snapshot = next(tmp_path.glob("hub/models--someone--tiny-bert/snapshots/*"))
+    for file in snapshot.glob("tokenizer*"):
+        file.unlink()
+    assert load_in_child("someone/tiny-bert", hub, tmp_path) == first
+
+
+def test_a_damaged_index_in_the_cache_counts_as_incomplete(tiny):
+    assert models._is_complete(tiny)
+    (tiny / "model.safetensors.index.json").write_text('{"weight_map": {')
+    assert not models._is_complete(tiny)
+
+
+def test_a_device_that_is_not_there_is_refused(tiny):
+    with pytest.raises(attnviz.ModelLoadError, match="There is no device 'nope' here"):
+        attnviz.load(str(tiny), device="nope")
+
+
 def test_an_incomplete_cache_is_completed(hub, tmp_path):
     first = load_in_child("someone/tiny-bert", hub, tmp_path)
     snapshot = next(tmp_path.glob("hub/models--someone--tiny-bert/snapshots/*"))

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel, ByT5Tokenizer
 
 from attnviz.heads import linking
 from attnviz.page import header, loading, settings
+from attnviz.page.wording import bound
 
 NINE = ("x_query", "q", "k", "v", "scores", "scaled", "masked", "weights", "updated")
 DEFAULT = "time flies like an arrow"
@@ -106,7 +107,7 @@ def test_only_the_open_view_is_computed(page):
 def test_the_check_line_says_what_was_measured(page, sentence_trace):
     line = header.check_line(sentence_trace.head(0, 8))
     assert line in run(page).main.caption[1].value
-    assert f"{sentence_trace.head(0, 8).weights_error:.0e}" in line
+    assert bound(sentence_trace.head(0, 8).weights_error) in line
 
 
 def test_the_check_line_is_an_error_when_the_replay_is_off(page, monkeypatch):
@@ -159,8 +160,8 @@ def test_one_click_opens_the_head_that_links_the_pair_most(page, sentence_trace)
     best = linking(sentence_trace, 2, 5).iloc[0]
     assert (best["layer"], best["head"], round(best["weight"], 2)) == (5, 11, 0.58)
     button = page.button(key="open_strongest")
-    assert button.label == "Open layer 5, head 11, where it is 58.1 %"
-    assert any("*flies* gives *arrow* **3.9 %**" in m.value for m in page.markdown)
+    assert button.label == "Open layer 5, head 11, where it is 58.1\u00a0%"
+    assert any("*flies* gives *arrow* **3.9\u00a0%**" in m.value for m in page.markdown)
     button.click()
     assert run(page).subheader[0].value == "Layer 5, head 11"
     assert any("more than in any other head" in m.value for m in page.markdown)
@@ -208,6 +209,26 @@ def test_a_link_brings_back_what_it_was_made_from(page):
     assert page.text_input(key="pair").value == "on the mat"
     assert (page.selectbox(key="query").value, page.selectbox(key="key").value) == (3, 1)
     assert "hconcat" in charts(page)[0]
+
+
+def test_a_new_text_keeps_the_pair_only_where_the_tokens_are_the_same(page):
+    run(page)
+    page.text_input(key="text").set_value("fruit flies like a banana")
+    run(page)
+    assert page.selectbox(key="query").value == 2  # still "flies"
+    assert page.selectbox(key="key").value == 5  # no longer "arrow": the last word again
+    page.text_input(key="text").set_value("they say that fruit flies like a ripe banana")
+    run(page)
+    assert page.selectbox(key="key").value == 9  # "banana", not what took the place of it
+    page.session_state["view"] = "Neurons"
+    run(page)
+    assert (page.selectbox(key="query").value, page.selectbox(key="key").value) == (2, 9)
+
+
+def test_a_blank_second_text_is_no_second_text(page):
+    run(page)
+    page.text_input(key="pair").set_value("  ")
+    assert not run(page).error
 
 
 def test_a_link_that_asks_for_what_is_not_there_gets_a_note_for_each(page):

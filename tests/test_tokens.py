@@ -48,6 +48,16 @@ def test_a_piece_of_a_character_is_shown_as_its_bytes(byte_level):
     assert spelled == "".join(f"<0x{byte:02X}>" for byte in "é😀".encode())
 
 
+def test_a_token_added_as_plain_text_reads_as_that_text(byte_level):
+    byte_level.add_tokens(["日本", "  "])
+    _, read = tokens.encode(byte_level, "the日本  ")
+    assert read.labels[-2:] == ("日本", "␣␣")
+
+
+def test_an_id_without_a_token_is_named_by_its_number(byte_level):
+    assert tokens.labels(byte_level, [10_000]) == ("<id 10000>",)
+
+
 def test_a_special_token_that_is_also_the_unknown_one_stays_special(byte_level):
     _, read = tokens.encode(byte_level, "the<end>")
     assert read.labels[-1] == "<end>"

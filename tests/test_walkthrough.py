@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from attnviz.page.walkthrough import GROUPS, pair_sentence
-from attnviz.page.wording import escaped, number, percent
+from attnviz.page.wording import bound, escaped, number, percent
 
 
 def sentence(head, name, query, key):
@@ -128,6 +128,20 @@ def test_no_scaling_is_said_not_shown_as_a_change():
     assert sentence(head, "scaled", 0, 0) == "This model does not scale: 11 stays **11**."
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (0, "exactly"),
+        (2.1e-7, "within 3e-7"),
+        (3e-07, "within 3e-7"),
+        (9.5e-7, "within 1e-6"),
+        (0.25, "within 3e-1"),
+    ],
+)
+def test_an_error_is_rounded_up_so_that_the_bound_is_true(error, said):
+    assert bound(error) == said
+
+
 def test_every_step_has_a_headline_and_a_sentence():
     head = hand_made.random_head(
         n_keys=3, softcap=2.0, bias=np.zeros((5, 3), np.float32), causal=True
@@ -149,4 +163,4 @@ def test_nothing_typed_becomes_markup(text):
 def test_numbers_use_the_minus_sign_and_five_digits():
     assert number(-1.234567) == "−1.2346"
     assert number(0) == "0"
-    assert percent(0.57295) == "57.3 %"
+    assert percent(0.57295) == "57.3\u00a0%"

@@ -59,7 +59,7 @@ def in_blocks(
 
     counts = by_block(visible).sum(axis=(2, 3))
     if summary == "mean":
-        totals = by_block(values).sum(axis=(2, 3))
+        totals = by_block(values).sum(axis=(2, 3), dtype=np.float64)
         summed = totals / np.maximum(counts, 1)
     else:
         summed = np.where(by_block(visible), by_block(values), -np.inf).max(axis=(2, 3))

@@ -9,7 +9,7 @@ import numpy as np
 
 from attnviz.charts import palette
 from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, Blocks, in_blocks
-from attnviz.charts.values import LEGEND_NUMBER, largest, nested, signed_scale
+from attnviz.charts.values import LEGEND_NUMBER, largest, nested, signed_scale, weights_scale
 from attnviz.errors import InputError
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
@@ -29,8 +29,8 @@ LABEL_LENGTH = 120  # px; a longer token is cut with an ellipsis and whole on ho
 class Pair:
     """The query and the key token that are followed through the steps, by position."""
 
-    query: int
-    key: int
+    query: int | None
+    key: int | None
 
 
 PICKED = "picked"  # the selection parameter that reports a clicked cell: `row` and `column`
@@ -60,7 +60,7 @@ def matrix_chart(
     row_labels = _labels(head, step.axes[0], step.array.shape[0])
     column_labels = _labels(head, step.axes[1], step.array.shape[1])
     limit = 1.0 if is_weights else largest(blocks.values)
-    scale = alt.Scale(domain=[0, 1]) if is_weights else signed_scale(limit)
+    scale = weights_scale() if is_weights else signed_scale(limit)
 
     base = (
         alt.Chart(alt.sequence(len(blocks.values), as_="row"))
@@ -72,7 +72,10 @@ def matrix_chart(
             row_token=f"{step.name}_rows[datum.row]",
             column_token=f"{step.name}_columns[datum.column]",
         )
-        .encode(x=_x(step, column_labels, blocks), y=_y(step, row_labels, blocks))
+        .encode(
+            x=_x(step, column_labels, blocks, 6 if is_narrow else 16),
+            y=_y(step, row_labels, blocks),
+        )
     )
     tooltip = [
         alt.Tooltip("row_token:N", title=AXIS_TITLES[step.axes[0]]),
@@ -113,18 +116,18 @@ def matrix_chart(
     )
 
 
-def pair_of(head: HeadTrace, query: int, key: int) -> Pair:
-    """The pair at two positions. Raises InputError for a position that the text does not have."""
+def pair_of(head: HeadTrace, query: int | None, key: int | None) -> Pair:
+    """The pair at two positions, or one of them alone. Raises InputError for one that is not."""
     for what, position, tokens in (
         ("query", query, head.query_tokens),
         ("key", key, head.key_tokens),
     ):
-        if position not in range(len(tokens)):
+        if position is not None and position not in range(len(tokens)):
             raise InputError(
                 f"There is no {what} token {position!r}.\n\nHint: positions run from 0 to "
                 f"{len(tokens) - 1}."
             )
-    return Pair(int(query), int(key))
+    return Pair(query, key)
 
 
 def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
@@ -153,11 +156,23 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
         )
         .mark_rect(strokeWidth=0)
         .encode(
-            x=alt.X("place:O", axis=None),
+            x=alt.X(
+                "place:O",
+                axis=alt.Axis(
+                    title=f"{AXIS_TITLES[step.axes[1]]}: line + column",
+                    orient="top",
+                    domain=False,
+                    ticks=False,
+                    values=_ticks(min(len(values), per_line), 16),
+                    labelAngle=0,
+                    labelOverlap=False,
+                    labelColor=alt.expr(palette.TEXT),
+                ),
+            ),
             y=alt.Y(
                 "line:O",
                 axis=alt.Axis(
-                    title=f"{step.axes[1]}, from",
+                    title="line",
                     domain=False,
                     ticks=False,
                     labelOverlap=False,
@@ -168,8 +183,8 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
             ),
             color=alt.Color(
                 "v:Q",
-                scale=alt.Scale(domain=[0, 1]) if is_weights else signed_scale(limit),
-                legend=_legend(step, None, limit),
+                scale=weights_scale() if is_weights else signed_scale(limit),
+                legend=_legend(step, None, limit, is_below=True),
             ),
             tooltip=[
                 alt.Tooltip("column_token:N", title=AXIS_TITLES[step.axes[1]]),
@@ -218,7 +233,7 @@ def _names(labels: Sequence[str], per_block: int) -> list[str]:
 # Encodings
 
 
-def _x(step: Step, labels: Sequence[str], blocks: Blocks) -> alt.X:
+def _x(step: Step, labels: Sequence[str], blocks: Blocks, max_ticks: int) -> alt.X:
     are_tokens = step.axes[1] == "key_pos"
     axis = alt.Axis(
         title=AXIS_TITLES[step.axes[1]],
@@ -233,7 +248,8 @@ def _x(step: Step, labels: Sequence[str], blocks: Blocks) -> alt.X:
         labelAngle=_label_angle(labels) if are_tokens else 0,
         labelBaseline="middle" if are_tokens and _label_angle(labels) == -90 else "alphabetic",
         labelLimit=LABEL_LENGTH,
-        labelOverlap=False if are_tokens else "greedy",
+        values=_ticks(blocks.values.shape[1], blocks.values.shape[1] if are_tokens else max_ticks),
+        labelOverlap=False,
         labelPadding=6,
         labelBound=False,
         labelFlush=False,
@@ -258,6 +274,14 @@ def _y(step: Step, labels: Sequence[str], blocks: Blocks) -> alt.Y:
     return alt.Y("row:O", axis=axis, scale=alt.Scale(padding=0))
 
 
+def _ticks(n: int, at_most: int) -> list[int]:
+    """Evenly spaced places to name, a power of two apart."""
+    step = 1
+    while n > at_most * step:
+        step *= 2
+    return list(range(0, n, step))
+
+
 def _label_angle(labels: Sequence[str]) -> int:
     """Words lie flat where they fit, and stand where there are many of them."""
     if len(labels) > VALUES_FIT:
@@ -265,7 +289,9 @@ def _label_angle(labels: Sequence[str]) -> int:
     return -45 if max(map(len, labels), default=0) > 7 else 0
 
 
-def _legend(step: Step, blocks: Blocks | None, limit: float) -> alt.Legend:
+def _legend(
+    step: Step, blocks: Blocks | None, limit: float, *, is_below: bool = False
+) -> alt.Legend:
     values = [0, 0.5, 1] if step.name == "weights" else [-limit, 0, limit]
     return alt.Legend(
         title=_value_title(step, blocks),
@@ -273,14 +299,14 @@ def _legend(step: Step, blocks: Blocks | None, limit: float) -> alt.Legend:
         labelExpr=LEGEND_NUMBER,
         labelOverlap=False,
         labelColor=alt.expr(palette.TEXT),
-        **_legend_place(step),
+        **_legend_place(is_below or step.axes != ("query_pos", "key_pos")),
     )
 
 
-def _legend_place(step: Step) -> dict[str, Any]:
-    if step.axes == ("query_pos", "key_pos"):
-        return {"orient": "right", "gradientLength": 90}
-    return {"orient": "bottom", "direction": "horizontal", "gradientLength": 110}
+def _legend_place(is_below: bool) -> dict[str, Any]:
+    if is_below:
+        return {"orient": "bottom", "direction": "horizontal", "gradientLength": 110}
+    return {"orient": "right", "gradientLength": 90}
 
 
 def _value_title(step: Step, blocks: Blocks | None = None) -> str:

@@ -17,7 +17,9 @@ from attnviz.charts.values import LEGEND_NUMBER, largest, nested, signed_scale
 from attnviz.errors import InputError
 from attnviz.results import HeadTrace
 
-CLICKED = "clicked"  # the selection parameter that reports a clicked token, as `query`
+# The selection parameters that report a clicked token, by its place among those shown.
+CLICKED_QUERY = "clicked"  # field `query`
+CLICKED_KEY = "clicked_key"  # field `key`
 MAX_TOKENS = 40  # of the queries and of the keys: what a screen can show
 PITCH = 26  # px a token
 BAND_WIDTH = 104
@@ -44,12 +46,16 @@ def neuron_view(
 
 
 def neurons_chart(
-    head: HeadTrace, query: int | None = None, *, first_query: int = 0, first_key: int = 0
+    head: HeadTrace,
+    query: int | None = None,
+    key: int | None = None,
+    *,
+    first_query: int = 0,
+    first_key: int = 0,
 ) -> alt.HConcatChart:
-    """The same without colours of its own, for a page that has them.
+    """The same without colours of its own, for a page that has them; one key may be marked.
 
-    A click is reported by the selection parameter `clicked`, with the field `query`, counted
-    from the first token shown.
+    Clicks are reported by the selection parameters CLICKED_QUERY and CLICKED_KEY.
     """
     queries = _window(len(head.query_tokens), first_query, "first_query")
     keys = _window(len(head.key_tokens), first_key, "first_key")
@@ -75,7 +81,10 @@ def neurons_chart(
             spacing=GAP,
             bounds="flush",
         )
-        .add_params(*columns.constants(), *_selected(pinned - queries.start))
+        .add_params(
+            *columns.constants(),
+            *_selected(pinned - queries.start, None if key is None else key - keys.start),
+        )
         .resolve_scale(color="independent", fill="independent", x="independent", y="independent")
         .properties(title=_window_note(head, queries, keys))
     )
@@ -107,6 +116,7 @@ class _Columns:
             "masked": masked,
             "weights": head.weights[cells],
         }
+        self.largest_weight = largest(self.arrays["weights"])
         # The largest product of any query and key, dimension by dimension.
         largest_product = float((np.abs(q).max(axis=0) * np.abs(k).max(axis=0)).max())
         self.limits = {
@@ -130,7 +140,7 @@ class _Columns:
         return _column(_layered(text), "query token", self.queries, TOKEN_WIDTH)
 
     def key_tokens(self) -> alt.LayerChart:
-        text = _token_text(self.keys, "key_names", "left", "false")
+        text = _token_text(self.keys, "key_names", "left", "datum.place == pinned_key")
         return _column(_layered(text), "key token", self.keys, TOKEN_WIDTH)
 
     def query_bands(self) -> alt.LayerChart:
@@ -140,26 +150,33 @@ class _Columns:
             .transform_calculate(query="datum.place")
             .encode(y=_band_y(self.queries))
         )
-        touch = rows.mark_rect(opacity=0, cursor="pointer").encode(
+        touch = rows.mark_rect(opacity=0, cursor="pointer", tooltip=None).encode(
             x=alt.value(-TOKEN_WIDTH - GAP), x2=alt.value(BAND_WIDTH)
         )
-        cells = _bands("Q", self.queries, "query_names", "query token").encode(
+        cells = _bands("Q", self.queries, "query_names", "query token", row="query").encode(
             color=_band_colour(self.limits["q"], "q")
         )
-        frame = rows.transform_filter("datum.place == selected_query").mark_rect(
-            fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None
-        )
+        frame = _frame(self.queries, "query", "selected_query")
         picture = _layered(touch.add_params(*_pointers()), cells, frame)
         return _column(picture, "query q", self.queries, BAND_WIDTH, "q")
 
     def key_bands(self) -> alt.LayerChart:
-        cells = _bands("K", self.keys, "key_names", "key token")
-        cells = cells.encode(color=_band_colour(self.limits["k"], "k"))
-        return _column(_layered(cells), "key k", self.keys, BAND_WIDTH, "k")
+        cells = (
+            _bands("K", self.keys, "key_names", "key token", row="key")
+            .encode(color=_band_colour(self.limits["k"], "k"))
+            .mark_rect(strokeWidth=0, cursor="pointer")
+            .add_params(
+                alt.selection_point(
+                    name=CLICKED_KEY, fields=["key"], on="click", toggle=False, empty=False
+                )
+            )
+        )
+        frame = _frame(self.keys, "key", "pinned_key")
+        return _column(_layered(cells, frame), "key k", self.keys, BAND_WIDTH, "k")
 
     def products(self) -> alt.LayerChart:
         cells = (
-            _bands("K", self.keys, "key_names", "key token", value="k")
+            _bands("K", self.keys, "key_names", "key token", row="key", value="k")
             .transform_calculate(v="datum.k * Q[selected_query][datum.dimension]")
             .encode(color=_band_colour(self.limits["product"], "q × k"))
         )
@@ -186,7 +203,9 @@ class _Columns:
                 y=y("start:Q", self.keys),
                 y2=alt.Y2("place:Q"),
                 opacity=alt.Opacity(
-                    "weight:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None
+                    "weight:Q",
+                    scale=alt.Scale(domain=[0, self.largest_weight], range=[0, 1]),
+                    legend=None,
                 ),
                 tooltip=[
                     alt.Tooltip("from_token:N", title="query token"),
@@ -232,7 +251,11 @@ class _Columns:
             .encode(y=_band_y(self.keys))
         )
         bars = base.mark_bar(fill=alt.expr(palette.LINE)).encode(
-            x=alt.X("weight:Q", scale=alt.Scale(domain=[0, 1.7]), axis=None),
+            x=alt.X(
+                "weight:Q",
+                scale=alt.Scale(domain=[0, 1.7 * self.largest_weight]),
+                axis=None,
+            ),
             tooltip=[
                 alt.Tooltip("token:N", title="key token"),
                 alt.Tooltip("weight:Q", title="weight"),
@@ -252,18 +275,19 @@ def _pointers() -> list[alt.Parameter]:
         name="hovered", fields=["query"], on="pointerover", clear="pointerout", empty=False
     )
     clicked = alt.selection_point(
-        name=CLICKED, fields=["query"], on="click", toggle=False, empty=False
+        name=CLICKED_QUERY, fields=["query"], on="click", toggle=False, empty=False
     )
     return [hovered, clicked]
 
 
-def _selected(pinned: int) -> list[alt.Parameter]:
+def _selected(pinned: int, pinned_key: int | None) -> list[alt.Parameter]:
     """`selected_query`: the hovered token, else the clicked one, else the pinned one."""
     expression = (
         "hovered.query ? hovered.query[0] : clicked.query ? clicked.query[0] : pinned_query"
     )
     return [
         alt.param(name="pinned_query", value=pinned),
+        alt.param(name="pinned_key", value=-1 if pinned_key is None else pinned_key),
         alt.param(name="selected_query", expr=expression),
     ]
 
@@ -279,14 +303,27 @@ def _tokens_data(tokens: range) -> alt.Chart:
     return alt.Chart(alt.sequence(len(tokens), as_="place"))
 
 
-def _bands(array: str, tokens: range, names: str, title: str, value: str = "v") -> alt.Chart:
+def _frame(tokens: range, row: str, at: str) -> alt.Chart:
+    """A frame around one row; it answers the pointer as the row under it does."""
+    return (
+        _tokens_data(tokens)
+        .transform_calculate(**{row: "datum.place"})
+        .transform_filter(f"datum.place == {at}")
+        .mark_rect(fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None)
+        .encode(y=_band_y(tokens))
+    )
+
+
+def _bands(
+    array: str, tokens: range, names: str, title: str, *, row: str, value: str = "v"
+) -> alt.Chart:
     return (
         _tokens_data(tokens)
         .transform_calculate(
             **{value: f"{array}[datum.place]"},
             dimension=f"sequence(length({array}[datum.place]))",
             token=f"{names}[datum.place]",
-            query="datum.place",
+            **{row: "datum.place"},
         )
         .transform_flatten([value, "dimension"])
         .mark_rect(strokeWidth=0)
@@ -296,7 +333,7 @@ def _bands(array: str, tokens: range, names: str, title: str, value: str = "v") 
             tooltip=[
                 alt.Tooltip("token:N", title=title),
                 alt.Tooltip("dimension:O", title="dimension"),
-                alt.Tooltip("v:Q", title="value"),
+                alt.Tooltip("v:Q", title="value", format=".7~g"),
             ],
         )
     )

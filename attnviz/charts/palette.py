@@ -11,6 +11,8 @@ from typing import Literal, TypeVar
 
 import altair as alt
 
+from attnviz.errors import InputError
+
 DisplayMode = Literal["light", "dark"]
 
 
@@ -27,8 +29,8 @@ PALETTES: dict[str, Palette] = {
         background="#ffffff",
         text="#1f2328",
         diverging=(
-            *("#c2500a", "#d07740", "#dd9e77", "#ebc5ad", "#fcf5f1"),
-            *("#f1f5fb", "#aec4e6", "#779dd5", "#4176c4", "#0b4fb3"),
+            *("#c2500a", "#d07740", "#dd9e77", "#ebc5ad", "#fefaf8"),
+            *("#f8fafe", "#aec4e6", "#779dd5", "#4176c4", "#0b4fb3"),
         ),
         sequential=(
             *("#ffffff", "#e4ebf7", "#c9d8ee", "#aec4e6", "#93b1dd"),
@@ -39,8 +41,8 @@ PALETTES: dict[str, Palette] = {
         background="#0e1117",
         text="#e6edf3",
         diverging=(
-            *("#ff8a3d", "#c96f35", "#94542c", "#5e3924", "#1b1819"),
-            *("#111924", "#234264", "#316298", "#3f83cb", "#4da3ff"),
+            *("#ff8a3d", "#c96f35", "#94542c", "#5e3924", "#151419"),
+            *("#0f151d", "#234264", "#316298", "#3f83cb", "#4da3ff"),
         ),
         sequential=(
             *("#0e1117", "#152131", "#1c314b", "#234264", "#2a527e"),
@@ -79,6 +81,10 @@ ChartT = TypeVar("ChartT", bound=alt.TopLevelMixin)
 
 def displayed(chart: ChartT, display_mode: DisplayMode) -> ChartT:
     """The chart with the colours of this display, for notebooks and files."""
+    if display_mode not in PALETTES:
+        raise InputError(
+            f"There is no display mode {display_mode!r}.\n\nHint: choose 'light' or 'dark'."
+        )
     palette = PALETTES[display_mode]
     axis_text = {"labelColor": palette.text, "titleColor": palette.text}
     return chart.configure(

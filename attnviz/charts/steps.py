@@ -20,7 +20,7 @@ def steps_view(
     `display_mode` is "light" (default) or "dark". Raises InputError for a position that the
     text does not have.
     """
-    pair = None if query is None or key is None else pair_of(head, query, key)
+    pair = pair_of(head, query, key)
     charts = [_titled(matrix_chart(head, step, pair), step) for step in head.steps]
     figure = alt.vconcat(*charts, spacing=24).resolve_scale(color="independent")
     return displayed(figure, display_mode or "light")

@@ -22,6 +22,11 @@ def largest(values: np.ndarray) -> float:
     return float(str(np.float32(np.nanmax(np.abs(values), initial=0)))) or 1.0
 
 
+def weights_scale() -> alt.Scale:
+    """Weights run from 0 to 1 in every matrix."""
+    return alt.Scale(domain=[0, 1], interpolate="rgb")
+
+
 def signed_scale(limit: float) -> alt.Scale:
     """A scale that is symmetric around zero, so that hue is the sign."""
-    return alt.Scale(domain=[-limit, limit], domainMid=0)
+    return alt.Scale(domain=[-limit, limit], domainMid=0, interpolate="rgb")

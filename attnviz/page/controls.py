@@ -45,7 +45,7 @@ def choose_second_text(loaded: LoadedModel) -> tuple[str | None, str | None]:
             bind="query-params",
             help="Makes a sentence pair, joined by the model's separator.",
         )
-        return pair or None, None
+        return (pair if pair.strip() else None), None
     if loaded.takes_target:
         target = st.text_input(
             "Target text (optional)",
@@ -55,7 +55,7 @@ def choose_second_text(loaded: LoadedModel) -> tuple[str | None, str | None]:
             help="What the decoder is given. Left empty, the model writes it: greedily, at most "
             "32 tokens.",
         )
-        return None, target or None
+        return None, (target if target.strip() else None)
     return None, None
 
 
@@ -109,13 +109,21 @@ def _select(
 ) -> Any:
     """A list bound to the address.
 
-    A choice that is no longer among the options (another model, another text) gives way to what
-    `replace` makes of it.
+    A choice that is no longer there, or no longer called the same (another model, another text),
+    gives way to what `replace` makes of it.
     """
     options = list(options)
-    links.respell(key, {str(option): format_func(option) for option in options})
-    if key in st.session_state and st.session_state[key] not in options:
-        st.session_state[key] = replace(options, st.session_state[key], options[default])
+    names = {option: format_func(option) for option in options}
+    links.respell(key, {str(option): name for option, name in names.items()})
+    before, default_before = st.session_state.get(f"_offered_{key}", (names, default))
+    st.session_state[f"_offered_{key}"] = names, default
+    if key in st.session_state:
+        value = st.session_state[key]
+        if value not in names or before.get(value, names[value]) != names[value]:
+            st.session_state[key] = replace(options, value, options[default])
+        elif default != default_before:
+            # Set, though it stays: the address leaves out the default, which is another now.
+            st.session_state[key] = value
     chosen = st.selectbox(
         label,
         options,
@@ -127,9 +135,7 @@ def _select(
         on_change=links.forget_note,
         args=(key,),
     )
-    links.check(
-        key, label.lower(), [format_func(option) for option in options], format_func(chosen)
-    )
+    links.check(key, label.lower(), list(names.values()), names[chosen])
     return chosen
 
 

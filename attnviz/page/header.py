@@ -4,7 +4,7 @@ import streamlit as st
 
 from attnviz.heads import linking
 from attnviz.page.controls import open_head
-from attnviz.page.wording import escaped, percent, token
+from attnviz.page.wording import bound, escaped, percent, token
 from attnviz.results import HeadTrace, Trace
 
 
@@ -23,9 +23,10 @@ def show(trace: Trace, head: HeadTrace) -> None:
 def check_line(head: HeadTrace) -> str:
     """How closely the replay agrees with what the model itself computed, as measured."""
     if head.is_exact:
+        relative = " of its largest value" if head.updated_error else ""
         return (
-            f"Replayed weights equal the model's own within {head.weights_error:.0e}, and the "
-            f"update within {head.updated_error:.0e} of its largest value."
+            f"Replayed weights equal the model's own {bound(head.weights_error)}, and the "
+            f"update {bound(head.updated_error)}{relative}."
         )
     return (
         f"Replayed weights differ from the model's own by up to {head.weights_error:.0e}, and the "

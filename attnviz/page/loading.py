@@ -20,8 +20,10 @@ class LoadedModel:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        from attnviz.inputs import takes_target  # with torch, which only a load may wait for
+
         self.model, self.tokenizer = attnviz.load(name)
-        self.takes_target: bool = self.model.config.is_encoder_decoder
+        self.takes_target: bool = takes_target(self.model)
         self.takes_pair: bool = not self.takes_target and takes_pair(self.tokenizer)
 
     @property

@@ -9,15 +9,15 @@ from attnviz.tokens import Tokens
 
 
 def choose_query(trace: Trace, head: HeadTrace) -> int:
-    queries, _ = trace.tokens_of(head.kind)
+    queries, _ = trace.tokens_of(head.layer, head.kind)
     return choose_token("Query token", "query", head.query_tokens, _words(queries)[1])
 
 
-def choose_key(trace: Trace, head: HeadTrace, query: int) -> int:
-    """The key; the text's last word to begin with, or its first where the last is hidden."""
-    first, *_, last = _words(trace.tokens_of(head.kind)[1])
-    default = first if head.is_masked[query, last] else last
-    return choose_token("Key token", "key", head.key_tokens, default)
+def choose_key(trace: Trace, head: HeadTrace) -> int:
+    """The key; the text's last word to begin with, or its first where later words are hidden."""
+    first, second, *_, last = 2 * _words(trace.tokens_of(head.layer, head.kind)[1])
+    is_causal = head.kind in ("self", "decoder") and bool(head.is_masked[first, second])
+    return choose_token("Key token", "key", head.key_tokens, first if is_causal else last)
 
 
 def _words(tokens: Tokens) -> list[int]:

@@ -1,5 +1,7 @@
 """What is said beside each step: what happens, and what it means for the pair that is followed."""
 
+import re
+
 import numpy as np
 
 from attnviz.page.wording import largest_key, number, percent, token
@@ -38,7 +40,8 @@ GROUPS = {
     ),
     "4": (
         "4 · Update: mix the values by their weights",
-        "Each query's new row is the mean of all values, weighted by its row of weights.",
+        "The update x′ of each query is the mean of all values, weighted by its row of weights: "
+        "this head's share, before the heads are joined and projected back to the size of x.",
     ),
 }
 
@@ -72,8 +75,8 @@ def _row(head: HeadTrace, step: Step, query: int, key: int) -> str:
     row = step.array[key if is_of_key else query]
     strongest = int(np.abs(row).argmax())
     return (
-        f"{name}: {len(row)} numbers of length {number(np.linalg.norm(row))} together; the "
-        f"largest, {number(row[strongest])}, in dimension {strongest}."
+        f"{name}: {len(row)} numbers with norm {number(np.linalg.norm(row))}; the largest in "
+        f"size, {number(row[strongest])}, in dimension {strongest}."
     )
 
 
@@ -81,9 +84,8 @@ def _score(head: HeadTrace, step: Step, query: int, key: int) -> str:
     query_name, key_name = _names(head, query, key)
     products = head.q[query] * head.k[key]
     order = np.argsort(-np.abs(products))[:3]
-    shown = " ".join(
-        f"{'−' if products[d] < 0 else '+'} {number(abs(products[d]))}" for d in order
-    ).removeprefix("+ ")
+    shown = " ".join(f"{'−' if products[d] < 0 else '+'} {number(abs(products[d]))}" for d in order)
+    shown = re.sub(r"^\+ ", "", re.sub("^− ", "−", shown))
     rest = products.sum() - products[order].sum()
     rest_text = ""
     if len(products) > len(order):
@@ -92,7 +94,7 @@ def _score(head: HeadTrace, step: Step, query: int, key: int) -> str:
     return (
         f"q of {query_name} · k of {key_name} = {shown}{rest_text}"
         f" = **{number(head.scores[query, key])}**"
-        f"\n\nThe three largest of {len(products)} products stand in dimensions "
+        f"\n\nThe three largest in size of {len(products)} products stand in dimensions "
         f"{', '.join(map(str, order))}."
     )
 
@@ -159,6 +161,6 @@ def _update(head: HeadTrace, step: Step, query: int, key: int) -> str:
     share = head.weights[query, key] * head.v[key]
     return (
         f"{key_name} adds its value × {number(head.weights[query, key])} to the update of "
-        f"{query_name}: a row of length {number(np.linalg.norm(share))}, in an update of length "
+        f"{query_name}: a row with norm {number(np.linalg.norm(share))}, in an update with norm "
         f"{number(np.linalg.norm(head.updated[query]))}."
     )

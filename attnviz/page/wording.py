@@ -1,6 +1,7 @@
 """Sentences for the page, as Markdown in which nothing a visitor typed is markup."""
 
 import re
+from decimal import ROUND_CEILING, Context
 
 import numpy as np
 import streamlit as st
@@ -27,8 +28,17 @@ def number(value: float | np.floating) -> str:
 
 
 def percent(weight: float | np.floating) -> str:
-    """A weight as a share of the row: "57.5 %"."""
-    return f"{100 * weight:.1f} %"
+    """A weight as a share of the row: "57.5 %", never broken across lines."""
+    return f"{100 * weight:.1f}\u00a0%"
+
+
+def bound(error: float) -> str:
+    """An error as a bound with one digit, rounded up: "within 3e-7", or "exactly"."""
+    if error == 0:
+        return "exactly"
+    upwards = Context(prec=1, rounding=ROUND_CEILING).create_decimal_from_float(error)
+    digits, exponent = f"{upwards:.0e}".split("e")
+    return f"within {digits}e{int(exponent)}"
 
 
 def show_error(error: AttnvizError) -> None:

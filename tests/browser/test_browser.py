@@ -132,6 +132,30 @@ def test_hovering_over_a_token_answers_in_the_browser_and_a_click_keeps_it(visit
     wait_for_texts(page, "neurons", expected)
 
 
+def test_a_click_on_a_keys_band_follows_that_key(visit):
+    page = visit("?view=Neurons", wait_for="neurons")
+    like = chart(page, "neurons").get_by_text("like", exact=True).first.bounding_box()
+    title = chart(page, "neurons").get_by_text("key k", exact=True).bounding_box()
+    page.mouse.click(title["x"] + 5, like["y"] + like["height"] / 2)
+    address(page, r"key=3\+like")
+    page.get_by_text("flies gives like").first.wait_for()
+
+
+def test_the_shown_pair_is_that_of_the_address_after_a_new_text_and_another_view(opened):
+    text = opened.get_by_label("Text", exact=True)
+    text.fill("they say that fruit flies like a ripe banana")
+    text.press("Enter")
+    opened.get_by_text("say gives banana").first.wait_for()
+    opened.get_by_role("tab", name="Neurons").click()
+    chart(opened, "neurons").wait_for()
+    opened.get_by_text("say gives banana").first.wait_for()
+    opened.get_by_role("tab", name="Steps").click()
+    chart(opened, "matrix_updated").wait_for()
+    opened.get_by_text("say gives banana").first.wait_for()
+    opened.reload()
+    opened.get_by_text("say gives banana").first.wait_for(timeout=30_000)
+
+
 def test_one_click_opens_the_head_that_links_the_pair_most(opened):
     opened.get_by_role("button", name="Open layer 5, head 11").click()
     opened.get_by_text("Layer 5, head 11", exact=True).wait_for()
