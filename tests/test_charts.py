@@ -11,8 +11,11 @@ import pytest
 import attnviz
 from attnviz import export
 from attnviz.charts import blocks
-from attnviz.charts.matrix import AXIS_TITLES, Pair, is_in_blocks, matrix_chart, row_chart
+from attnviz.charts.axes import AXIS_TITLES
+from attnviz.charts.matrix import is_in_blocks, matrix_chart
 from attnviz.charts.neurons import neurons_chart, window_start
+from attnviz.charts.pair import Pair
+from attnviz.charts.row import row_chart
 
 NINE = ("x_query", "q", "k", "v", "scores", "scaled", "masked", "weights", "updated")
 

@@ -2,7 +2,8 @@
 
 import altair as alt
 
-from attnviz.charts.matrix import matrix_chart, pair_of
+from attnviz.charts.matrix import matrix_chart
+from attnviz.charts.pair import pair_of
 from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.results import HeadTrace
 from attnviz.steps import Step

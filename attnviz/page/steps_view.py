@@ -4,7 +4,9 @@ from itertools import groupby
 
 import streamlit as st
 
-from attnviz.charts.matrix import VALUES_FIT, Pair, is_in_blocks, matrix_chart, row_chart
+from attnviz.charts.matrix import VALUES_FIT, is_in_blocks, matrix_chart
+from attnviz.charts.pair import Pair
+from attnviz.charts.row import row_chart
 from attnviz.charts.steps import steps_view
 from attnviz.page import header, pair, saving
 from attnviz.page.walkthrough import GROUPS, pair_sentence

@@ -1,0 +1,94 @@
+"""Axes and legends of matrices: what a row, a column and a colour are called."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from attnviz.charts import palette
+from attnviz.charts.blocks import Blocks
+from attnviz.charts.values import LEGEND_NUMBER
+from attnviz.results import HeadTrace
+from attnviz.steps import Step
+
+AXIS_TITLES = {
+    "query_pos": "query token",
+    "key_pos": "key token",
+    "d_model": "dimension of x (d_model)",
+    "d_head": "dimension (d_head)",
+    "d_value": "dimension (d_value)",
+}
+LABEL_LENGTH = 120  # px; a longer token is cut with an ellipsis and whole on hover
+
+
+def axis(title: str, **options: Any) -> alt.Axis:
+    """A plain axis in the text's own colour, with every label at its place."""
+    return alt.Axis(
+        title=title,
+        domain=False,
+        ticks=False,
+        labelLimit=LABEL_LENGTH,
+        labelOverlap=False,
+        labelPadding=6,
+        labelBound=False,
+        labelFlush=False,
+        labelColor=alt.expr(palette.TEXT),
+        titleColor=alt.expr(palette.TEXT),
+        **options,
+    )
+
+
+def labels_of(head: HeadTrace, axis: str, n: int) -> Sequence[str]:
+    """What the rows or columns along an axis are called."""
+    if axis == "query_pos":
+        return head.query_tokens
+    if axis == "key_pos":
+        return head.key_tokens
+    return [str(dimension) for dimension in range(n)]
+
+
+def names_of(labels: Sequence[str], per_block: int) -> list[str]:
+    """What each row or column is called, on hover and beside the axis."""
+    if per_block == 1:
+        return list(labels)
+    ends = (
+        (start, min(start + per_block, len(labels)) - 1)
+        for start in range(0, len(labels), per_block)
+    )
+    return [labels[a] if a == b else f"{labels[a]} … {labels[b]}" for a, b in ends]
+
+
+def ticks(n: int, at_most: int) -> list[int]:
+    """Evenly spaced places to name, a power of two apart."""
+    step = 1
+    while n > at_most * step:
+        step *= 2
+    return list(range(0, n, step))
+
+
+def legend(
+    step: Step, blocks: Blocks | None, limit: float, *, is_below: bool = False
+) -> alt.Legend:
+    """The legend of a step's colours, in numbers: both ends and the middle."""
+    values = [0, 0.5, 1] if step.name == "weights" else [-limit, 0, limit]
+    return alt.Legend(
+        title=value_title(step, blocks),
+        values=values,
+        labelExpr=LEGEND_NUMBER,
+        labelOverlap=False,
+        labelColor=alt.expr(palette.TEXT),
+        titleColor=alt.expr(palette.TEXT),
+        **_legend_place(is_below or step.axes != ("query_pos", "key_pos")),
+    )
+
+
+def _legend_place(is_below: bool) -> dict[str, Any]:
+    if is_below:
+        return {"orient": "bottom", "direction": "horizontal", "gradientLength": 110}
+    return {"orient": "right", "gradientLength": 90}
+
+
+def value_title(step: Step, blocks: Blocks | None = None) -> str:
+    """What the numbers are: the step's name, and how blocks sum them up."""
+    name = step.name.removesuffix("_query").removesuffix("_key")
+    return name if blocks is None or blocks.are_exact else f"{name}, {blocks.summary}"
