@@ -1,6 +1,5 @@
 """What a model is given: a text, a sentence pair or a source and a target, as tensors."""
 
-import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from transformers import PreTrainedModel
 
 from attnviz import tokens as tokens_module
 from attnviz.errors import InputError
+from attnviz.observing import parameters_of
 from attnviz.tokens import Tokens
 
 MAX_DECODED_TOKENS = 32
@@ -104,10 +104,8 @@ def model_name(model: PreTrainedModel) -> str:
 
 def takes_target(model: PreTrainedModel) -> bool:
     """Whether the model has an encoder and a decoder, each with a text of its own."""
-    return (
-        model.config.is_encoder_decoder
-        and "decoder_input_ids" in inspect.signature(model.forward).parameters
-    )
+    takes_ids = "decoder_input_ids" in parameters_of(type(model).forward)
+    return model.config.is_encoder_decoder and takes_ids
 
 
 def n_positions(model: PreTrainedModel) -> int | None:

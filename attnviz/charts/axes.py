@@ -7,7 +7,7 @@ import altair as alt
 
 from attnviz.charts import palette
 from attnviz.charts.blocks import Blocks
-from attnviz.charts.values import LEGEND_NUMBER
+from attnviz.charts.values import LEGEND_NUMBER, signed_scale, weights_scale
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
@@ -66,20 +66,22 @@ def ticks(n: int, at_most: int) -> list[int]:
     return list(range(0, n, step))
 
 
-def legend(
-    step: Step, blocks: Blocks | None, limit: float, *, is_below: bool = False
-) -> alt.Legend:
-    """The legend of a step's colours, in numbers: both ends and the middle."""
-    values = [0, 0.5, 1] if step.name == "weights" else [-limit, 0, limit]
-    return alt.Legend(
+def colour(
+    step: Step, limit: float, blocks: Blocks | None = None, *, is_below: bool = False
+) -> alt.Color:
+    """A step's colours, up to `limit`, with a legend in numbers: both ends and the middle."""
+    is_weights = step.name == "weights"
+    legend = alt.Legend(
         title=value_title(step, blocks),
-        values=values,
+        values=[0, 0.5, 1] if is_weights else [-limit, 0, limit],
         labelExpr=LEGEND_NUMBER,
         labelOverlap=False,
         labelColor=alt.expr(palette.TEXT),
         titleColor=alt.expr(palette.TEXT),
         **_legend_place(is_below or step.axes != ("query_pos", "key_pos")),
     )
+    scale = weights_scale() if is_weights else signed_scale(limit)
+    return alt.Color("v:Q", scale=scale, legend=legend)
 
 
 def _legend_place(is_below: bool) -> dict[str, Any]:

@@ -32,6 +32,12 @@ class Blocks:
         return f"each cell: {self.summary} of {self.rows} × {self.columns} values"
 
 
+def block_size(shape: tuple[int, int], max_columns: int) -> tuple[int, int]:
+    """The rows and columns of the smallest blocks that fit; (1, 1) where every cell does."""
+    n_rows, n_columns = shape
+    return -(-n_rows // MAX_TOKENS), -(-n_columns // max_columns)
+
+
 def in_blocks(
     array: Float[np.ndarray, "rows columns"],
     is_hidden: Bool[np.ndarray, "rows columns"] | None = None,
@@ -46,7 +52,7 @@ def in_blocks(
     n_rows, n_columns = array.shape
     if is_hidden is None:
         is_hidden = np.zeros(array.shape, dtype=bool)
-    rows, columns = -(-n_rows // MAX_TOKENS), -(-n_columns // max_columns)
+    rows, columns = block_size(array.shape, max_columns)
     if rows == columns == 1:
         return Blocks(np.where(is_hidden, np.nan, array), is_hidden, 1, 1, summary)
     padding = ((0, -n_rows % rows), (0, -n_columns % columns))

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import altair as alt
 
 from attnviz.charts import palette
-from attnviz.charts.axes import AXIS_TITLES, axis, labels_of, legend, names_of, ticks, value_title
-from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, Blocks, in_blocks
+from attnviz.charts.axes import AXIS_TITLES, axis, colour, labels_of, names_of, ticks, value_title
+from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, Blocks, block_size, in_blocks
 from attnviz.charts.pair import Pair
-from attnviz.charts.values import largest, nested, signed_scale, weights_scale
+from attnviz.charts.values import largest, nested
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
@@ -40,7 +40,6 @@ def matrix_chart(
     row_labels = labels_of(head, step.axes[0], step.array.shape[0])
     column_labels = labels_of(head, step.axes[1], step.array.shape[1])
     limit = 1.0 if is_weights else largest(blocks.values)
-    scale = weights_scale() if is_weights else signed_scale(limit)
 
     base = (
         alt.Chart(alt.sequence(len(blocks.values), as_="row"))
@@ -67,7 +66,7 @@ def matrix_chart(
         base.transform_filter("isValid(datum.v)")
         .mark_rect(strokeWidth=0, cursor="pointer" if is_clickable else "default")
         .encode(
-            color=alt.Color("v:Q", scale=scale, legend=legend(step, blocks, limit)),
+            color=colour(step, limit, blocks),
             tooltip=tooltip,
         )
     )
@@ -98,7 +97,7 @@ def matrix_chart(
 
 def is_in_blocks(step: Step) -> bool:
     """Whether the chart of this step shows blocks, so that a row of it is worth showing exactly."""
-    return not in_blocks(step.array, max_columns=_max_columns(step)).are_exact
+    return block_size(step.array.shape, _max_columns(step)) != (1, 1)
 
 
 def _max_columns(step: Step) -> int:

@@ -3,9 +3,9 @@
 import altair as alt
 import numpy as np
 
-from attnviz.charts.axes import AXIS_TITLES, axis, labels_of, legend, names_of, ticks, value_title
+from attnviz.charts.axes import AXIS_TITLES, axis, colour, labels_of, names_of, ticks, value_title
 from attnviz.charts.blocks import MAX_DIMENSIONS
-from attnviz.charts.values import largest, nested, signed_scale, weights_scale
+from attnviz.charts.values import largest, nested
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
@@ -19,8 +19,7 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
     per_line = MAX_DIMENSIONS
     title = AXIS_TITLES[step.axes[1]]
     labels = labels_of(head, step.axes[1], len(values))
-    is_weights = step.name == "weights"
-    limit = 1.0 if is_weights else largest(values)
+    limit = 1.0 if step.name == "weights" else largest(values)
     name = f"{step.name}_row"
     lines = [values[start : start + per_line] for start in range(0, len(values), per_line)]
     return (
@@ -47,11 +46,7 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
                 ),
             ),
             y=alt.Y("line:O", axis=axis("line")),
-            color=alt.Color(
-                "v:Q",
-                scale=weights_scale() if is_weights else signed_scale(limit),
-                legend=legend(step, None, limit, is_below=True),
-            ),
+            color=colour(step, limit, is_below=True),
             tooltip=[
                 alt.Tooltip("column_token:N", title=title),
                 alt.Tooltip("v:Q", title=value_title(step)),

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from attnviz.page.wording import largest_key, number, percent, token
+from attnviz.page.wording import number, percent, token
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
@@ -144,7 +144,7 @@ def _mask(head: HeadTrace, step: Step, query: int, key: int) -> str:
 def _softmax(head: HeadTrace, step: Step, query: int, key: int) -> str:
     query_name, key_name = _names(head, query, key)
     weights = head.weights[query]
-    most = largest_key(weights)
+    most = int(weights.argmax())
     sentence = f"{query_name} gives {key_name} **{percent(weights[key])}** of its attention"
     if most == key:
         sentence += ", the most of all keys."

@@ -46,8 +46,3 @@ def show_error(error: AttnvizError) -> None:
     statement, _, hint = str(error).partition("\n\nHint: ")
     hint = f"\n\n**What to do:** {escaped(hint)}" if hint else ""
     st.error(escaped(statement) + hint, icon=":material/error:")
-
-
-def largest_key(weights: np.ndarray) -> int:
-    """The key that a row of weights gives most to."""
-    return int(np.argmax(weights))
