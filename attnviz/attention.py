@@ -64,15 +64,21 @@ def hidden(
 
 
 def softmax(
-    masked: Float[np.ndarray, "query_pos key_pos"], sink_logit: float | None = None
+    masked: Float[np.ndarray, "query_pos key_pos"],
+    sink_logit: float | None = None,
+    temperature: float = 1.0,
 ) -> tuple[Float[np.ndarray, "query_pos key_pos"], Float[np.ndarray, " query_pos"]]:
     """Weights, and the share of each row that went to the sink (0 without one).
 
     weights[i, j] = exp(masked[i, j]) / (Σⱼ exp(masked[i, j]) + exp(sink_logit)); a row and its
     sink sum to 1. The row's largest value is subtracted first, which changes no weight and
     keeps exp from overflowing. A sink is a learned logit a head that attends to no token, as
-    in gpt-oss.
+    in gpt-oss. A temperature divides all of them first; every model's own is 1.
     """
+    if temperature != 1:
+        with np.errstate(over="ignore"):
+            masked = masked / np.float32(temperature)
+        sink_logit = None if sink_logit is None else sink_logit / temperature
     largest = masked.max(axis=-1, keepdims=True)
     if sink_logit is not None:
         largest = np.maximum(largest, np.float32(sink_logit))
@@ -89,3 +95,12 @@ def update(
 ) -> Float[np.ndarray, "query_pos d_value"]:
     """The mean of the values, weighted by attention: weights · v, before the output projection."""
     return weights @ v
+
+
+def project(
+    updated: Float[np.ndarray, "query_pos d_value"],
+    output_weight: Float[np.ndarray, "d_value d_model"],
+    gate: Float[np.ndarray, "query_pos d_value"] | None = None,
+) -> Float[np.ndarray, "query_pos d_model"]:
+    """One head's share of the module's output: (updated · gate) · its part of W_O."""
+    return (updated if gate is None else updated * gate) @ output_weight

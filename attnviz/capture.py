@@ -1,6 +1,7 @@
 """One forward pass → query, key, value, mask and weights of every attention call, as arrays."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from attnviz import inputs as inputs_module
 from attnviz.errors import NoAttentionError, UnsupportedModelError
 from attnviz.inputs import Inputs, model_name, takes_target
 from attnviz.observing import Call, parameters_of, recorded_calls
-from attnviz.results import TOLERANCE, LayerTrace, Trace
+from attnviz.results import TOLERANCE, LayerTrace, Projection, Trace
 
 
 def trace(
@@ -160,7 +161,33 @@ def _as_arrays(call: Call) -> LayerTrace:
         sink_logits=_array(call.sink_logits),
         own_weights=_row(call.weights),
         own_updated=_row(call.updated),
+        projection=_projection(call),
     )
+
+
+def _projection(call: Call) -> Projection | str:
+    """What joins the heads, or why they have no shares of their own."""
+    joining = call.joining
+    if joining.obstacle is not None:
+        what = joining.module_of_obstacle or f"an operation ({joining.obstacle.strip('_')})"
+        return f"{what} stands between the heads' updates and the output projection"
+    if joining.weight is None or joining.output is None:
+        return "no projection of the heads' updates was observed"
+    _, *shape = call.updated.shape
+    rows = joining.weight_rows(*shape)
+    if rows is None:
+        return "the output projection is not given each token's heads side by side"
+    gate = joining.gate(*shape)
+    return Projection(
+        weight_of=partial(_weight_of, joining.weight, rows),
+        bias=_array(joining.bias),
+        gate=None if gate is None else _array(gate[:, rows]),
+        own_output=_array(joining.output.reshape(shape[0], -1)),
+    )
+
+
+def _weight_of(weight: Tensor, rows: Tensor, head: int) -> Any:
+    return _array(weight[rows[head]])
 
 
 def _array(tensor: Tensor | None) -> Any:

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from transformers import PreTrainedModel
 
+from attnviz.projecting import Joining, follow, name_obstacle
+
 
 @dataclass
 class Call:
@@ -44,6 +46,7 @@ class Call:
     sink_logits: Tensor | None
     weights: Tensor
     updated: Tensor
+    joining: Joining  # what became of the updates
     x_query: Tensor | None = None
     x_key: Tensor | None = None
     is_cross: bool = False
@@ -91,12 +94,13 @@ def _observed(function: Callable) -> Callable:
     def observed(*args: Any, **kwargs: Any) -> Any:
         output, weights = function(*args, **kwargs)
         recorder = _recorder.get()
-        if recorder is not None:
-            bound = signature.bind(*args, **kwargs).arguments
-            call = _call({**bound, **bound.pop("kwargs", {})}, output, weights)
-            recorder.calls.append(call)
-            recorder.awaiting_input.append(call)
-        return output, weights
+        if recorder is None:
+            return output, weights
+        bound = signature.bind(*args, **kwargs).arguments
+        call = _call({**bound, **bound.pop("kwargs", {})}, output, weights)
+        recorder.calls.append(call)
+        recorder.awaiting_input.append(call)
+        return follow(output, call.joining), weights
 
     observed.observes = function  # type: ignore[attr-defined]
     return observed
@@ -122,6 +126,7 @@ def _call(given: dict[str, Any], output: Tensor, weights: Tensor) -> Call:
         sink_logits=None if sinks is None else sinks.detach().clone().reshape(-1),
         weights=weights,
         updated=output,
+        joining=Joining(),
     )
 
 
@@ -132,7 +137,10 @@ _CROSS_INPUTS = ("key_value_states", "encoder_hidden_states")
 def _note_inputs(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
     """Add to the calls of this module, which has just returned, what it was given."""
     recorder = _recorder.get()
-    if recorder is None or not recorder.awaiting_input:
+    if recorder is None:
+        return
+    name_obstacle(module, args)
+    if not recorder.awaiting_input:
         return
     own = [call for call in recorder.awaiting_input if call.module is module]
     if not own:

@@ -5,9 +5,10 @@ of one call, replayed step by step from its query, key and value, and compared w
 model itself computed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -53,6 +54,10 @@ class HeadTrace:
     own_weights: Float[np.ndarray, "query_pos key_pos"]
     own_updated: Float[np.ndarray, "query_pos d_value"]
     dtype: str  # of the model; the arrays here are float32
+    output_gate: Float[np.ndarray, "query_pos d_value"] | None = None
+    output_weight: Float[np.ndarray, "d_value d_model"] | None = None  # this head's part of W_O
+    no_output_because: str | None = None  # where there is no such part
+    temperature: float = 1.0  # of the softmax; no model has another, a what-if may
 
     @cached_property
     def scores(self) -> Float[np.ndarray, "query_pos key_pos"]:
@@ -90,12 +95,12 @@ class HeadTrace:
 
     @cached_property
     def _softmax(self) -> tuple[np.ndarray, np.ndarray]:
-        weights, sink = attention.softmax(self.masked, self.sink_logit)
+        weights, sink = attention.softmax(self.masked, self.sink_logit, self.temperature)
         return _frozen(weights), _frozen(sink)
 
     @property
     def weights(self) -> Float[np.ndarray, "query_pos key_pos"]:
-        """softmax(masked); a row and its sink sum to 1."""
+        """softmax(masked / temperature); a row and its sink sum to 1."""
         return self._softmax[0]
 
     @property
@@ -107,6 +112,17 @@ class HeadTrace:
     def updated(self) -> Float[np.ndarray, "query_pos d_value"]:
         """weights · v, before the output projection."""
         return _frozen(attention.update(self.weights, self.v))
+
+    @cached_property
+    def output(self) -> Float[np.ndarray, "query_pos d_model"] | None:
+        """This head's share of what the attention module returns: (updated · gate) · W_O.
+
+        Without the projection's bias, which belongs to no head. None, with the reason in
+        `no_output_because`, where a norm or a mix of heads stands before W_O.
+        """
+        if self.output_weight is None:
+            return None
+        return _frozen(attention.project(self.updated, self.output_weight, self.output_gate))
 
     @cached_property
     def weights_error(self) -> float:
@@ -142,6 +158,19 @@ class HeadTrace:
 
 
 @dataclass(frozen=True, eq=False)
+class Projection:
+    """How an attention module joins its heads: an optional gate, then W_O and a bias.
+
+    W_O is not copied: `weight_of` reads a head's part of it from the model's own parameters.
+    """
+
+    weight_of: Callable[[int], Float[np.ndarray, "d_value d_model"]]
+    bias: Float[np.ndarray, " d_model"] | None
+    gate: Float[np.ndarray, "query_pos head d_value"] | None
+    own_output: Float[np.ndarray, "query_pos d_model"]  # what the model itself computed
+
+
+@dataclass(frozen=True, eq=False)
 class LayerTrace:
     """One attention call as the model made it, all heads; NumPy arrays, float32.
 
@@ -160,6 +189,7 @@ class LayerTrace:
     sink_logits: Float[np.ndarray, " head"] | None
     own_weights: Float[np.ndarray, "head query_pos key_pos"]
     own_updated: Float[np.ndarray, "query_pos head d_value"]
+    projection: Projection | str  # or why the heads have no shares of the module's output
 
     @property
     def n_heads(self) -> int:
@@ -168,6 +198,25 @@ class LayerTrace:
     @property
     def n_key_value_heads(self) -> int:
         return self.k.shape[0]
+
+    @cached_property
+    def output_error(self) -> float | None:
+        """How far all heads' shares and the bias are from the module's own output.
+
+        The largest difference, relative to the largest value of that output, which is taken
+        before the residual is added. None where the heads have no shares.
+        """
+        if isinstance(self.projection, str):
+            return None
+        gate, own = self.projection.gate, self.projection.own_output
+        total = np.zeros_like(own) if self.projection.bias is None else self.projection.bias
+        for head in range(self.n_heads):
+            total = total + attention.project(
+                self.own_updated[:, head],
+                self.projection.weight_of(head),
+                None if gate is None else gate[:, head],
+            )
+        return float(np.abs(total - own).max() / (np.abs(own).max() or 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,12 +249,7 @@ class Trace:
     @property
     def nbytes(self) -> int:
         """The memory that the arrays hold, in bytes; an array shared by two layers counts twice."""
-        return sum(
-            array.nbytes
-            for call in self.calls.values()
-            for array in vars(call).values()
-            if isinstance(array, np.ndarray)
-        )
+        return sum(array.nbytes for call in self.calls.values() for array in _arrays_of(call))
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
@@ -263,6 +307,7 @@ class Trace:
             own_weights=call.own_weights[head],
             own_updated=call.own_updated[:, head],
             dtype=self.dtype,
+            **_share_of(call.projection, head),
         )
 
     def _known_kind(self, kind: str | None) -> str:
@@ -302,6 +347,19 @@ def _of_head(array: np.ndarray | None, head: int) -> np.ndarray | None:
     if array is None:
         return None
     return array[head if array.shape[0] > 1 else 0]
+
+
+def _arrays_of(call: LayerTrace) -> list[np.ndarray]:
+    projection = call.projection
+    own = () if isinstance(projection, str) else (projection.gate, projection.own_output)
+    return [array for array in (*vars(call).values(), *own) if isinstance(array, np.ndarray)]
+
+
+def _share_of(projection: Projection | str, head: int) -> dict[str, Any]:
+    if isinstance(projection, str):
+        return {"no_output_because": projection}
+    gate = None if projection.gate is None else projection.gate[:, head]
+    return {"output_gate": gate, "output_weight": projection.weight_of(head)}
 
 
 def _ranges(numbers: "tuple[int, ...] | range") -> str:

@@ -42,6 +42,7 @@ def steps_of(head: "HeadTrace") -> tuple[Step, ...]:
             *_changes_to_scores(head),
             ("weights", "3c", "softmax", _softmax_formula(head), _SCORES_AXES),
             ("updated", "4", "update", r"x' = \text{weights} \cdot v", ("query_pos", "d_value")),
+            *_output(head),
         )
     )
 
@@ -83,6 +84,15 @@ def _changes_to_scores(head: "HeadTrace") -> list[_Row]:
     formula = rf"\text{{masked}} = \text{{{rows[-1][0]}}}{mask}"
     rows.append(("masked", "3b", "mask", formula, _SCORES_AXES))
     return rows
+
+
+def _output(head: "HeadTrace") -> list[_Row]:
+    if head.output_weight is None:
+        return []
+    gate = r"\odot \text{gate}" if head.output_gate is not None else ""
+    joined = rf"(x' {gate})" if gate else "x'"
+    formula = rf"\text{{output}} = {joined}\,W_O"
+    return [("output", "beyond", "output", formula, ("query_pos", "d_model"))]
 
 
 def _softmax_formula(head: "HeadTrace") -> str:

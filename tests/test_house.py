@@ -11,7 +11,8 @@ from attnviz.charts.palette import PALETTES
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "streamlit")
-WITH_TORCH = {"attnviz.inputs", "attnviz.observing", "attnviz.capture", "attnviz.models"}
+ROOMS_WITH_TORCH = ("inputs", "observing", "projecting", "capture", "models")
+WITH_TORCH = {f"attnviz.{room}" for room in ROOMS_WITH_TORCH}
 
 
 def modules():

@@ -85,10 +85,28 @@ CONFIGS = {
     ),
 }
 
+# Softmax attention in some layers only, or heads that are joined in a way of their own.
+UNUSUAL = {
+    "qwen3_next": _DECODER
+    | dict(
+        layer_types=["linear_attention", "full_attention", "full_attention"],
+        linear_num_key_heads=2,
+        linear_num_value_heads=4,
+        linear_key_head_dim=8,
+        linear_value_head_dim=8,
+        num_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=16,
+        shared_expert_intermediate_size=16,
+    ),
+    "bitnet": _DECODER,
+    "diffllama": _DECODER,
+}
+
 
 def build(model_type, *, seed=0, dtype="float32", attention="eager", **changes):
     """A tiny random model of this type, in evaluation mode."""
-    config = AutoConfig.for_model(model_type, **(CONFIGS.get(model_type, {}) | changes))
+    config = AutoConfig.for_model(model_type, **((CONFIGS | UNUSUAL).get(model_type, {}) | changes))
     auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
     torch.manual_seed(seed)
     model = auto_class.from_config(
