@@ -3,29 +3,48 @@
 import streamlit as st
 
 from attnviz.errors import AttnvizError
-from attnviz.page import controls, header, links, loading, neurons_view, steps_view
+from attnviz.page import (
+    controls,
+    examples,
+    header,
+    links,
+    loading,
+    neurons_view,
+    pair,
+    steps_view,
+    talk,
+)
 from attnviz.page.icon import ICON
-from attnviz.page.wording import show_error
+from attnviz.page.refusals import show_error
 
-st.set_page_config(page_title="attnviz", page_icon=ICON, layout="wide")
+st.set_page_config(
+    page_title="attnviz",
+    page_icon=ICON,
+    layout="wide",
+    initial_sidebar_state="collapsed" if talk.is_on() else "auto",
+)
 links.remember()
 notes = st.container()
 
 with st.sidebar:
     st.title("attnviz", anchor=False)
     st.caption("How one attention head works, step by step, with the model's own numbers.")
+    menu = st.container()
     model_name = controls.choose_model()
     text = controls.choose_text()
     second_text = st.container()
     which_head = st.container()
+    which_pair = st.container()
     st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, type="tertiary")
 
 try:
     with st.spinner(f"Loading {model_name} and reading the text …", show_time=True):
+        with menu:
+            examples.show_menu()
         loaded = loading.model(model_name)
         with second_text:
-            pair, target = controls.choose_second_text(loaded)
-        trace = loading.trace(loaded, text, pair, target)
+            second, target = controls.choose_second_text(loaded)
+        trace = loading.trace(loaded, text, second, target)
 except AttnvizError as error:
     links.show_notes(notes)
     show_error(error)
@@ -35,7 +54,15 @@ with which_head:
     kind, layer, head_number = controls.choose_head(trace)
 head = trace.head(layer, head_number, kind)
 
+if talk.is_on():
+    with which_pair:
+        followed = pair.choose(trace, head, is_large=True)
+    talk.show(followed)
+    links.show_notes(notes)
+    st.stop()
+
 header.show(trace, head)
+examples.show_note()
 steps_tab, neurons_tab = st.tabs(controls.VIEWS, key="view", bind="query-params")
 links.check("view", "view", controls.VIEWS, st.session_state["view"])
 if steps_tab.open:

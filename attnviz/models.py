@@ -42,8 +42,10 @@ _BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d
 
 # What a model and its tokenizer are made of; nothing pickled, nothing in subfolders (other
 # formats and precisions live there).
-_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
-_NOT_FILES = ["*/*"]
+_WANTED: dict[str, Any] = {
+    "allow_patterns": ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"],
+    "ignore_patterns": ["*/*"],
+}
 
 
 def load(
@@ -81,6 +83,16 @@ def load(
             "\n\nHint: leave device out to compute on the CPU."
         ) from error
     return model.eval(), tokenizer
+
+
+def is_here(name: str) -> bool:
+    """Whether a model loads without network: the bundled one, a folder, or one in the cache."""
+    if Path(name).expanduser().is_dir() or (name == BUNDLED and _bundled_folder() is not None):
+        return True
+    try:
+        return _is_complete(Path(snapshot_download(name, local_files_only=True, **_WANTED)))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return False
 
 
 # From where
@@ -122,11 +134,7 @@ def _bundled_folder() -> Path | None:
 
 def _snapshot(name: str, revision: str | None) -> Path:
     """The model's folder in the local cache, downloaded from the Hub where it is not there."""
-    wanted: dict[str, Any] = {
-        "revision": revision,
-        "allow_patterns": _FILES,
-        "ignore_patterns": _NOT_FILES,
-    }
+    wanted = {"revision": revision, **_WANTED}
     try:
         folder = Path(snapshot_download(name, local_files_only=True, **wanted))
         if _is_complete(folder):

@@ -5,13 +5,18 @@ soft-cap, a position bias) is not in its list.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 if TYPE_CHECKING:
     from attnviz.results import HeadTrace
+
+# How scores and weights are written. "rows": weights[i, j], a query's row sums to 1, as in code
+# and in BertViz. "columns": wⱼᵢ, the key's index first, a query's column sums to 1, as in
+# "Natural Language Processing with Transformers", chapter 3.
+Convention = Literal["rows", "columns"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,88 +24,125 @@ class Step:
     """One step of one head."""
 
     name: str  # the attribute of HeadTrace that holds the array
-    number: str  # its place in the four steps of self-attention: "in", "1", "2", "3a" …
+    number: str  # its place: "in", the four steps "1", "2", "3a" … "4", and "beyond" them
     title: str
     formula: str  # LaTeX, with this head's own sizes
+    formula_text: str  # the same where no LaTeX is drawn
     array: Float[np.ndarray, "rows columns"]
     axes: tuple[str, str]  # what a row is and what a column is
+    is_hidden: Bool[np.ndarray, "rows columns"] | None = None  # cells that the mask hides
 
 
-_SCORES_AXES = ("query_pos", "key_pos")
-
-
-def steps_of(head: "HeadTrace") -> tuple[Step, ...]:
+def steps_of(head: "HeadTrace", convention: Convention = "rows") -> tuple[Step, ...]:
     """The steps that this head has, in order."""
-    return tuple(
-        Step(name, number, title, formula, getattr(head, name), axes)
-        for name, number, title, formula, axes in (
-            *_inputs(head),
-            ("q", "1", "query", r"q = x\,W_Q", ("query_pos", "d_head")),
-            ("k", "1", "key", r"k = x\,W_K", ("key_pos", "d_head")),
-            ("v", "1", "value", r"v = x\,W_V", ("key_pos", "d_value")),
-            ("scores", "2", "score", r"\text{scores} = q \cdot k^\top", _SCORES_AXES),
-            *_changes_to_scores(head),
-            ("weights", "3c", "softmax", _softmax_formula(head), _SCORES_AXES),
-            ("updated", "4", "update", r"x' = \text{weights} \cdot v", ("query_pos", "d_value")),
-            *_output(head),
+    steps = [
+        *_inputs(head),
+        _projection(head, "q", "query", "query_pos", "d_head"),
+        _projection(head, "k", "key", "key_pos", "d_head"),
+        _projection(head, "v", "value", "key_pos", "d_value"),
+        *_scores(head, convention),
+        _update(head, convention),
+    ]
+    if head.output is not None:
+        x = r"(x'_i \odot \text{gate}_i)" if head.output_gate is not None else "x'_i"
+        formula = (
+            rf"\text{{output}}_i = {x}\,W_O,\quad "
+            rf"W_O : {head.v.shape[1]} \times {head.output.shape[1]}"
         )
-    )
+        text = "output = (x′ ⊙ gate) · W_O" if head.output_gate is not None else "output = x′ · W_O"
+        axes = ("query_pos", "d_model")
+        steps.append(Step("output", "beyond", "output", formula, text, head.output, axes))
+    return tuple(steps)
 
 
-_Row = tuple[str, str, str, str, tuple[str, str]]
-
-
-def _inputs(head: "HeadTrace") -> list[_Row]:
-    if head.x_query is None:
+def _inputs(head: "HeadTrace") -> list[Step]:
+    if head.x_query is None or head.x_key is None:
         return []
     if head.x_key is head.x_query:
-        return [("x_query", "in", "token embeddings", "x", ("query_pos", "d_model"))]
+        return [_input("x_query", "token embeddings", "x", "x", head.x_query, "query_pos")]
+    x_query, x_key = r"x_{\text{query}}", r"x_{\text{key}}"
     return [
-        ("x_query", "in", "queries' embeddings", r"x_{\text{query}}", ("query_pos", "d_model")),
-        ("x_key", "in", "keys' embeddings", r"x_{\text{key}}", ("key_pos", "d_model")),
+        _input("x_query", "queries' embeddings", x_query, "x_query", head.x_query, "query_pos"),
+        _input("x_key", "keys' embeddings", x_key, "x_key", head.x_key, "key_pos"),
     ]
 
 
-def _changes_to_scores(head: "HeadTrace") -> list[_Row]:
-    """From scores to what the softmax is given."""
-    scaling = _scaling_in_latex(head.scaling, head.q.shape[1])
-    rows = [
-        (
-            "scaled",
-            "3a",
-            "scale",
-            rf"\text{{scaled}} = \text{{scores}} \times {scaling}",
-            _SCORES_AXES,
-        )
-    ]
+def _input(name: str, title: str, latex: str, text: str, x: np.ndarray, axis: str) -> Step:
+    rows, columns = x.shape
+    formula = rf"{latex} : {rows} \times {columns}"
+    return Step(name, "in", title, formula, f"{text}: {rows} × {columns}", x, (axis, "d_model"))
+
+
+def _projection(head: "HeadTrace", name: str, title: str, axis: str, dimension: str) -> Step:
+    array: np.ndarray = getattr(head, name)
+    rows, columns = array.shape
+    letter, x = name.upper(), axis.removesuffix("_pos")
+    is_shared = head.x_query is head.x_key  # not so in cross attention
+    latex, text = ("x", "x") if is_shared else (rf"x_{{\text{{{x}}}}}", f"x_{x}")
+    formula = rf"{name} = {latex}\,W_{letter} + b_{letter} : {rows} \times {columns}"
+    text = f"{name} = {text} · W_{letter} + b_{letter}: {rows} × {columns}"
+    return Step(name, "1", title, formula, text, array, (axis, dimension))
+
+
+def _scores(head: "HeadTrace", convention: Convention) -> list[Step]:
+    """Every matrix of queries and keys, from the scores to the weights."""
+    is_rows = convention == "rows"
+    ij = "ij" if is_rows else "ji"
+    d_head = head.q.shape[1]
+
+    def named(name: str, index: str = ij) -> str:
+        return rf"\text{{{name}}}_{{{index}}}"
+
+    def step(name: str, number: str, title: str, latex: str, text: str) -> Step:
+        array: np.ndarray = getattr(head, name)
+        is_hidden = head.is_masked if name in ("masked", "weights") else None
+        axes = ("query_pos", "key_pos")
+        if not is_rows:
+            array, axes = array.T, ("key_pos", "query_pos")
+            is_hidden = None if is_hidden is None else is_hidden.T
+        return Step(name, number, title, latex, f"{name} = {text}", array, axes, is_hidden)
+
+    product = rf"q_i \cdot k_j = \sum_{{d=1}}^{{{d_head}}} q_{{id}}\,k_{{jd}}"
+    steps = [step("scores", "2", "score", f"{named('scores')} = {product}", "q · k")]
+
+    by, by_text = _scaling(head.scaling, d_head)
+    latex = rf"{named('scaled')} = {named('scores')} \times {by}"
+    steps.append(step("scaled", "3a", "scale", latex, f"scores × {by_text}"))
     if head.softcap is not None:
         cap = f"{head.softcap:g}"
-        formula = rf"\text{{capped}} = {cap} \cdot \tanh(\text{{scaled}} / {cap})"
-        rows.append(("capped", "3a", "soft-cap", formula, _SCORES_AXES))
+        latex = rf"{named('capped')} = {cap} \cdot \tanh({named('scaled')} / {cap})"
+        steps.append(step("capped", "3a", "soft-cap", latex, f"{cap} · tanh(scaled / {cap})"))
     if head.bias is not None:
-        formula = rf"\text{{biased}} = \text{{{rows[-1][0]}}} + \text{{bias}}"
-        rows.append(("biased", "3a", "position bias", formula, _SCORES_AXES))
-    mask = r" + \text{mask}" if head.mask is not None else ""
-    formula = rf"\text{{masked}} = \text{{{rows[-1][0]}}}{mask}"
-    rows.append(("masked", "3b", "mask", formula, _SCORES_AXES))
-    return rows
+        before = steps[-1].name
+        latex = f"{named('biased')} = {named(before)} + {named('bias')}"
+        steps.append(step("biased", "3a", "position bias", latex, f"{before} + bias"))
+
+    before = steps[-1].name
+    latex = f"{named('masked')} = {named(before)}"
+    if head.mask is None:
+        steps.append(step("masked", "3b", "mask", latex, before))
+    else:
+        steps.append(step("masked", "3b", "mask", f"{latex} + {named('mask')}", f"{before} + mask"))
+
+    t = "" if head.temperature == 1 else f" / {head.temperature:g}"
+    sink = rf" + \exp(\text{{sink}}{t})" if head.sink_logit is not None else ""
+    every = named("masked", ij.replace("j", "j'"))
+    share = rf"\frac{{\exp({named('masked')}{t})}}{{\sum_{{j'}} \exp({every}{t}){sink}}}"
+    text = f"softmax of masked{t} over the keys{' and the sink' if sink else ''}"
+    steps.append(step("weights", "3c", "softmax", f"w_{{{ij}}} = {share}", text))
+    return steps
 
 
-def _output(head: "HeadTrace") -> list[_Row]:
-    if head.output_weight is None:
-        return []
-    gate = r"\odot \text{gate}" if head.output_gate is not None else ""
-    joined = rf"(x' {gate})" if gate else "x'"
-    formula = rf"\text{{output}} = {joined}\,W_O"
-    return [("output", "beyond", "output", formula, ("query_pos", "d_model"))]
+def _update(head: "HeadTrace", convention: Convention) -> Step:
+    is_rows = convention == "rows"
+    weight, weight_text = ("w_{ij}", "wᵢⱼ") if is_rows else ("w_{ji}", "wⱼᵢ")
+    formula = rf"x'_i = \sum_{{j=1}}^{{{len(head.v)}}} {weight}\,v_j"
+    text = f"x′ᵢ = Σⱼ {weight_text} · vⱼ"
+    return Step("updated", "4", "update", formula, text, head.updated, ("query_pos", "d_value"))
 
 
-def _softmax_formula(head: "HeadTrace") -> str:
-    sink = r"\,;\ \text{sink}" if head.sink_logit is not None else ""
-    return rf"\text{{weights}} = \text{{softmax}}(\text{{masked}}{sink})"
-
-
-def _scaling_in_latex(scaling: float, d_head: int) -> str:
+def _scaling(scaling: float, d_head: int) -> tuple[str, str]:
+    """The factor in LaTeX and as text: 1/√d_head where it is that."""
     if np.isclose(scaling, d_head**-0.5):
-        return rf"\tfrac{{1}}{{\sqrt{{{d_head}}}}}"
-    return f"{scaling:.4g}"
+        return rf"\tfrac{{1}}{{\sqrt{{{d_head}}}}}", f"1/√{d_head}"
+    return f"{scaling:.4g}", f"{scaling:.4g}"

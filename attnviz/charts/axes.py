@@ -18,16 +18,20 @@ AXIS_TITLES = {
     "d_head": "dimension (d_head)",
     "d_value": "dimension (d_value)",
 }
+FONT_SIZE = 12  # px, of labels; larger on a projector
+FLAT_LABELS = 12  # as many words as have room in a row
 LABEL_LENGTH = 120  # px; a longer token is cut with an ellipsis and whole on hover
 
 
-def axis(title: str, **options: Any) -> alt.Axis:
+def axis(title: str, *, font_size: int = FONT_SIZE, **options: Any) -> alt.Axis:
     """A plain axis in the text's own colour, with every label at its place."""
     return alt.Axis(
+        labelFontSize=font_size,
+        titleFontSize=font_size,
         title=title,
         domain=False,
         ticks=False,
-        labelLimit=LABEL_LENGTH,
+        labelLimit=LABEL_LENGTH * font_size // FONT_SIZE,
         labelOverlap=False,
         labelPadding=6,
         labelBound=False,
@@ -45,6 +49,14 @@ def labels_of(head: HeadTrace, axis: str, n: int) -> Sequence[str]:
     if axis == "key_pos":
         return head.key_tokens
     return [str(dimension) for dimension in range(n)]
+
+
+def label_angle(labels: Sequence[str], *, is_narrow: bool = False) -> dict[str, Any]:
+    """Words lie flat where they fit, and stand where there are many of them."""
+    if is_narrow or len(labels) > FLAT_LABELS:
+        return {"labelAngle": -90, "labelBaseline": "middle"}
+    is_long = max(map(len, labels), default=0) > 7
+    return {"labelAngle": -45 if is_long else 0, "labelBaseline": "alphabetic"}
 
 
 def names_of(labels: Sequence[str], per_block: int) -> list[str]:
@@ -67,7 +79,12 @@ def ticks(n: int, at_most: int) -> list[int]:
 
 
 def colour(
-    step: Step, limit: float, blocks: Blocks | None = None, *, is_below: bool = False
+    step: Step,
+    limit: float,
+    blocks: Blocks | None = None,
+    *,
+    is_below: bool = False,
+    font_size: int = FONT_SIZE,
 ) -> alt.Color:
     """A step's colours, up to `limit`, with a legend in numbers: both ends and the middle."""
     is_weights = step.name == "weights"
@@ -76,12 +93,19 @@ def colour(
         values=[0, 0.5, 1] if is_weights else [-limit, 0, limit],
         labelExpr=LEGEND_NUMBER,
         labelOverlap=False,
+        labelFontSize=font_size,
+        titleFontSize=font_size,
         labelColor=alt.expr(palette.TEXT),
         titleColor=alt.expr(palette.TEXT),
-        **_legend_place(is_below or step.axes != ("query_pos", "key_pos")),
+        **_legend_place(is_below or not is_of_pairs(step)),
     )
     scale = weights_scale() if is_weights else signed_scale(limit)
     return alt.Color("v:Q", scale=scale, legend=legend)
+
+
+def is_of_pairs(step: Step) -> bool:
+    """Whether a cell of the step's matrix is a query and a key."""
+    return set(step.axes) == {"query_pos", "key_pos"}
 
 
 def _legend_place(is_below: bool) -> dict[str, Any]:

@@ -1,11 +1,23 @@
 """One matrix as a heat map: named axes, a legend in numbers, values in the cells or on hover."""
 
+import math
 from collections.abc import Sequence
 
 import altair as alt
 
 from attnviz.charts import palette
-from attnviz.charts.axes import AXIS_TITLES, axis, colour, labels_of, names_of, ticks, value_title
+from attnviz.charts.axes import (
+    AXIS_TITLES,
+    FONT_SIZE,
+    axis,
+    colour,
+    is_of_pairs,
+    label_angle,
+    labels_of,
+    names_of,
+    ticks,
+    value_title,
+)
 from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, Blocks, block_size, in_blocks
 from attnviz.charts.pair import Pair
 from attnviz.charts.values import largest, nested
@@ -13,6 +25,11 @@ from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
 VALUES_FIT = 12  # a matrix of at most this many rows and columns has its values printed
+LARGE_FONT_SIZE = 17  # px, on a projector
+# px, of all rows together, so that a step fits a screen of 1280 × 720.
+HEIGHT = 460
+LARGE_HEIGHT = 350
+LARGE_NARROW_HEIGHT = 200
 PICKED = "picked"  # the selection parameter that reports a clicked cell: `row` and `column`
 
 
@@ -23,23 +40,28 @@ def matrix_chart(
     *,
     reports_clicks: bool = False,
     is_narrow: bool = False,
+    is_large: bool = False,
+    limit: float | None = None,
 ) -> alt.LayerChart:
     """The matrix of one step, its cells exact where they fit and in blocks where they do not.
 
     The row of the pair's query and the row or column of its key are framed. Values are printed
-    in the cells of small matrices, unless the place for the chart is narrow.
+    in the cells of small matrices, unless the place for the chart is narrow. `is_large` is for a
+    projector. Colours reach up to `limit`, by default the matrix's own largest magnitude, and 1
+    for weights.
     """
-    is_hidden = head.is_masked if step.name in ("masked", "weights") else None
+    font_size = LARGE_FONT_SIZE if is_large else FONT_SIZE
     is_weights = step.name == "weights"
     blocks = in_blocks(
         step.array,
-        is_hidden,
+        step.is_hidden,
         "maximum" if is_weights else "mean",
         max_columns=_max_columns(step),
     )
     row_labels = labels_of(head, step.axes[0], step.array.shape[0])
     column_labels = labels_of(head, step.axes[1], step.array.shape[1])
-    limit = 1.0 if is_weights else largest(blocks.values)
+    if limit is None:
+        limit = 1.0 if is_weights else largest(blocks.values)
 
     base = (
         alt.Chart(alt.sequence(len(blocks.values), as_="row"))
@@ -52,8 +74,8 @@ def matrix_chart(
             column_token=f"{step.name}_columns[datum.column]",
         )
         .encode(
-            x=_x(step, column_labels, blocks, 6 if is_narrow else 16),
-            y=_y(step),
+            x=_x(step, column_labels, blocks, font_size, is_narrow=is_narrow),
+            y=_y(step, font_size),
         )
     )
     tooltip = [
@@ -66,7 +88,7 @@ def matrix_chart(
         base.transform_filter("isValid(datum.v)")
         .mark_rect(strokeWidth=0, cursor="pointer" if is_clickable else "default")
         .encode(
-            color=colour(step, limit, blocks),
+            color=colour(step, limit, blocks, is_below=is_narrow, font_size=font_size),
             tooltip=tooltip,
         )
     )
@@ -79,7 +101,7 @@ def matrix_chart(
     if blocks.is_hidden.any():
         layers += _hidden_cells(base, tooltip, value_title(step, blocks))
     if max(step.array.shape) <= VALUES_FIT and not is_narrow:
-        layers.append(_printed_values(base, limit, is_weights))
+        layers.append(_printed_values(base, limit, is_weights, font_size + 1))
     layers += _frames(step, pair, blocks)
     return (
         alt.LayerChart(layer=layers)
@@ -89,8 +111,8 @@ def matrix_chart(
             alt.param(name=f"{step.name}_columns", value=names_of(column_labels, blocks.columns)),
         )
         .properties(
-            height=alt.Step(_row_height(blocks)),
-            title=alt.TitleParams(blocks.note, fontSize=12, anchor="end"),
+            height=alt.Step(_row_height(blocks, is_of_pairs=is_of_pairs(step), is_large=is_large)),
+            title=alt.TitleParams(blocks.note, fontSize=font_size, anchor="end"),
         )
     )
 
@@ -101,45 +123,44 @@ def is_in_blocks(step: Step) -> bool:
 
 
 def _max_columns(step: Step) -> int:
-    return MAX_TOKENS if step.axes[1] == "key_pos" else MAX_DIMENSIONS
+    return MAX_TOKENS if is_of_pairs(step) else MAX_DIMENSIONS
 
 
 # Encodings
 
 
-def _x(step: Step, labels: Sequence[str], blocks: Blocks, max_ticks: int) -> alt.X:
+def _x(
+    step: Step, labels: Sequence[str], blocks: Blocks, font_size: int, *, is_narrow: bool
+) -> alt.X:
     n_columns = blocks.values.shape[1]
-    if step.axes[1] == "key_pos":
-        angle = _label_angle(labels)
-        options = {
-            "labelExpr": f"{step.name}_columns[datum.value]",
-            "labelAngle": angle,
-            "labelBaseline": "middle" if angle == -90 else "alphabetic",
-        }
+    if is_of_pairs(step):
+        columns = f"{step.name}_columns[datum.value]"
+        options = {"labelExpr": columns, **label_angle(labels, is_narrow=is_narrow)}
     else:
         options = {
             "labelExpr": f"'' + datum.value * {blocks.columns}",
             "labelAngle": 0,
-            "values": ticks(n_columns, max_ticks),
+            "values": ticks(n_columns, 6 if is_narrow else 16),
         }
-    column_axis = axis(AXIS_TITLES[step.axes[1]], orient="top", **options)
+    title = AXIS_TITLES[step.axes[1]]
+    column_axis = axis(title, orient="top", font_size=font_size, **options)
     return alt.X("column:O", axis=column_axis, scale=alt.Scale(padding=0))
 
 
-def _y(step: Step) -> alt.Y:
-    row_axis = axis(AXIS_TITLES[step.axes[0]], labelExpr=f"{step.name}_rows[datum.value]")
+def _y(step: Step, font_size: int) -> alt.Y:
+    row_axis = axis(
+        AXIS_TITLES[step.axes[0]],
+        labelExpr=f"{step.name}_rows[datum.value]",
+        font_size=font_size,
+    )
     return alt.Y("row:O", axis=row_axis, scale=alt.Scale(padding=0))
 
 
-def _label_angle(labels: Sequence[str]) -> int:
-    """Words lie flat where they fit, and stand where there are many of them."""
-    if len(labels) > VALUES_FIT:
-        return -90
-    return -45 if max(map(len, labels), default=0) > 7 else 0
-
-
-def _row_height(blocks: Blocks) -> int:
-    return 30 if blocks.values.shape[0] <= VALUES_FIT else 18
+def _row_height(blocks: Blocks, *, is_of_pairs: bool, is_large: bool) -> int:
+    n_rows = blocks.values.shape[0]
+    if is_large:
+        return min(48, (LARGE_HEIGHT if is_of_pairs else LARGE_NARROW_HEIGHT) // n_rows)
+    return 30 if n_rows <= VALUES_FIT else max(12, min(18, HEIGHT // n_rows))
 
 
 # Layers
@@ -154,13 +175,17 @@ def _hidden_cells(base: alt.Chart, tooltip: list[alt.Tooltip], title: str) -> li
     ]
 
 
-def _printed_values(base: alt.Chart, limit: float, are_weights: bool) -> alt.Chart:
-    number = "format(datum.v, '.3f')" if are_weights else "format(datum.v, '.3g')"
+def _printed_values(base: alt.Chart, limit: float, are_weights: bool, font_size: int) -> alt.Chart:
+    # Three significant digits, but no more decimals than those of the largest.
+    decimals = 3 if are_weights else max(0, 3 - math.floor(math.log10(limit)))
+    fixed = f"format(datum.v, '.{decimals}f')"
+    is_small = f"abs(datum.v) < {10.0 ** (2 - decimals)!r}"
+    number = fixed if are_weights else f"{is_small} ? {fixed} : format(datum.v, '.3g')"
     return (
         base.transform_filter("isValid(datum.v)")
         .transform_calculate(printed=number)
         .mark_text(
-            fontSize=13,
+            fontSize=font_size,
             fill=alt.expr(palette.text_on(f"(datum.v / {limit!r})")),
             tooltip=None,
         )

@@ -13,9 +13,8 @@ from attnviz.steps import Step
 def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
     """One row of a matrix, every value exact, wrapped into lines that fit a screen."""
     values = step.array[row]
-    is_hidden = head.is_masked[row] if step.name in ("masked", "weights") else None
-    if is_hidden is not None:
-        values = np.where(is_hidden, np.nan, values)
+    if step.is_hidden is not None:
+        values = np.where(step.is_hidden[row], np.nan, values)
     per_line = MAX_DIMENSIONS
     title = AXIS_TITLES[step.axes[1]]
     labels = labels_of(head, step.axes[1], len(values))

@@ -1,12 +1,21 @@
-"""All steps of one head, one matrix under the other: a figure for notebooks and files."""
+"""All steps of one head, one under the other: a figure for notebooks and files."""
+
+import textwrap
 
 import altair as alt
 
+from attnviz.arithmetic import arithmetic
+from attnviz.charts.axes import is_of_pairs
 from attnviz.charts.matrix import matrix_chart
-from attnviz.charts.pair import pair_of
+from attnviz.charts.pair import Pair, pair_of
 from attnviz.charts.palette import DisplayMode, displayed
+from attnviz.charts.shares import shares_chart
 from attnviz.results import HeadTrace
-from attnviz.steps import Step
+from attnviz.sentences import look_for, sentence
+from attnviz.steps import Convention, Step, steps_of
+from attnviz.wording import plain
+
+LINE = 100  # characters of a sentence in one line
 
 
 def steps_view(
@@ -14,25 +23,43 @@ def steps_view(
     query: int | None = None,
     key: int | None = None,
     *,
+    convention: Convention = "rows",
     display_mode: DisplayMode | None = None,
 ) -> alt.VConcatChart:
-    """Every matrix of the head, in the order of its steps; the pair's row and column framed.
+    """Every step of the head with its formula and matrix; the pair's row and column framed.
 
-    `display_mode` is "light" (default) or "dark". Raises InputError for a position that the
+    With a query and a key, each step says in a sentence what it means for the two, with the
+    arithmetic, and the values that make up the query's update follow. `convention` is "rows" (a
+    query's row of weights sums to 1, weights[i, j]) or "columns" (wⱼᵢ, a query's column sums to
+    1). `display_mode` is "light" (default) or "dark". Raises InputError for a position that the
     text does not have.
     """
     pair = pair_of(head, query, key)
-    charts = [_titled(matrix_chart(head, step, pair), step) for step in head.steps]
-    figure = alt.vconcat(*charts, spacing=24).resolve_scale(color="independent")
+    charts: list[alt.LayerChart | alt.HConcatChart] = []
+    for step in steps_of(head, convention):
+        charts.append(_titled(matrix_chart(head, step, pair), head, step, pair, convention))
+        if step.name == "updated" and query is not None:
+            charts.append(shares_chart(head, query, key))
+    figure = alt.vconcat(*charts, spacing=28).resolve_scale(color="independent")
     return displayed(figure, display_mode or "light")
 
 
-def _titled(chart: alt.LayerChart, step: Step) -> alt.LayerChart:
-    place = "" if step.number == "in" else f"{step.number}  "
+def _titled(
+    chart: alt.LayerChart, head: HeadTrace, step: Step, pair: Pair, convention: Convention
+) -> alt.LayerChart:
+    place = "" if step.number in ("in", "beyond") else f"{step.number}  "
     block_note = chart.title.text
-    title = alt.TitleParams(f"{place}{step.title}", subtitle=block_note, anchor="start")
-    return chart.properties(title=title, width=_width(step.array.shape[1]))
+    words = [step.formula_text]
+    if pair.query is not None and pair.key is not None:
+        words.append(plain(sentence(head, step, pair.query, pair.key)))
+        worked_out = arithmetic(head, step, pair.query, pair.key)
+        words += plain(worked_out).split("\n\n") if worked_out else []
+    words += [f"Look for {look_for(head, step.number, convention)}", block_note]
+    lines = [line for text in words for line in textwrap.wrap(text, LINE)]
+    title = alt.TitleParams(f"{place}{step.title}", subtitle=lines, anchor="start")
+    return chart.properties(title=title, width=_width(step))
 
 
-def _width(n_columns: int) -> int:
-    return 56 * n_columns if n_columns <= 12 else 640
+def _width(step: Step) -> int:
+    n_columns = step.array.shape[1]
+    return 64 * n_columns if is_of_pairs(step) and n_columns <= 12 else 640

@@ -7,8 +7,8 @@ import streamlit as st
 
 from attnviz.page import links, settings
 from attnviz.page.loading import LoadedModel
-from attnviz.page.wording import escaped
 from attnviz.results import Trace
+from attnviz.wording import escaped
 
 VIEWS = ("Steps", "Neurons")
 DEFAULT_TEXT = "time flies like an arrow"
@@ -89,12 +89,26 @@ def open_head(layer: int, head: int) -> None:
     _set("head", head)
 
 
+# What a control is set to so that it shows its default.
+_AS_OPENED: dict[str, Any] = {
+    **dict.fromkeys(("model", "kind", "layer", "head", "query", "key")),  # None: not an option
+    **{"text": DEFAULT_TEXT, "pair": "", "target": "", "view": VIEWS[0], "columns": False},
+    **{"why_scale": False, "what_if": False, "if_unscaled": False, "if_factor": None},
+    **{"if_temperature": 1.0, "if_causal": None, "if_hidden": [], "if_zeroed": []},
+}
+
+
+def open_state(state: dict[str, Any]) -> None:
+    """Show the page as it opens, but for these controls; for a button."""
+    links.forget_all_notes()
+    for key in _AS_OPENED:
+        st.session_state.pop(f"_offered_{key}", None)  # positions are those of the new text
+    st.session_state.update(_AS_OPENED | state)
+
+
 def reset() -> None:
     """Back to how the page opens; for a button."""
-    links.forget_all_notes()
-    for key in ("model", "kind", "layer", "head", "query", "key"):
-        st.session_state[key] = None  # not among any options: the default takes its place
-    st.session_state.update(text=DEFAULT_TEXT, pair="", target="", view=VIEWS[0])
+    open_state({})
 
 
 def _select(

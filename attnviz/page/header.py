@@ -4,8 +4,8 @@ import streamlit as st
 
 from attnviz.heads import linking
 from attnviz.page.controls import open_head
-from attnviz.page.wording import bound, escaped, percent, token
 from attnviz.results import HeadTrace, Trace
+from attnviz.wording import bound, escaped, percent, token
 
 
 def show(trace: Trace, head: HeadTrace) -> None:

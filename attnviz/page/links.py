@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from attnviz.page.wording import escaped
+from attnviz.wording import escaped
 
 _ASKED = "_asked_by_link"
 _NOTES = "_notes_on_link"

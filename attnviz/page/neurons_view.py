@@ -5,8 +5,8 @@ import streamlit as st
 from attnviz.charts.neuron_columns import CLICKED_KEY, CLICKED_QUERY
 from attnviz.charts.neurons import MAX_TOKENS, is_windowed, neurons_chart, window_start
 from attnviz.page import header, pair, saving
-from attnviz.page.wording import number
 from attnviz.results import HeadTrace, Trace
+from attnviz.wording import number
 
 
 def show(trace: Trace, head: HeadTrace) -> None:

@@ -1,11 +1,33 @@
 """The query and the key token that are followed, chosen from lists or by a click on a cell."""
 
+from dataclasses import dataclass
+
 import streamlit as st
 
 from attnviz.charts.matrix import PICKED
 from attnviz.page.controls import choose_token
 from attnviz.results import HeadTrace, Trace
+from attnviz.steps import Convention
 from attnviz.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What the timeline follows: a head, a pair of its tokens, and how it is written."""
+
+    trace: Trace
+    head: HeadTrace
+    query: int
+    key: int
+    convention: Convention
+    is_large: bool = False  # on a projector: nothing to click
+
+
+def choose(trace: Trace, head: HeadTrace, *, is_large: bool = False) -> Followed:
+    """The pair and the convention, from controls in a row or a column."""
+    return Followed(
+        trace, head, choose_query(trace, head), choose_key(trace, head), _convention(), is_large
+    )
 
 
 def choose_query(trace: Trace, head: HeadTrace) -> int:
@@ -18,6 +40,19 @@ def choose_key(trace: Trace, head: HeadTrace) -> int:
     first, second, *_, last = 2 * _words(trace.tokens_of(head.layer, head.kind)[1])
     is_causal = head.kind in ("self", "decoder") and bool(head.is_masked[first, second])
     return choose_token("Key token", "key", head.key_tokens, first if is_causal else last)
+
+
+def _convention() -> Convention:
+    """Whether a query is a row of the weights, or a column as in the book."""
+    is_columns = st.toggle(
+        "Columns sum to 1 (wⱼᵢ)",
+        key="columns",
+        bind="query-params",
+        help="Off: weights[i, j], each query a row that sums to 1, as in code. On: wⱼᵢ, the key's "
+        "index first and each query a column that sums to 1, as in “Natural Language Processing "
+        "with Transformers”.",
+    )
+    return "columns" if is_columns else "rows"
 
 
 def _words(tokens: Tokens) -> list[int]:

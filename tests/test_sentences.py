@@ -5,7 +5,6 @@ import re
 import hand_made
 import numpy as np
 import pytest
-
 from attnviz.page.walkthrough import GROUPS, pair_sentence
 from attnviz.page.wording import bound, escaped, number, percent
 

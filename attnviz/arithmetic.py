@@ -1,0 +1,137 @@
+"""One query and one key token followed through the steps: the arithmetic, with its numbers.
+
+Numbers carry more digits the later they are used: each line can be worked out again from the
+line before it, to within one unit of its last digit.
+"""
+
+import numpy as np
+import pandas as pd
+
+from attnviz.results import HeadTrace
+from attnviz.steps import Step
+from attnviz.wording import added, fixed, number, percent, rounded_together, token
+
+N_PRODUCTS = 5  # written out; the others are added up
+LARGEST_EXP = 20.0  # exp of a larger score is no number to read: the row's largest is taken off
+
+
+def arithmetic(head: HeadTrace, step: Step, query: int, key: int) -> str | None:
+    """The pair's own numbers in this step, as Markdown; None where a step has no pair."""
+    say = {
+        "scores": _scores,
+        "scaled": _scaled,
+        "capped": _capped,
+        "biased": _biased,
+        "masked": _masked,
+        "weights": _weights,
+        "updated": _updated,
+    }.get(step.name)
+    return None if say is None else say(head, query, key)
+
+
+def products(head: HeadTrace, query: int, key: int) -> pd.DataFrame:
+    """The d_head products whose sum is the pair's score, largest in size first.
+
+    One row a dimension: `dimension`, `q`, `k`, `product`, and `sum`, of the products so far.
+    """
+    q, k = head.q[query], head.k[key]
+    product = q * k
+    table = pd.DataFrame({"dimension": np.arange(len(q)), "q": q, "k": k, "product": product})
+    table = table.iloc[np.argsort(-np.abs(product), kind="stable")].reset_index(drop=True)
+    return table.assign(sum=table["product"].cumsum())
+
+
+def _scores(head: HeadTrace, query: int, key: int) -> str:
+    table = products(head, query, key)
+    n_written = N_PRODUCTS if len(table) > N_PRODUCTS + 1 else len(table)
+    written = [float(value) for value in table["product"][:n_written]]
+    n_others = len(table) - n_written
+    rest = [float(head.scores[query, key]) - sum(written)] if n_others else []
+    terms = rounded_together([*written, *rest], 3)
+    if n_others:
+        # In brackets, so that "+" and "−" stay those of the sum.
+        terms[-1] += f" (the other {n_others})"
+    return (
+        f"q of {token(head.query_tokens[query])} · k of {token(head.key_tokens[key])} = "
+        f"{added(terms)} = **{fixed(head.scores[query, key], 3)}**"
+    )
+
+
+def _scaled(head: HeadTrace, query: int, key: int) -> str | None:
+    if head.scaling == 1:
+        return None
+    d_head = head.q.shape[1]
+    is_root = np.isclose(head.scaling, d_head**-0.5)
+    by = f"÷ √{d_head}" if is_root else f"× {number(head.scaling, 5)}"
+    return f"{fixed(head.scores[query, key], 3)} {by} = **{fixed(head.scaled[query, key], 4)}**"
+
+
+def _capped(head: HeadTrace, query: int, key: int) -> str:
+    cap = number(head.softcap or 0, 5)
+    return (
+        f"{cap} · tanh({fixed(head.scaled[query, key], 4)} ÷ {cap}) = "
+        f"**{fixed(head.capped[query, key], 4)}**"
+    )
+
+
+def _biased(head: HeadTrace, query: int, key: int) -> str:
+    assert head.bias is not None
+    return _sum(head.capped[query, key], head.bias[query, key])
+
+
+def _masked(head: HeadTrace, query: int, key: int) -> str | None:
+    if head.mask is None:
+        return None
+    if head.is_masked[query, key]:
+        return f"{fixed(head.biased[query, key], 4)} − ∞ = **−∞** (hidden)"
+    return _sum(head.biased[query, key], head.mask[query, key])
+
+
+def _sum(before: float, change: float) -> str:
+    terms = rounded_together([float(before), float(change)], 4)
+    total = fixed(float(before) + float(change), 4)
+    return f"{added(terms)} = **{total}**"
+
+
+def _weights(head: HeadTrace, query: int, key: int) -> str | None:
+    seen = ~head.is_masked[query]
+    if not seen.any():
+        return None
+    if head.is_masked[query, key]:
+        return "exp(−∞) = 0, so the weight is **0.0\u00a0%**"
+    scores = head.masked[query].astype(np.float64)
+    logits = scores[seen]
+    if head.sink_logit is not None:
+        logits = np.append(logits, head.sink_logit)
+    logits = logits / head.temperature
+    score = scores[key] / head.temperature
+    largest = logits.max()
+    is_shifted = max(abs(largest), abs(score)) > LARGEST_EXP
+    shift = largest if is_shifted else 0.0
+    exp, total = np.exp(score - shift), np.exp(logits - shift).sum()
+    argument = fixed(scores[key], 4)
+    if head.temperature != 1:
+        argument += f" ÷ {head.temperature:g}"
+    note = ""
+    if is_shifted:
+        argument = added([argument, fixed(-shift, 4)])
+        note = " (The largest is taken off each score first, which changes no weight.)"
+    keys = f"all {int(seen.sum())} keys" if seen.all() else f"the {int(seen.sum())} keys it sees"
+    sink = " and the sink" if head.sink_logit is not None else ""
+    share = percent(head.weights[query, key])
+    exp, total = number(exp, 4), number(total, 4)
+    return (
+        f"exp({argument}) = {exp}; over {keys}{sink} the sum is {total}.{note}"
+        f"\n\n{exp} ÷ {total} = **{share}**"
+    )
+
+
+def _updated(head: HeadTrace, query: int, key: int) -> str:
+    weight = head.weights[query, key]
+    norm = np.linalg.norm(head.v[key])
+    n_keys = len(head.key_tokens)
+    return (
+        f"v of {token(head.key_tokens[key])} has norm {number(norm, 4)}; × {number(weight, 4)} "
+        f"that is **{number(weight * norm)}**. All {n_keys} rows w·v add up to x′, with norm "
+        f"{number(np.linalg.norm(head.updated[query]))}."
+    )

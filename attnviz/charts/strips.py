@@ -1,0 +1,117 @@
+"""A few rows over the same columns, on one scale each kind: before, after and difference."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from attnviz.charts import palette
+from attnviz.charts.axes import FONT_SIZE, axis, label_angle, names_of, ticks
+from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, in_blocks
+from attnviz.charts.matrix import VALUES_FIT
+from attnviz.charts.values import LEGEND_NUMBER, nested, signed_scale, weights_scale
+
+PITCH = 30
+
+
+def strips_chart(
+    rows: Mapping[str, np.ndarray],
+    columns: Sequence[str] | int,
+    *,
+    column_title: str,
+    value_title: str,
+    limit: float | None = None,
+    printed: Sequence[Sequence[str]] = (),
+) -> alt.LayerChart:
+    """Named rows of values, over named columns or so many dimensions, on one scale.
+
+    The scale runs from −limit to limit, or without a limit from 0 to 1, as weights do. What is
+    `printed` for each value is shown where it fits; more columns than a screen can show are
+    drawn in blocks, each the mean of its cells, said so above. Hidden cells, NaN in `rows`, are
+    grey.
+    """
+    are_tokens = not isinstance(columns, int)
+    names = list(columns) if not isinstance(columns, int) else [str(d) for d in range(columns)]
+    matrix = np.stack(list(rows.values()))
+    blocks = in_blocks(
+        matrix, np.isnan(matrix), max_columns=MAX_TOKENS if are_tokens else MAX_DIMENSIONS
+    )
+    n_columns = blocks.values.shape[1]
+    options: dict[str, Any]
+    if are_tokens:
+        options = {"labelExpr": "strip_columns[datum.value]", **label_angle(names)}
+    else:
+        options = {
+            "labelExpr": f"'' + datum.value * {blocks.columns}",
+            "labelAngle": 0,
+            "values": ticks(n_columns, 16),
+        }
+    base = (
+        alt.Chart(alt.sequence(len(rows), as_="row"))
+        .transform_calculate(v="strips[datum.row]", column=f"sequence({n_columns})")
+        .transform_flatten(["v", "column"])
+        .transform_calculate(
+            name="strip_rows[datum.row]", column_name="strip_columns[datum.column]"
+        )
+        .encode(
+            x=alt.X(
+                "column:O",
+                axis=axis(column_title, orient="top", **options),
+                scale=alt.Scale(padding=0),
+            ),
+            y=alt.Y(
+                "row:O",
+                axis=axis("", labelExpr="strip_rows[datum.value]"),
+                scale=alt.Scale(paddingInner=0.12),
+            ),
+        )
+    )
+    known = base.transform_filter("isValid(datum.v)")
+    cells = known.mark_rect(strokeWidth=0).encode(
+        color=alt.Color(
+            "v:Q",
+            scale=weights_scale() if limit is None else signed_scale(limit),
+            legend=alt.Legend(
+                title=value_title,
+                orient="right",
+                gradientLength=70,
+                values=[0, 1] if limit is None else [-limit, 0, limit],
+                labelExpr=LEGEND_NUMBER,
+                labelOverlap=False,
+                labelFontSize=FONT_SIZE,
+                titleFontSize=FONT_SIZE,
+                labelColor=alt.expr(palette.TEXT),
+                titleColor=alt.expr(palette.TEXT),
+            ),
+        ),
+        tooltip=[
+            alt.Tooltip("name:N", title="row"),
+            alt.Tooltip("column_name:N", title=column_title),
+            alt.Tooltip("v:Q", title=value_title),
+        ],
+    )
+    hidden = base.transform_filter("!isValid(datum.v)").mark_rect(
+        strokeWidth=0, fill=alt.expr(palette.HIDDEN), tooltip=None
+    )
+    layers = [cells, hidden]
+    if printed and n_columns <= VALUES_FIT:
+        share = f"(datum.v / {limit or 1.0!r})"
+        layers.append(
+            known.transform_calculate(printed="strip_numbers[datum.row][datum.column]")
+            .mark_text(fontSize=FONT_SIZE + 1, fill=alt.expr(palette.text_on(share)), tooltip=None)
+            .encode(text="printed:N")
+        )
+    return (
+        alt.LayerChart(layer=layers)
+        .add_params(
+            alt.param(name="strips", value=nested(blocks.values)),
+            alt.param(name="strip_numbers", value=[list(row) for row in printed]),
+            alt.param(name="strip_rows", value=list(rows)),
+            alt.param(name="strip_columns", value=names_of(names, blocks.columns)),
+        )
+        .properties(
+            height=alt.Step(PITCH),
+            title=alt.TitleParams(blocks.note, fontSize=FONT_SIZE, anchor="end"),
+        )
+    )

@@ -1,0 +1,196 @@
+"""One step of the timeline: formula, words made from the numbers, and the matrix."""
+
+import streamlit as st
+
+from attnviz.arithmetic import arithmetic, products
+from attnviz.charts.axes import is_of_pairs
+from attnviz.charts.matrix import is_in_blocks, matrix_chart
+from attnviz.charts.pair import Pair
+from attnviz.charts.row import row_chart
+from attnviz.charts.shares import shares_chart
+from attnviz.page import pair
+from attnviz.page.pair import Followed
+from attnviz.results import HeadTrace
+from attnviz.sentences import explanation, look_for, sentence
+from attnviz.shares import head_norms, value_shares
+from attnviz.steps import Step
+from attnviz.wording import bound, escaped, number, ordinal, percent, token
+
+# The page's names for the colours that q, k, v and the update have in the charts' headings.
+IDENTITY = {"q": "violet", "k": "green", "v": "red", "updated": "yellow"}
+
+
+def show_steps(followed: Followed, steps: list[Step]) -> None:
+    """The steps that share a number, from explanation to picture."""
+    first, convention = steps[0], followed.convention
+    st.markdown(explanation(followed.head, first.number, convention, is_short=followed.is_large))
+    if len(steps) > 1 and not is_of_pairs(first):
+        for column, step in zip(st.columns(len(steps)), steps, strict=True):
+            with column:
+                _show_in_a_column(followed, step)
+        if not followed.is_large:
+            _show_look_for(followed, first)
+        return
+    for step in steps:
+        words, picture = st.columns([2, 3], gap="medium")
+        with words:
+            _show_words(followed, step)
+            if step is steps[-1] and not (followed.is_large and step.name == "updated"):
+                _show_look_for(followed, step)
+            if step.name == "scores" and not followed.is_large:
+                _show_products(followed)
+        with picture:
+            if followed.is_large and step.name == "updated":
+                _show_shares(followed)
+            else:
+                _show_chart(followed, step)
+    if first.name == "updated":
+        if not followed.is_large:
+            _show_shares(followed)
+        st.markdown(_nearest_values(followed.head, followed.query))
+
+
+def _show_in_a_column(followed: Followed, step: Step) -> None:
+    """A matrix with a row for each token, in a narrow place."""
+    colour = IDENTITY.get(step.name)
+    title = f":{colour}[**{step.title}**]" if colour else f"**{step.title}**"
+    st.markdown(f"{title} ${step.formula}$")
+    _show_chart(followed, step)
+    words = sentence(followed.head, step, followed.query, followed.key)
+    st.markdown(f"{words.partition(';')[0]}." if followed.is_large else words)
+
+
+def _show_words(followed: Followed, step: Step) -> None:
+    head, query, key = followed.head, followed.query, followed.key
+    title = f":{IDENTITY[step.name]}[**{step.title}**] " if step.name in IDENTITY else ""
+    st.markdown(f"{title}${step.formula}$")
+    st.markdown(sentence(head, step, query, key))
+    worked_out = arithmetic(head, step, query, key)
+    if worked_out is not None:
+        st.markdown(worked_out)
+    if step.name == "output":
+        st.markdown(_check_of_output(followed))
+
+
+def _show_look_for(followed: Followed, step: Step) -> None:
+    words = look_for(followed.head, step.number, followed.convention)
+    st.markdown(f":material/visibility: **Look for** {words}")
+
+
+def _show_shares(followed: Followed) -> None:
+    head, query = followed.head, followed.query
+    st.altair_chart(
+        shares_chart(head, query, followed.key, is_large=followed.is_large),
+        key="shares",
+        width="content",
+        alt=f"What each value adds to the update of {head.query_tokens[query]}",
+    )
+
+
+def _show_products(followed: Followed) -> None:
+    table = products(followed.head, followed.query, followed.key)
+    with st.popover(f"All {len(table)} products", icon=":material/functions:"):
+        st.dataframe(
+            table.rename(columns={"product": "q × k", "sum": "sum so far"}),
+            hide_index=True,
+            column_config={
+                name: st.column_config.NumberColumn(format="%.4f")
+                for name in ("q", "k", "q × k", "sum so far")
+            },
+        )
+
+
+def _show_chart(followed: Followed, step: Step) -> None:
+    head, chart_key = followed.head, f"matrix_{step.name}"
+    alternative = f"{step.title}: {step.array.shape[0]} × {step.array.shape[1]} values"
+    is_clickable = not followed.is_large and not is_in_blocks(step)
+    chart = matrix_chart(
+        head,
+        step,
+        Pair(followed.query, followed.key),
+        reports_clicks=is_clickable,
+        is_narrow=step.number == "1",
+        is_large=followed.is_large,
+    )
+    if is_clickable:
+        st.altair_chart(
+            chart,
+            key=chart_key,
+            on_select=lambda: pair.follow_click(chart_key, step.axes),
+            alt=alternative,
+        )
+        return
+    st.altair_chart(chart, key=f"{chart_key}_still", alt=alternative)
+    if is_in_blocks(step) and not followed.is_large:
+        _show_row(followed, step)
+
+
+def _show_row(followed: Followed, step: Step) -> None:
+    """One row of a matrix that is drawn in blocks, every value exact."""
+    head = followed.head
+    is_of_key = step.axes[0] == "key_pos"
+    row = followed.key if is_of_key else followed.query
+    label = (head.key_tokens if is_of_key else head.query_tokens)[row]
+    st.caption(
+        f"A cell above stands for several values; the frame is around the block that holds "
+        f"{token(label)}. Its row, every value:"
+    )
+    st.altair_chart(
+        row_chart(head, step, row), key=f"row_{step.name}", alt=f"{step.title} of {label}"
+    )
+
+
+def _nearest_values(head: HeadTrace, query: int) -> str:
+    """Which values the update resembles, and whether weight and share tell the same story."""
+    table = value_shares(head, query)
+    name = token(head.query_tokens[query])
+    nearest = table.iloc[int(table["cosine"].fillna(-2).argmax())]
+    text = (
+        f"x′ of {name} points most nearly the way of v of {token(nearest['token'])} (cosine "
+        f"{number(nearest['cosine'])})"
+    )
+    if head.kind != "cross" and len(head.query_tokens) == len(head.key_tokens):
+        own = table[table["key"] == query].iloc[0]
+        is_own = nearest["key"] == query
+        text += (
+            ", its own"
+            if is_own
+            else (
+                f"; with its own v the cosine is {number(own['cosine'])}, at a distance of "
+                f"{number(own['distance'])}"
+            )
+        )
+    heaviest = table.iloc[int(table["weight"].argmax())]
+    if heaviest["key"] != table["key"].iloc[0]:
+        text += (
+            f". {token(heaviest['token'])} has the largest weight, {percent(heaviest['weight'])}, "
+            f"but a small value: it makes only {percent(heaviest['share'])} of all ‖w·v‖"
+        )
+    return f"{text}."
+
+
+def _check_of_output(followed: Followed) -> str:
+    """How closely all heads' shares add up to the module's own output, and this head's rank."""
+    head = followed.head
+    layer = followed.trace.layer(head.layer, head.kind)
+    error, norms = layer.output_error, head_norms(layer, followed.query)
+    assert error is not None
+    assert norms is not None
+    place = 1 + int((norms > norms[head.head]).sum())
+    has_bias = not isinstance(layer.projection, str) and layer.projection.bias is not None
+    bias = " and the projection's bias" if has_bias else ""
+    relative = " of its largest value" if error else ""
+    return (
+        f"Of the {len(norms)} heads of this layer its share for "
+        f"{token(head.query_tokens[followed.query])} is the {ordinal(place)} largest. All heads' "
+        f"shares{bias} equal the attention module's own output, before the residual, "
+        f"{bound(error)}{relative}."
+    )
+
+
+def no_output(head: HeadTrace) -> str:
+    """Why a head has no share of the output, as Markdown."""
+    return (
+        "This head's share of the output cannot be shown: "
+        f"{escaped(head.no_output_because or '')}, so the heads are not simply added up."
+    )

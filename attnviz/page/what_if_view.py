@@ -1,0 +1,205 @@
+"""What if: the same head with something changed, before, after and difference."""
+
+import numpy as np
+import streamlit as st
+
+from attnviz.charts.matrix import matrix_chart
+from attnviz.charts.pair import Pair
+from attnviz.charts.strips import strips_chart
+from attnviz.charts.values import largest
+from attnviz.page.pair import Followed
+from attnviz.results import HeadTrace
+from attnviz.steps import Step, steps_of
+from attnviz.whatif import can_be_causal, is_causal, what_if
+from attnviz.wording import fixed, number, percent, token
+
+
+def show(followed: Followed) -> None:
+    """A closed expander; nothing is computed until it is opened."""
+    expander = st.expander(
+        "What if?", key="what_if", icon=":material/experiment:", bind="query-params"
+    )
+    if expander.open:
+        with expander:
+            _show(followed)
+
+
+def _show(followed: Followed) -> None:
+    head = followed.head
+    st.markdown(
+        "Change something inside this head and see what becomes of its weights and its update. "
+        "What stands above stays the model's own."
+    )
+    changed = _changed(head)
+    if changed is None:
+        st.markdown("Nothing is changed yet: choose something above.")
+        return
+    st.markdown(effect(head, changed, followed.query))
+    before, after = (_weights(one, followed) for one in (head, changed))
+    is_hidden = None
+    if before.is_hidden is not None and after.is_hidden is not None:
+        is_hidden = before.is_hidden & after.is_hidden
+    change = Step(
+        "difference", "3c", "", "", "", after.array - before.array, before.axes, is_hidden
+    )
+    pair = Pair(followed.query, followed.key)
+    for column, title, step in zip(
+        st.columns(3), ("before", "after", "after − before"), (before, after, change), strict=True
+    ):
+        with column:
+            st.markdown(f"**Weights {title}**")
+            st.altair_chart(
+                matrix_chart(head, step, pair, is_narrow=True, limit=1.0),
+                key=f"what_if_{step.name}_{title}",
+                alt=f"weights {title}",
+            )
+    query = followed.query
+    name = head.query_tokens[query]
+    st.markdown(f"**The weights of {token(name)}**")
+    weights = [np.where(one.is_masked[query], 0, one.weights[query]) for one in (head, changed)]
+    st.altair_chart(
+        strips_chart(
+            _compared(*weights),
+            head.key_tokens,
+            column_title="key token",
+            value_title="weight",
+            limit=1.0,
+            # Of rounded weights, so that the printed rows agree.
+            printed=[
+                [fixed(value, 3) for value in row]
+                for row in _compared(*(np.round(row, 3) for row in weights)).values()
+            ],
+        ),
+        key="what_if_weights",
+        alt=f"Weights of {name} before and after",
+    )
+    st.markdown("**Its update x′**")
+    updates = _compared(head.updated[query], changed.updated[query])
+    st.altair_chart(
+        strips_chart(
+            updates,
+            head.v.shape[1],
+            column_title="dimension (d_value)",
+            value_title="x′",
+            limit=largest(np.stack(list(updates.values()))),
+        ),
+        key="what_if_update",
+        alt=f"Update of {name} before and after",
+    )
+
+
+def _compared(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
+    return {"before": before, "after": after, "after − before": after - before}
+
+
+def _weights(head: HeadTrace, followed: Followed) -> Step:
+    steps = steps_of(head, followed.convention)
+    return next(step for step in steps if step.name == "weights")
+
+
+# What is changed
+
+
+def _changed(head: HeadTrace) -> HeadTrace | None:
+    """The head as the controls say, or None where they say nothing."""
+    keys = [f"{place} {label}" for place, label in enumerate(head.key_tokens)]
+    columns = st.columns(3)
+    with columns[0]:
+        is_unscaled = st.toggle("Scaling off", key="if_unscaled", bind="query-params")
+        factor = st.number_input(
+            "Scaling factor",
+            value=None,
+            min_value=0.0,
+            placeholder=f"{head.scaling:.4g}, the model's own",
+            format="%.4g",
+            key="if_factor",
+            bind="query-params",
+            disabled=is_unscaled,
+        )
+    with columns[1]:
+        temperature = st.number_input(
+            "Temperature",
+            value=1.0,
+            min_value=0.01,
+            max_value=100.0,
+            step=0.5,
+            key="if_temperature",
+            bind="query-params",
+            help="Divides what the softmax is given. Above 1: weights more alike; below: sharper.",
+        )
+        causal = None
+        if can_be_causal(head):
+            own = is_causal(head)
+            causal = st.selectbox(
+                "Causal mask",
+                (None, True, False),
+                format_func=lambda is_on: {
+                    None: f"as in the model: {'on' if own else 'off'}",
+                    True: "on",
+                    False: "off",
+                }[is_on],
+                key="if_causal",
+                bind="query-params",
+                help="On: no query sees a key that comes after it, as in a model that writes text.",
+            )
+    with columns[2]:
+        hidden = st.multiselect(
+            "Mask keys",
+            range(len(keys)),
+            format_func=keys.__getitem__,
+            key="if_hidden",
+            bind="query-params",
+            help="Hidden from every query.",
+        )
+        zeroed = st.multiselect(
+            "Zero dimensions of q and k",
+            range(head.q.shape[1]),
+            key="if_zeroed",
+            bind="query-params",
+            help="Left out of every score.",
+        )
+    scaling = 1.0 if is_unscaled else factor or None
+    is_nothing = not (hidden or zeroed) and (
+        scaling in (None, head.scaling) and temperature == 1 and causal in (None, is_causal(head))
+    )
+    if is_nothing:
+        return None
+    return what_if(
+        head,
+        scaling=scaling,
+        temperature=temperature,
+        hidden_keys=hidden,
+        is_causal=causal,
+        zeroed_dimensions=zeroed,
+    )
+
+
+def effect(head: HeadTrace, changed: HeadTrace, query: int) -> str:
+    """What a change does to one query's weights and update, in a sentence, as Markdown."""
+    name = token(head.query_tokens[query])
+    if changed.is_masked[query].all():
+        return (
+            f"Now every key is hidden from {name}: nothing is left for it to attend to, and the "
+            "numbers in its place mean nothing."
+        )
+    before = np.where(head.is_masked[query], 0, head.weights[query])
+    after = np.where(changed.is_masked[query], 0, changed.weights[query])
+    most = int(np.abs(after - before).argmax())
+    text = (
+        f"{name} now gives {token(head.key_tokens[most])} **{percent(after[most])}** instead of "
+        f"{percent(before[most])}, the largest change of its weights."
+    )
+    own, other = head.updated[query], changed.updated[query]
+    norm = float(np.linalg.norm(own))
+    moved = float(np.linalg.norm(other - own))
+    lengths = norm * float(np.linalg.norm(other))
+    cosine = f", cosine {number(own @ other / lengths)}" if lengths else ""
+    text += (
+        f" Its update moves by {number(moved)}, {percent(moved / norm if norm else 0.0)} of its "
+        f"norm{cosine}."
+    )
+    n_empty = int(changed.is_masked.all(axis=1).sum())
+    if n_empty:
+        queries = "query sees" if n_empty == 1 else "queries see"
+        text += f" {n_empty} {queries} no key any more."
+    return text

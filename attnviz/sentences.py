@@ -1,0 +1,292 @@
+"""What each step says about one query and one key token, in sentences made from the numbers.
+
+Markdown, with a token in italics; `attnviz.wording.plain` takes the markup off.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from attnviz.results import HeadTrace
+from attnviz.steps import Convention, Step
+from attnviz.wording import number, ordinal, percent, token
+
+# By a step's number: its headline, and what happens, with the term after the plain word.
+# {row}, {rows} and {columns} are those of the convention in use.
+_HEADLINES = {
+    "in": "Token embeddings",
+    "1": "1 · Project each embedding into query, key and value",
+    "2": "2 · Score every query against every key",
+    "3a": "3a · Scale the scores",
+    "3b": "3b · Mask what must not be seen",
+    "3c": "3c · Softmax: turn scores into shares of attention",
+    "4": "4 · Update: mix the values by their weights",
+    "beyond": "Beyond the four steps: this head's share of the output",
+}
+# The first is what is said in a talk, too.
+_EXPLANATIONS = {
+    "in": (
+        "What the attention module is given: one row of numbers for each token (its embedding, x).",
+        "Any norm that comes first is done already.",
+    ),
+    "1": (
+        "Three learned matrices turn each row of x into what the token looks for (query, q), what "
+        "it can be found by (key, k) and what it passes on (value, v).",
+        "b is a bias, 0 where the model has none; rotary embedding and norms of q and k, where it "
+        "has them, are done already.",
+    ),
+    "2": (
+        "How well does what one token looks for fit what another can be found by? Multiply q and k "
+        "dimension by dimension, and add up (dot product, score).",
+        "{Rows} are queries, {columns} are keys.",
+    ),
+    "3a": (
+        "Sums of many products spread wide. One factor for all (scaling) brings them back to a "
+        "range in which the softmax can still tell more than one key apart.",
+        "",
+    ),
+    "3b": ("What a query may not look at, later tokens or padding, is hidden from it (mask).", ""),
+    "3c": (
+        "exp of each score, divided by the sum over all keys of its query (softmax), gives shares "
+        "(weights, w). Every {row} sums to 1{sink}.",
+        "",
+    ),
+    "4": (
+        "Multiply what each token passes on by its weight, and add up: the update x′ of a query is "
+        "the weighted mean of all values.",
+        "",
+    ),
+    "beyond": (
+        "This head's part of the output projection (W_O) turns x′ back to the size of x.",
+        "The shares of all heads and a bias add up to what the attention module returns.",
+    ),
+}
+_LOOK_FOR = {
+    "in": "columns of one colour: dimensions that are alike for all tokens.",
+    "1": "columns of one colour: a dimension in which all tokens agree tells none of them apart.",
+    "2": "a {column} of one colour: a key that every query scores high, or low.",
+    "3a": "the same pattern as before; only the ends of the legend have moved.",
+    "3b": "hatched cells: what is hidden gets no weight at all.",
+    "3c": "one dark cell in a {row}: a sharp choice. A {row} of one shade: a mean of all keys. A "
+    "dark {column}: a key that many queries attend to.",
+    "4": "rows that look alike: queries that attend alike get nearly the same update.",
+    "beyond": "columns of one colour: where this head pushes every token the same way.",
+}
+
+
+def headline(number: str) -> str:
+    """What is done in the steps with this number."""
+    return _HEADLINES[number]
+
+
+def explanation(
+    head: HeadTrace, number: str, convention: Convention = "rows", *, is_short: bool = False
+) -> str:
+    """What happens in the steps with this number, in words."""
+    row, column = _lines(convention)
+    first, more = _EXPLANATIONS[number]
+    return (first if is_short else f"{first} {more}".rstrip()).format(
+        row=row,
+        Rows=f"{row.capitalize()}s",
+        columns=f"{column}s",
+        sink=", together with the head's sink" if head.sink_logit is not None else "",
+    )
+
+
+def look_for(head: HeadTrace, number: str, convention: Convention = "rows") -> str:
+    """What is worth finding in the picture of a step."""
+    if number == "3b" and not head.is_masked.any():
+        return "no change: the picture is the one before."
+    row, column = _lines(convention)
+    return _LOOK_FOR[number].format(row=row, column=column)
+
+
+def _lines(convention: Convention) -> tuple[str, str]:
+    """What holds one query, and what one key."""
+    return ("row", "column") if convention == "rows" else ("column", "row")
+
+
+def sentence(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    """What a step means for a query and a key token, one or two sentences, as Markdown."""
+    return _SENTENCES[step.name](head, step, query, key)
+
+
+def softmax_input(head: HeadTrace) -> str:
+    """What to call a number that the softmax is given."""
+    if head.mask is not None:
+        return "masked score"
+    if head.bias is not None:
+        return "biased score"
+    return "scaled score" if head.softcap is None else "capped score"
+
+
+# Embeddings and projections
+
+
+def _embedding(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    return f"{_row_of(head, step, query, key)} comes in as {_numbers(step, query, key)}."
+
+
+def _q(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    return f"{token(head.query_tokens[query])} asks with {_numbers(step, query, key)}."
+
+
+def _k(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    return f"{token(head.key_tokens[key])} can be found by {_numbers(step, query, key)}."
+
+
+def _v(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    return f"{token(head.key_tokens[key])} passes on {_numbers(step, query, key)}."
+
+
+def _row_of(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    is_of_key = step.axes[0] == "key_pos"
+    return token(head.key_tokens[key] if is_of_key else head.query_tokens[query])
+
+
+def _numbers(step: Step, query: int, key: int) -> str:
+    row = step.array[key if step.axes[0] == "key_pos" else query]
+    largest = int(np.abs(row).argmax())
+    return (
+        f"{len(row)} numbers with norm {number(np.linalg.norm(row))}; the largest in size is "
+        f"{number(row[largest])}, in dimension {largest}"
+    )
+
+
+# From scores to weights
+
+
+def _scores(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    row = head.scores[query]
+    highest, lowest = int(row.argmax()), int(row.argmin())
+    place = 1 + int((row > row[key]).sum())
+    query_name, key_name = token(head.query_tokens[query]), token(head.key_tokens[key])
+    if len(row) == 1:
+        return f"{query_name} scores {number(row[key])} with {key_name}, the only key there is."
+    sentence = (
+        f"{query_name} scores highest with {token(head.key_tokens[highest])}, "
+        f"{number(row[highest])}, and lowest with {token(head.key_tokens[lowest])}, "
+        f"{number(row[lowest])}."
+    )
+    if key in (highest, lowest):
+        return sentence
+    return f"{sentence} {key_name} comes {ordinal(place)} of {len(row)}, with {number(row[key])}."
+
+
+def _scaled(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    if head.scaling == 1:
+        return (
+            "Nothing changes: this head multiplies its scores by 1. Whatever scale it needs is "
+            "already part of its queries and keys."
+        )
+    return (
+        f"Multiplying by {number(head.scaling)} brings the standard deviation of all scores from "
+        f"{number(head.scores.std())} to {number(head.scaled.std())}. The order of the keys stays "
+        "the same."
+    )
+
+
+def _capped(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    cap = number(head.softcap or 0)
+    change = np.abs(head.capped - head.scaled)
+    return (
+        f"A soft-cap presses every score into ±{cap}: the largest score, "
+        f"{number(head.scaled.max())}, becomes {number(head.capped.max())}. No score moves by more "
+        f"than {number(change.max())}."
+    )
+
+
+def _biased(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    assert head.bias is not None
+    largest = int(head.bias[query].argmax())
+    return (
+        "The model adds a learned number for each pair of positions, whatever the words. From "
+        f"{token(head.query_tokens[query])} it favours {token(head.key_tokens[largest])}, with "
+        f"{number(head.bias[query, largest])}; {token(head.key_tokens[key])} has "
+        f"{number(head.bias[query, key])}."
+    )
+
+
+def _masked(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    query_name, key_name = token(head.query_tokens[query]), token(head.key_tokens[key])
+    if not head.is_masked.any():
+        return "Nothing is hidden here: every query sees every key."
+    n_hidden, n_keys = int(head.is_masked[query].sum()), len(head.key_tokens)
+    keys = f"{n_hidden} of {n_keys} keys {'is' if n_hidden == 1 else 'are'} hidden"
+    if not n_hidden:
+        return f"{query_name} sees all {n_keys} keys; other queries do not."
+    of_key = "is one of them" if head.is_masked[query, key] else "is not"
+    return f"From {query_name}, {keys}; {key_name} {of_key}."
+
+
+def _weights(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    query_name, key_name = token(head.query_tokens[query]), token(head.key_tokens[key])
+    weights, scores = head.weights[query], head.masked[query]
+    seen = np.flatnonzero(~head.is_masked[query])
+    if not len(seen):
+        return (
+            f"Every key is hidden from {query_name}: nothing is left to attend to, and the numbers "
+            "in its place mean nothing."
+        )
+    first, *others = seen[np.argsort(-scores[seen], kind="stable")]
+    most = f"{query_name} gives {percent(weights[first])} of its attention to "
+    most += token(head.key_tokens[first])
+    if not others:
+        most += ", the only key it sees."
+    else:
+        lead = scores[first] - scores[others[0]]
+        most += (
+            f": its {softmax_input(head)}, {number(scores[first])}, is {number(lead)} above the "
+            f"next, {token(head.key_tokens[others[0]])}."
+        )
+    if key != first:
+        gets = "gets none: it is hidden" if head.is_masked[query, key] else "gets"
+        gets += "" if head.is_masked[query, key] else f" {percent(weights[key])}"
+        most += f" {key_name} {gets}."
+    if head.sink_logit is not None:
+        most += f" {percent(head.sink[query])} go to no token: the head's sink takes them."
+    return most
+
+
+# The update
+
+
+def _updated(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    norms = head.weights[query] * np.linalg.norm(head.v, axis=1)
+    largest = int(norms.argmax())
+    total = norms.sum() or 1.0
+    sentence = (
+        f"The largest part of the update x′ of {token(head.query_tokens[query])} comes from "
+        f"{token(head.key_tokens[largest])}: w·v has norm {number(norms[largest])}, "
+        f"{percent(norms[largest] / total)} of all such norms."
+    )
+    if key != largest:
+        sentence += f" {token(head.key_tokens[key])} adds {percent(norms[key] / total)}."
+    return sentence
+
+
+def _output(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    row = step.array[query]
+    largest = int(np.abs(row).argmax())
+    return (
+        f"For {token(head.query_tokens[query])} this head adds a row with norm "
+        f"{number(np.linalg.norm(row))} to what the attention module returns; the largest in size "
+        f"is {number(row[largest])}, in dimension {largest} of {len(row)}."
+    )
+
+
+_SENTENCES: dict[str, Callable[[HeadTrace, Step, int, int], str]] = {
+    "x_query": _embedding,
+    "x_key": _embedding,
+    "q": _q,
+    "k": _k,
+    "v": _v,
+    "scores": _scores,
+    "scaled": _scaled,
+    "capped": _capped,
+    "biased": _biased,
+    "masked": _masked,
+    "weights": _weights,
+    "updated": _updated,
+    "output": _output,
+}

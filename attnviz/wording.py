@@ -1,0 +1,85 @@
+"""Words and numbers for people, as Markdown in which nothing a visitor typed is markup.
+
+Numbers in sentences are rounded so that what is printed never contradicts itself: terms that
+add up are rounded together, and each line of arithmetic has digits enough for the next.
+"""
+
+import re
+from collections.abc import Sequence
+from decimal import ROUND_CEILING, Context
+
+import numpy as np
+
+from attnviz.tokens import shown
+
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+def escaped(text: str) -> str:
+    """The text as Markdown that shows exactly this text."""
+    return _PUNCTUATION.sub(r"\\\1", shown(text))
+
+
+def token(label: str) -> str:
+    """A token inside a sentence."""
+    return f"*{escaped(label)}*"
+
+
+def plain(markdown: str) -> str:
+    """A sentence without its markup, for pictures and files."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", re.sub(r"(?<!\\)\*+", "", markdown))
+
+
+def number(value: float | np.floating, digits: int = 3) -> str:
+    """A number with so many significant digits; never as a power of ten up to a million."""
+    value = float(value)
+    text = f"{value:#.{digits}g}".rstrip(".") if value else "0"
+    if "e+" in text and abs(value) < 1e6:
+        text = f"{float(text):.0f}"
+    return text.replace("-", "−")
+
+
+def fixed(value: float | np.floating, decimals: int) -> str:
+    """A number with so many decimals; a zero has no sign."""
+    text = f"{float(value):.{decimals}f}"
+    return (text[1:] if float(text) == 0 and text.startswith("-") else text).replace("-", "−")
+
+
+def percent(weight: float | np.floating) -> str:
+    """A weight as a share of the row: "57.5 %", never broken across lines."""
+    return f"{100 * weight:.1f}\u00a0%"
+
+
+def ordinal(place: int) -> str:
+    """1 → "1st", 2 → "2nd", 11 → "11th"."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{'th' if place % 100 in (11, 12, 13) else ending}"
+
+
+def added(terms: Sequence[str]) -> str:
+    """Numbers as a sum: ["2.1", "−0.4"] → "2.1 − 0.4"."""
+    first, *others = terms
+    return " ".join(
+        [first, *(f"− {term[1:]}" if term.startswith("−") else f"+ {term}" for term in others)]
+    )
+
+
+def rounded_together(terms: Sequence[float], decimals: int) -> list[str]:
+    """Terms rounded so that what is printed adds up to their rounded sum, none off by a unit.
+
+    Each is rounded down, and the units still missing go to those that lost most.
+    """
+    units = np.asarray(terms, dtype=np.float64) * 10.0**decimals
+    floors = np.floor(units)
+    n_missing = int(np.rint(units.sum()) - floors.sum())
+    floors[np.argsort(floors - units, kind="stable")[:n_missing]] += 1
+    return [fixed(value / 10.0**decimals, decimals) for value in floors]
+
+
+def bound(error: float) -> str:
+    """An error as a bound with one digit, rounded up: "within 3e-7", or "exactly"."""
+    if error == 0:
+        return "exactly"
+    upwards = Context(prec=1, rounding=ROUND_CEILING).create_decimal_from_float(error)
+    digits, exponent = f"{upwards:.0e}".split("e")
+    return f"within {digits}e{int(exponent)}"
