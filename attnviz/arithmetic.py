@@ -1,7 +1,7 @@
 """One query and one key token followed through the steps: the arithmetic, with its numbers.
 
-Numbers carry more digits the later they are used: each line can be worked out again from the
-line before it, to within one unit of its last digit.
+Each line can be worked out again from the one before it as printed, to within one unit of its
+last digit, and terms that add up add up as printed.
 """
 
 import numpy as np
@@ -11,8 +11,9 @@ from attnviz.results import HeadTrace
 from attnviz.steps import Step
 from attnviz.wording import added, fixed, number, percent, rounded_together, token
 
+DECIMALS = 4  # of every score, so that a factor below 1 does not make a rounding larger
 N_PRODUCTS = 5  # written out; the others are added up
-LARGEST_EXP = 20.0  # exp of a larger score is no number to read: the row's largest is taken off
+LARGEST_EXP = 10.0  # exp of a larger score is no number to read: the row's largest is taken off
 
 
 def arithmetic(head: HeadTrace, step: Step, query: int, key: int) -> str | None:
@@ -41,19 +42,23 @@ def products(head: HeadTrace, query: int, key: int) -> pd.DataFrame:
     return table.assign(sum=table["product"].cumsum())
 
 
+def _score(value: float | np.floating) -> str:
+    return fixed(value, DECIMALS)
+
+
 def _scores(head: HeadTrace, query: int, key: int) -> str:
     table = products(head, query, key)
     n_written = N_PRODUCTS if len(table) > N_PRODUCTS + 1 else len(table)
     written = [float(value) for value in table["product"][:n_written]]
     n_others = len(table) - n_written
     rest = [float(head.scores[query, key]) - sum(written)] if n_others else []
-    terms = rounded_together([*written, *rest], 3)
+    terms = rounded_together([*written, *rest], DECIMALS)
     if n_others:
         # In brackets, so that "+" and "−" stay those of the sum.
         terms[-1] += f" (the other {n_others})"
     return (
         f"q of {token(head.query_tokens[query])} · k of {token(head.key_tokens[key])} = "
-        f"{added(terms)} = **{fixed(head.scores[query, key], 3)}**"
+        f"{added(terms)} = **{_score(head.scores[query, key])}**"
     )
 
 
@@ -63,14 +68,14 @@ def _scaled(head: HeadTrace, query: int, key: int) -> str | None:
     d_head = head.q.shape[1]
     is_root = np.isclose(head.scaling, d_head**-0.5)
     by = f"÷ √{d_head}" if is_root else f"× {number(head.scaling, 5)}"
-    return f"{fixed(head.scores[query, key], 3)} {by} = **{fixed(head.scaled[query, key], 4)}**"
+    return f"{_score(head.scores[query, key])} {by} = **{_score(head.scaled[query, key])}**"
 
 
 def _capped(head: HeadTrace, query: int, key: int) -> str:
     cap = number(head.softcap or 0, 5)
     return (
-        f"{cap} · tanh({fixed(head.scaled[query, key], 4)} ÷ {cap}) = "
-        f"**{fixed(head.capped[query, key], 4)}**"
+        f"{cap} · tanh({_score(head.scaled[query, key])} ÷ {cap}) = "
+        f"**{_score(head.capped[query, key])}**"
     )
 
 
@@ -83,13 +88,13 @@ def _masked(head: HeadTrace, query: int, key: int) -> str | None:
     if head.mask is None:
         return None
     if head.is_masked[query, key]:
-        return f"{fixed(head.biased[query, key], 4)} − ∞ = **−∞** (hidden)"
+        return f"{_score(head.biased[query, key])} − ∞ = **−∞** (hidden)"
     return _sum(head.biased[query, key], head.mask[query, key])
 
 
 def _sum(before: float, change: float) -> str:
-    terms = rounded_together([float(before), float(change)], 4)
-    total = fixed(float(before) + float(change), 4)
+    terms = rounded_together([float(before), float(change)], DECIMALS)
+    total = _score(float(before) + float(change))
     return f"{added(terms)} = **{total}**"
 
 
@@ -109,12 +114,12 @@ def _weights(head: HeadTrace, query: int, key: int) -> str | None:
     is_shifted = max(abs(largest), abs(score)) > LARGEST_EXP
     shift = largest if is_shifted else 0.0
     exp, total = np.exp(score - shift), np.exp(logits - shift).sum()
-    argument = fixed(scores[key], 4)
+    argument = _score(scores[key])
     if head.temperature != 1:
         argument += f" ÷ {head.temperature:g}"
     note = ""
     if is_shifted:
-        argument = added([argument, fixed(-shift, 4)])
+        argument = added([argument, _score(-shift)])
         note = " (The largest is taken off each score first, which changes no weight.)"
     keys = f"all {int(seen.sum())} keys" if seen.all() else f"the {int(seen.sum())} keys it sees"
     sink = " and the sink" if head.sink_logit is not None else ""

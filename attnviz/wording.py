@@ -27,7 +27,7 @@ def token(label: str) -> str:
 
 def plain(markdown: str) -> str:
     """A sentence without its markup, for pictures and files."""
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", re.sub(r"(?<!\\)\*+", "", markdown))
+    return re.sub(r"\\(.)|\*+", lambda found: found.group(1) or "", markdown)
 
 
 def number(value: float | np.floating, digits: int = 3) -> str:

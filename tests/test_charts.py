@@ -10,12 +10,17 @@ import pytest
 
 import attnviz
 from attnviz import export
+from attnviz.arithmetic import arithmetic
 from attnviz.charts import blocks
 from attnviz.charts.axes import AXIS_TITLES
 from attnviz.charts.matrix import is_in_blocks, matrix_chart
 from attnviz.charts.neurons import neurons_chart, window_start
 from attnviz.charts.pair import Pair
 from attnviz.charts.row import row_chart
+from attnviz.charts.strips import strips_chart
+from attnviz.sentences import look_for, sentence
+from attnviz.steps import steps_of
+from attnviz.wording import plain
 
 NINE = ("x_query", "q", "k", "v", "scores", "scaled", "masked", "weights", "updated")
 
@@ -140,6 +145,9 @@ def test_no_token_is_part_of_an_expression():
         assert any(evil in p["value"] for p in named)
         for parameter in named:
             specification["params"].remove(parameter)
+        specification.pop("datasets", None)
+        for part in specification.get("vconcat", []):  # a title is a literal
+            part["title"] = None
         assert "alert" not in json.dumps(specification)
 
 
@@ -193,11 +201,20 @@ def test_a_row_of_a_matrix_in_blocks_is_shown_exactly(head):
 
 def test_the_steps_view_holds_every_matrix_under_its_step(head):
     specification = attnviz.steps_view(head, 2, 5).to_dict()
-    titles = [chart["title"]["text"] for chart in specification["vconcat"]]
+    parts = specification["vconcat"]
+    titles = [chart["title"]["text"] for chart in parts if "title" in chart]
     assert titles == [
         *("token embeddings", "1  query", "1  key", "1  value"),
-        *("2  score", "3a  scale", "3b  mask", "3c  softmax", "4  update"),
+        *("2  score", "3a  scale", "3b  mask", "3c  softmax", "4  update", "output"),
     ]
+    assert "hconcat" in parts[-2]  # what each value adds to the update
+    for step, chart in zip(head.steps, [p for p in parts if "title" in p], strict=True):
+        said = " ".join(chart["title"]["subtitle"])
+        assert step.formula_text in said
+        assert plain(sentence(head, step, 2, 5)) in said
+        assert f"Look for {look_for(head, step.number)}" in said
+        worked_out = arithmetic(head, step, 2, 5) or ""
+        assert all(line in said for line in plain(worked_out).split("\n\n"))
     sent = constants(specification)
     for name in NINE[1:]:
         np.testing.assert_array_equal(as_array(sent[name]), getattr(head, name))
@@ -295,3 +312,47 @@ def test_the_neuron_view_is_drawn_in_both_displays(head):
     assert "#0e1117" in dark
     assert ">0.575<" in light
     assert f"{head.weights[2, 0]:.3f}" == "0.575"
+
+
+def test_a_turned_matrix_is_framed_and_named_the_other_way_round(head):
+    step = next(s for s in steps_of(head, "columns") if s.name == "weights")
+    specification = matrix_chart(head, step, Pair(2, 5)).to_dict()
+    sent = constants(specification)
+    np.testing.assert_array_equal(as_array(sent["weights"]), head.weights.T)
+    x, y = (specification["layer"][0]["encoding"][c]["axis"]["title"] for c in "xy")
+    assert (x, y) == ("query token", "key token")
+    frames = [
+        (layer["data"]["sequence"]["as"], layer["data"]["sequence"]["start"])
+        for layer in specification["layer"]
+        if layer["mark"].get("fillOpacity") == 0
+    ]
+    assert frames == [("row", 5), ("column", 2)]
+
+
+def test_a_chart_for_a_projector_has_larger_type_and_fits_a_screen(head):
+    for step in head.steps:
+        chart = matrix_chart(head, step, is_large=True).to_dict()
+        axis = chart["layer"][0]["encoding"]["x"]["axis"]
+        assert axis["labelFontSize"] >= 16
+        assert chart["height"]["step"] * len(head.q) <= 350
+
+
+@pytest.mark.parametrize("n", [1, 12, 13, 40, 200])
+def test_strips_hold_their_rows_and_print_what_they_are_told(n):
+    rng = np.random.default_rng(0)
+    rows = {"before": rng.random(n), "after": rng.random(n)}
+    numbers = [[f"{value:.2f}" for value in row] for row in rows.values()]
+    names = [str(i) for i in range(n)]
+    specification = strips_chart(
+        rows, names, column_title="key token", value_title="weight", printed=numbers
+    ).to_dict()
+    sent = constants(specification)
+    per_block = -(-n // 40)
+    for strip, row in zip(sent["strips"], rows.values(), strict=True):
+        means = [row[i : i + per_block].mean() for i in range(0, n, per_block)]
+        np.testing.assert_allclose(strip, means, rtol=1e-5)
+    assert sent["strip_rows"] == ["before", "after"]
+    assert ("each cell: mean of" in specification["title"]["text"]) == (n > 40)
+    is_printed = any(layer["mark"]["type"] == "text" for layer in specification["layer"])
+    assert is_printed == (n <= 12)
+    assert sent["strip_numbers"] == numbers

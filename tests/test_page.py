@@ -11,9 +11,9 @@ from transformers import AutoConfig, AutoModel, ByT5Tokenizer
 
 from attnviz.heads import linking
 from attnviz.page import header, loading, settings
-from attnviz.page.wording import bound
+from attnviz.wording import bound
 
-NINE = ("x_query", "q", "k", "v", "scores", "scaled", "masked", "weights", "updated")
+TEN = ("x_query", "q", "k", "v", "scores", "scaled", "masked", "weights", "updated", "output")
 DEFAULT = "time flies like an arrow"
 
 
@@ -85,16 +85,18 @@ def test_it_opens_with_the_source_sentence_at_layer_0_head_8(page, sentence_trac
     assert "do not carry over between models" in described
 
 
-def test_all_nine_matrices_are_on_the_page_with_the_traces_own_values(page, sentence_trace):
+def test_all_ten_matrices_are_on_the_page_with_the_traces_own_values(page, sentence_trace):
     sent = constants(run(page))
     head = sentence_trace.head(0, 8)
-    assert len(charts(page)) == 10  # nine matrices, and one row of x
-    for name in NINE[1:]:
+    assert len(charts(page)) == 13  # ten matrices, one row of x and of the output, and the shares
+    for name in TEN[1:-1]:
         np.testing.assert_allclose(np.float32(sent[name]), getattr(head, name), atol=1e-5)
-    blocks = head.x_query.reshape(7, 64, 6).mean(axis=2)
-    np.testing.assert_allclose(np.float32(sent["x_query"]), blocks, atol=1e-5)
-    row = np.float32([value for line in sent["x_query_row"] for value in line])
-    np.testing.assert_allclose(row, head.x_query[2], atol=1e-5)
+    for name in ("x_query", "output"):
+        array = getattr(head, name)
+        blocks = array.reshape(7, 64, 6).mean(axis=2)
+        np.testing.assert_allclose(np.float32(sent[name]), blocks, atol=1e-5)
+        row = np.float32([value for line in sent[f"{name}_row"] for value in line])
+        np.testing.assert_allclose(row, array[2], atol=1e-5)
 
 
 def test_only_the_open_view_is_computed(page):

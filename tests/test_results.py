@@ -8,6 +8,7 @@ import pytest
 
 from attnviz.errors import InputError
 from attnviz.results import TOLERANCE
+from attnviz.steps import steps_of
 
 
 def names(head):
@@ -51,8 +52,8 @@ def test_formulas_carry_this_heads_own_sizes():
 def test_the_mask_is_named_only_where_there_is_one():
     plain, causal = hand_made.random_head(), hand_made.random_head(causal=True)
     formula = {id(h): {s.name: s.formula for s in h.steps}["masked"] for h in (plain, causal)}
-    assert formula[id(plain)] == r"\text{masked} = \text{scaled}"
-    assert formula[id(causal)] == r"\text{masked} = \text{scaled} + \text{mask}"
+    assert formula[id(plain)] == r"\text{masked}_{ij} = \text{scaled}_{ij}"
+    assert formula[id(causal)] == (r"\text{masked}_{ij} = \text{scaled}_{ij} + \text{mask}_{ij}")
     assert not plain.is_masked.any()
     assert causal.is_masked.sum() == 10
     assert (causal.weights[causal.is_masked] == 0).all()
@@ -85,6 +86,24 @@ def test_a_nan_is_never_exact():
     head = hand_made.random_head()
     off = dataclasses.replace(head, own_weights=np.full_like(head.own_weights, np.nan))
     assert not off.is_exact
+
+
+def test_in_columns_the_keys_index_comes_first_and_columns_sum_to_one():
+    head = hand_made.random_head(n_queries=3, n_keys=5, causal=True)
+    for step, turned in zip(head.steps, steps_of(head, "columns"), strict=True):
+        if step.axes == ("query_pos", "key_pos"):
+            assert turned.axes == ("key_pos", "query_pos")
+            np.testing.assert_array_equal(turned.array, step.array.T)
+            assert "_{ij}" in step.formula
+            assert "_{ji}" in turned.formula
+            assert "_{ij}" not in turned.formula
+            if step.is_hidden is not None:
+                np.testing.assert_array_equal(turned.is_hidden, step.is_hidden.T)
+        elif step.name != "updated":
+            assert turned.formula == step.formula
+    weights = next(step for step in steps_of(head, "columns") if step.name == "weights")
+    np.testing.assert_allclose(weights.array.sum(axis=0), 1, rtol=1e-6)
+    assert r"w_{ji}\,v_j" in steps_of(head, "columns")[-1].formula
 
 
 @pytest.mark.parametrize(

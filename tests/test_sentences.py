@@ -1,165 +1,210 @@
-"""Every number in a sentence is recomputed from the trace; nothing typed becomes markup."""
-
-import re
+"""Every number in a sentence is recomputed from the trace."""
 
 import hand_made
 import numpy as np
 import pytest
-from attnviz.page.walkthrough import GROUPS, pair_sentence
-from attnviz.page.wording import bound, escaped, number, percent
+
+from attnviz.sentences import explanation, headline, look_for, sentence, softmax_input
+from attnviz.wording import number, ordinal, percent, token
 
 
-def sentence(head, name, query, key):
+def said(head, name, query, key):
     step = next(step for step in head.steps if step.name == name)
-    return pair_sentence(head, step, query, key)
+    return sentence(head, step, query, key)
 
 
-def numbers(text):
-    """The numbers printed in a sentence, as floats."""
-    plain = text.replace("\u2212 ", "−").replace("−", "-").replace("+ ", "")
-    return [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", plain)]
+def with_output(**changes):
+    rng = np.random.default_rng(7)
+    weight = rng.normal(size=(4, 3)).astype(np.float32)
+    return hand_made.random_head(output_weight=weight, **changes)
 
 
 @pytest.fixture(params=range(6))
 def case(request, sentence_trace):
-    """A head and a pair, of the model and made by hand."""
+    """A head, a query and a key token: of the model, and made by hand with a causal mask."""
     if request.param < 3:
         return sentence_trace.head(request.param, 8), 2, request.param + 2
     seed = request.param
-    return hand_made.random_head(d_head=6, seed=seed, causal=True), 3, seed - 3
+    return hand_made.random_head(seed=seed, causal=True), 3, seed - 3
 
 
-def close(a, b):
-    return a == pytest.approx(b, rel=1e-4, abs=1e-9)
+def names(head, query, key):
+    return token(head.query_tokens[query]), token(head.key_tokens[key])
 
 
-def test_the_products_add_up_to_the_score(case):
+def test_rows_are_described_by_length_norm_and_largest_number(case):
     head, query, key = case
-    said = sentence(head, "scores", query, key)
-    arithmetic = said.split(" = ", 1)[1].split("\n\n")[0]
-    terms, _, result = arithmetic.partition(" = **")
-    products = np.float64(head.q[query]) * head.k[key]
-    order = np.argsort(-np.abs(products))[:3]
-    *shown, rest, n_others = numbers(terms)
-    assert all(close(a, b) for a, b in zip(shown, products[order], strict=True))
-    assert close(rest, products.sum() - products[order].sum()) or abs(rest) < 1e-5
-    assert n_others == len(products) - 3
-    assert close(numbers(result)[0], head.scores[query, key])
-    assert numbers(said.split("\n\n")[1])[1:] == [float(d) for d in order]
-
-
-def test_the_scaled_score_is_the_score_times_the_scaling(case):
-    head, query, key = case
-    said = sentence(head, "scaled", query, key)
-    first, *_, last = numbers(said.split("\n\n")[0])
-    assert close(first, head.scores[query, key])
-    assert close(last, head.scaled[query, key])
-    assert close(last, first * head.scaling)
-    spread = numbers(said.split("\n\n")[1])
-    assert close(spread[0], head.scores.std())
-    assert close(spread[1], head.scaled.std())
-
-
-def test_hidden_keys_are_counted(case):
-    head, query, key = case
-    said = sentence(head, "masked", query, key)
-    if not head.is_masked.any():
-        assert "Nothing is hidden" in said
-        assert close(numbers(said)[0], head.masked[query, key])
-    elif head.is_masked[query, key]:
-        assert "is **hidden** from" in said
-    else:
-        assert f"{head.is_masked[query].sum()} of {len(head.key_tokens)} keys are hidden" in said
-
-
-def test_the_weight_is_a_share_of_the_row(case):
-    head, query, key = case
-    said = sentence(head, "weights", query, key)
-    assert f"**{percent(head.weights[query, key])}**" in said
-    most = head.weights[query].argmax()
-    if most == key:
-        assert "the most of all keys" in said
-    else:
-        assert f"most, {percent(head.weights[query, most])}, goes to" in said
-        assert escaped(head.key_tokens[most]) in said
-
-
-def test_the_share_in_the_update_is_the_weighted_value(case):
-    head, query, key = case
-    said = re.sub(r"\*[^*]*\*", "", sentence(head, "updated", query, key))
-    weight, share, whole = numbers(said)
-    assert close(weight, head.weights[query, key])
-    assert close(share, np.linalg.norm(head.weights[query, key] * head.v[key]))
-    assert close(whole, np.linalg.norm(head.updated[query]))
-
-
-def test_rows_are_described_by_their_length_and_largest_number(case):
-    head, query, key = case
-    for name, position in (("x_query", query), ("q", query), ("k", key), ("v", key)):
+    for name, verb, position, tokens in (
+        ("x_query", "comes in as", query, head.query_tokens),
+        ("q", "asks with", query, head.query_tokens),
+        ("k", "can be found by", key, head.key_tokens),
+        ("v", "passes on", key, head.key_tokens),
+    ):
         row = getattr(head, name)[position]
-        said = sentence(head, name, query, key).split(": ", 1)[1]
-        n, length, largest, dimension = numbers(said)
-        assert n == len(row)
-        assert close(length, np.linalg.norm(row))
-        assert dimension == np.abs(row).argmax()
-        assert close(largest, row[int(dimension)])
+        largest = max(range(len(row)), key=lambda d: abs(row[d]))
+        assert said(head, name, query, key) == (
+            f"{token(tokens[position])} {verb} {len(row)} numbers with norm "
+            f"{number(sum(float(x) ** 2 for x in row) ** 0.5)}; the largest in size is "
+            f"{number(row[largest])}, in dimension {largest}."
+        )
 
 
-def test_soft_cap_bias_and_sink_are_said_where_they_are():
-    head = hand_made.random_head(
-        softcap=2.0, bias=np.full((5, 5), -0.25, np.float32), sink_logit=0.5
+def test_a_score_has_a_place_between_the_highest_and_the_lowest(case):
+    head, query, key = case
+    row = head.q[query] @ head.k.T
+    query_name, key_name = names(head, query, key)
+    highest, lowest = row.argmax(), row.argmin()
+    expected = (
+        f"{query_name} scores highest with {token(head.key_tokens[highest])}, "
+        f"{number(row[highest])}, and lowest with {token(head.key_tokens[lowest])}, "
+        f"{number(row[lowest])}."
     )
-    two, score, again, capped = numbers(sentence(head, "capped", 1, 2))
-    assert two == again == 2
-    assert close(score, head.scaled[1, 2])
-    assert close(capped, head.capped[1, 2])
-    before, bias, after = numbers(sentence(head, "biased", 1, 2))
-    assert (close(before, head.capped[1, 2]), bias, close(after, head.biased[1, 2])) == (
-        True,
-        -0.25,
-        True,
+    if key not in (highest, lowest):
+        place = sorted(row, reverse=True).index(row[key]) + 1
+        expected += f" {key_name} comes {ordinal(place)} of {len(row)}, with {number(row[key])}."
+    assert said(head, "scores", query, key) == expected
+
+
+def test_scaling_is_said_by_what_it_does_to_the_spread(case):
+    head, query, key = case
+    scores = head.q @ head.k.T
+    assert said(head, "scaled", query, key) == (
+        f"Multiplying by {number(head.scaling)} brings the standard deviation of all scores from "
+        f"{number(scores.std())} to {number(scores.std() * head.scaling)}. The order of the keys "
+        "stays the same."
     )
-    assert f"{percent(head.sink[1])} go to no token" in sentence(head, "weights", 1, 2)
 
 
 def test_no_scaling_is_said_not_shown_as_a_change():
     head = hand_made.head([[1, 2]], [[3, 4]], [[5, 6]], scaling=1.0)
-    assert sentence(head, "scaled", 0, 0) == "This model does not scale: 11 stays **11**."
+    assert said(head, "scaled", 0, 0).startswith("Nothing changes: this head multiplies")
+
+
+def test_hidden_keys_are_counted():
+    head = hand_made.random_head(causal=True, queries=tuple("abcde"), keys=tuple("abcde"))
+    assert said(head, "masked", 1, 3) == "From *b*, 3 of 5 keys are hidden; *d* is one of them."
+    assert said(head, "masked", 3, 1) == "From *d*, 1 of 5 keys is hidden; *b* is not."
+    assert said(head, "masked", 4, 0) == "*e* sees all 5 keys; other queries do not."
+    bare = hand_made.random_head()
+    assert said(bare, "masked", 0, 0) == "Nothing is hidden here: every query sees every key."
+
+
+def test_the_largest_weight_is_explained_by_its_lead_over_the_next(case):
+    head, query, key = case
+    query_name, key_name = names(head, query, key)
+    scores = np.where(head.is_masked[query], -np.inf, head.masked[query])
+    weights = np.exp(scores - scores.max())
+    weights /= weights.sum()
+    first, second = np.argsort(-scores)[:2]
+    what = "masked score" if head.mask is not None else "scaled score"
+    expected = (
+        f"{query_name} gives {percent(weights[first])} of its attention to "
+        f"{token(head.key_tokens[first])}: its {what}, {number(scores[first])}, is "
+        f"{number(scores[first] - scores[second])} above the next, "
+        f"{token(head.key_tokens[second])}."
+    )
+    if key != first:
+        expected += f" {key_name} gets {percent(weights[key])}."
+    assert said(head, "weights", query, key) == expected
+
+
+def test_a_query_that_sees_one_key_or_none_is_said_to():
+    mask = np.zeros((3, 3), np.float32)
+    mask[0, 1:] = mask[1, :] = np.finfo(np.float32).min
+    head = hand_made.head(np.eye(3), np.eye(3), np.eye(3), mask=mask, keys=("a", "b", "c"))
+    assert said(head, "weights", 0, 0) == (
+        "*q0* gives 100.0\u00a0% of its attention to *a*, the only key it sees."
+    )
+    assert said(head, "weights", 0, 2).endswith("*c* gets none: it is hidden.")
+    assert "Every key is hidden from *q1*" in said(head, "weights", 1, 0)
+
+
+def test_soft_cap_bias_and_sink_are_said_where_they_are():
+    bias = np.arange(25, dtype=np.float32).reshape(5, 5) / 10
+    head = hand_made.random_head(softcap=0.5, bias=bias, sink_logit=0.5)
+    capped = 0.5 * np.tanh(head.scaled / 0.5)
+    assert said(head, "capped", 1, 2) == (
+        f"A soft-cap presses every score into ±0.500: the largest score, "
+        f"{number(head.scaled.max())}, becomes {number(capped.max())}. No score moves by more "
+        f"than {number(np.abs(capped - head.scaled).max())}."
+    )
+    assert said(head, "biased", 1, 2).endswith(
+        "From *q1* it favours *k4*, with 0.900; *k2* has 0.700."
+    )
+    exps = np.exp((capped + bias)[1])
+    share = np.exp(0.5) / (exps.sum() + np.exp(0.5))
+    assert f"{percent(share)} go to no token" in said(head, "weights", 1, 2)
+    assert "its biased score, " in said(head, "weights", 1, 2)
+
+
+def test_the_largest_part_of_the_update_is_named(case):
+    head, query, key = case
+    query_name, key_name = names(head, query, key)
+    norms = [np.linalg.norm(head.weights[query, j] * head.v[j]) for j in range(len(head.v))]
+    largest = int(np.argmax(norms))
+    expected = (
+        f"The largest part of the update x′ of {query_name} comes from "
+        f"{token(head.key_tokens[largest])}: w·v has norm {number(norms[largest])}, "
+        f"{percent(norms[largest] / sum(norms))} of all such norms."
+    )
+    if key != largest:
+        expected += f" {key_name} adds {percent(norms[key] / sum(norms))}."
+    assert said(head, "updated", query, key) == expected
+
+
+def test_a_heads_share_of_the_output_is_said_by_norm_and_largest_number():
+    head = with_output()
+    row = head.updated[2] @ head.output_weight
+    largest = int(np.abs(row).argmax())
+    assert said(head, "output", 2, 0) == (
+        f"For *q2* this head adds a row with norm {number(np.linalg.norm(row))} to what the "
+        f"attention module returns; the largest in size is {number(row[largest])}, in dimension "
+        f"{largest} of 3."
+    )
+
+
+def test_every_step_of_every_head_has_words():
+    bias = np.zeros((5, 3), np.float32)
+    head = with_output(n_keys=3, softcap=2.0, bias=bias, causal=True)
+    assert {step.number for step in head.steps} == {
+        *("in", "1", "2", "3a", "3b", "3c", "4", "beyond")
+    }
+    for step in head.steps:
+        assert headline(step.number)
+        assert sentence(head, step, 4, 2)
+        for convention in ("rows", "columns"):
+            for words in (
+                explanation(head, step.number, convention),
+                explanation(head, step.number, convention, is_short=True),
+                look_for(head, step.number, convention),
+            ):
+                assert words
+                assert "{" not in words
+
+
+def test_words_follow_the_convention():
+    head = hand_made.random_head(sink_logit=0.0)
+    assert "Every row sums to 1, together with the head's sink" in explanation(head, "3c", "rows")
+    assert "Every column sums to 1" in explanation(head, "3c", "columns")
+    assert "Rows are queries, columns are keys" in explanation(head, "2", "rows")
+    assert "Columns are queries, rows are keys" in explanation(head, "2", "columns")
+    assert look_for(head, "2", "rows").startswith("a column of one colour: a key")
+    assert look_for(head, "2", "columns").startswith("a row of one colour: a key")
+
+
+def test_nothing_is_to_be_looked_for_in_a_mask_that_hides_nothing():
+    assert "hatched" in look_for(hand_made.random_head(causal=True), "3b")
+    assert "hatched" not in look_for(hand_made.random_head(), "3b")
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("changes", "name"),
     [
-        (0, "exactly"),
-        (2.1e-7, "within 3e-7"),
-        (3e-07, "within 3e-7"),
-        (9.5e-7, "within 1e-6"),
-        (0.25, "within 3e-1"),
+        ({}, "scaled score"),
+        ({"softcap": 1.0}, "capped score"),
+        ({"bias": np.zeros((5, 5), np.float32)}, "biased score"),
+        ({"causal": True}, "masked score"),
     ],
 )
-def test_an_error_is_rounded_up_so_that_the_bound_is_true(error, said):
-    assert bound(error) == said
-
-
-def test_every_step_has_a_headline_and_a_sentence():
-    head = hand_made.random_head(
-        n_keys=3, softcap=2.0, bias=np.zeros((5, 3), np.float32), causal=True
-    )
-    for step in head.steps:
-        assert GROUPS[step.number]
-        assert pair_sentence(head, step, 4, 2)
-
-
-@pytest.mark.parametrize("text", ["*a*", "$x$", ":red[x]", "<b>", "![i](u)", "a_b", "`c`", "\\"])
-def test_nothing_typed_becomes_markup(text):
-    assert re.sub(r"\\(.)", r"\1", escaped(text)) == text
-    assert all(
-        c.isalnum() or escaped(text)[i - 1] == "\\" or c == "\\"
-        for i, c in enumerate(escaped(text))
-    )
-
-
-def test_numbers_use_the_minus_sign_and_five_digits():
-    assert number(-1.234567) == "−1.2346"
-    assert number(0) == "0"
-    assert percent(0.57295) == "57.3\u00a0%"
+def test_what_the_softmax_is_given_has_the_name_of_what_was_done_last(changes, name):
+    assert softmax_input(hand_made.random_head(**changes)) == name

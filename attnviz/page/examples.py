@@ -56,7 +56,7 @@ EXAMPLES = (
     ),
     Example(
         "Find what a pronoun stands for",
-        "*it* gives most of its attention to *animal*, six words before, and little to *street*, "
+        "*it* gives most of its attention to *animal*, seven words before, and little to *street*, "
         "which stands nearer.",
         "the animal did not cross the street because it was too tired",
         *(3, 1, 9, 2),

@@ -10,7 +10,7 @@ from attnviz.charts.row import row_chart
 from attnviz.charts.shares import shares_chart
 from attnviz.page import pair
 from attnviz.page.pair import Followed
-from attnviz.results import HeadTrace
+from attnviz.results import HeadTrace, Trace
 from attnviz.sentences import explanation, look_for, sentence
 from attnviz.shares import head_norms, value_shares
 from attnviz.steps import Step
@@ -69,7 +69,7 @@ def _show_words(followed: Followed, step: Step) -> None:
     if worked_out is not None:
         st.markdown(worked_out)
     if step.name == "output":
-        st.markdown(_check_of_output(followed))
+        st.markdown(check_of_output(followed.trace, head, query))
 
 
 def _show_look_for(followed: Followed, step: Step) -> None:
@@ -88,16 +88,17 @@ def _show_shares(followed: Followed) -> None:
 
 
 def _show_products(followed: Followed) -> None:
+    """All products of the score, computed when they are asked for."""
+    n_products = followed.head.q.shape[1]
+    label = f"All {n_products} products"
+    popover = st.popover(label, icon=":material/functions:", key="products", on_change="rerun")
+    if not popover.open:
+        return
     table = products(followed.head, followed.query, followed.key)
-    with st.popover(f"All {len(table)} products", icon=":material/functions:"):
-        st.dataframe(
-            table.rename(columns={"product": "q × k", "sum": "sum so far"}),
-            hide_index=True,
-            column_config={
-                name: st.column_config.NumberColumn(format="%.4f")
-                for name in ("q", "k", "q × k", "sum so far")
-            },
-        )
+    table = table.rename(columns={"product": "q × k", "sum": "sum so far"})
+    number_format = st.column_config.NumberColumn(format="%.4f")
+    columns = dict.fromkeys(("q", "k", "q × k", "sum so far"), number_format)
+    popover.dataframe(table, hide_index=True, column_config=columns)
 
 
 def _show_chart(followed: Followed, step: Step) -> None:
@@ -169,11 +170,10 @@ def _nearest_values(head: HeadTrace, query: int) -> str:
     return f"{text}."
 
 
-def _check_of_output(followed: Followed) -> str:
+def check_of_output(trace: Trace, head: HeadTrace, query: int) -> str:
     """How closely all heads' shares add up to the module's own output, and this head's rank."""
-    head = followed.head
-    layer = followed.trace.layer(head.layer, head.kind)
-    error, norms = layer.output_error, head_norms(layer, followed.query)
+    layer = trace.layer(head.layer, head.kind)
+    error, norms = layer.output_error, head_norms(layer, query)
     assert error is not None
     assert norms is not None
     place = 1 + int((norms > norms[head.head]).sum())
@@ -182,9 +182,9 @@ def _check_of_output(followed: Followed) -> str:
     relative = " of its largest value" if error else ""
     return (
         f"Of the {len(norms)} heads of this layer its share for "
-        f"{token(head.query_tokens[followed.query])} is the {ordinal(place)} largest. All heads' "
-        f"shares{bias} equal the attention module's own output, before the residual, "
-        f"{bound(error)}{relative}."
+        f"{token(head.query_tokens[query])} is the {ordinal(place)} largest. All heads' shares"
+        f"{bias} equal the attention module's own output, before the residual, {bound(error)}"
+        f"{relative}."
     )
 
 

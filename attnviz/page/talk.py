@@ -21,13 +21,14 @@ BEATS = {
     "4": "update",
     "beyond": "output",
 }
+_LEAVING = "_talk_is_left"
 _LARGE_TYPE = "<style>.st-key-talk_step p {font-size: 1.25rem; line-height: 1.4}</style>"
 
 
 def is_on() -> bool:
     """Whether the page is to be shown beat by beat."""
     if "talk" in st.session_state:
-        return st.session_state["talk"] is not None
+        return st.session_state["talk"] is not None or _LEAVING in st.session_state
     return "talk" in st.query_params
 
 
@@ -60,6 +61,8 @@ def show(followed: Followed) -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
+        if st.session_state.pop(_LEAVING, False):
+            st.rerun()
         beat = chosen or names[0]
         links.check("talk", "beat", names, beat)
         place = names.index(beat)
@@ -100,5 +103,5 @@ def _enter() -> None:
 
 
 def _leave() -> None:
-    del st.session_state["talk"]
-    st.query_params.pop("talk", None)
+    """End the talk, after one more run in which the control takes itself out of the address."""
+    st.session_state.update({"talk": None, _LEAVING: True})

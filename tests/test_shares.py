@@ -1,0 +1,73 @@
+"""What each value adds to an update, and each head to the output."""
+
+import hand_made
+import numpy as np
+import pytest
+
+from attnviz.charts.shares import MAX_KEYS, shares_chart
+from attnviz.shares import head_norms, value_shares
+
+
+@pytest.fixture(params=range(4))
+def head(request):
+    return hand_made.random_head(n_keys=7, d_value=5, seed=request.param)
+
+
+def test_every_number_is_recomputed_from_weights_and_values(head):
+    table = value_shares(head, 3)
+    assert sorted(table["key"]) == list(range(7))
+    updated = head.weights[3] @ head.v
+    norms = [np.linalg.norm(head.weights[3, j] * head.v[j]) for j in range(7)]
+    for row in table.itertuples():
+        v = head.v[row.key]
+        assert row.token == head.key_tokens[row.key]
+        assert row.weight == head.weights[3, row.key]
+        assert row.value_norm == pytest.approx(np.linalg.norm(v), rel=1e-5)
+        assert row.share_norm == pytest.approx(norms[row.key], rel=1e-5)
+        assert row.share == pytest.approx(norms[row.key] / sum(norms), rel=1e-5)
+        lengths = np.linalg.norm(v) * np.linalg.norm(updated)
+        assert row.cosine == pytest.approx(v @ updated / lengths, rel=1e-4, abs=1e-6)
+        assert row.distance == pytest.approx(np.linalg.norm(updated - v), rel=1e-5)
+    assert (np.diff(table["share_norm"]) <= 0).all()
+    assert table["share"].sum() == pytest.approx(1)
+
+
+def test_a_value_of_zero_has_no_direction_and_is_no_error():
+    head = hand_made.head(np.eye(2), np.eye(2), np.zeros((2, 3)))
+    table = value_shares(head, 0)
+    assert table["cosine"].isna().all()
+    assert (table["share"] == 0).all()
+
+
+def test_a_sink_has_a_large_weight_and_adds_little():
+    v = np.array([[0.01, 0], [3, 4]])
+    head = hand_made.head([[1.0]], [[3.0], [0.0]], v)
+    table = value_shares(head, 0).set_index("key")
+    assert table.loc[0, "weight"] > 0.9
+    assert table.loc[0, "share"] < 0.1
+
+
+@pytest.mark.parametrize("n_keys", [5, MAX_KEYS, MAX_KEYS + 1, 40])
+def test_the_bands_add_up_to_the_update(n_keys):
+    head = hand_made.random_head(n_keys=n_keys)
+    spec = shares_chart(head, 2, key=1).to_dict()
+    bands = np.float64(next(p["value"] for p in spec["params"] if p["name"] == "bands"))
+    names = next(p["value"] for p in spec["params"] if p["name"] == "band_names")
+    np.testing.assert_allclose(bands[:-1].sum(axis=0), bands[-1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(bands[-1], head.updated[2], rtol=1e-6)
+    assert names[-1] == "sum: x′"
+    n_bands = n_keys if n_keys <= MAX_KEYS else MAX_KEYS + 1
+    assert len(bands) == len(names) == n_bands + 1
+    if n_keys > MAX_KEYS:
+        assert names[-2] == f"the other {n_keys - MAX_KEYS}"
+    order = value_shares(head, 2)["key"].tolist()
+    for place, key in enumerate(order[:MAX_KEYS]):
+        assert names[place] == ("▸ " if key == 1 else "") + head.key_tokens[key]
+        np.testing.assert_allclose(bands[place], head.weights[2, key] * head.v[key], rtol=1e-5)
+
+
+def test_a_heads_norm_is_that_of_its_output(sentence_trace):
+    norms = head_norms(sentence_trace.layer(2), 3)
+    for number, norm in enumerate(norms):
+        own = np.linalg.norm(sentence_trace.head(2, number).output[3])
+        assert norm == pytest.approx(own, rel=1e-4)
