@@ -29,6 +29,17 @@ def constants(specification):
     return {p["name"]: p["value"] for p in specification["params"] if "value" in p}
 
 
+def framed(specification):
+    """The place of each frame, by the channel that it is drawn on."""
+    names = constants(specification)
+    return {
+        transform["as"]: names[transform["calculate"]]
+        for layer in layers(specification)
+        if layer["mark"].get("fillOpacity") == 0
+        for transform in layer["transform"]
+    }
+
+
 def as_array(nested):
     return np.array([[np.nan if v is None else v for v in row] for row in nested], np.float32)
 
@@ -85,10 +96,11 @@ def test_axes_and_legend_name_what_is_shown(head, name):
         assert domain == [0, 1]
         assert legend["values"] == [0, 0.5, 1]
     else:
-        largest = np.nanmax(np.abs(as_array(names[name])))
-        assert domain == pytest.approx([-largest, largest])
+        limit = f"{name}_limit"
+        assert names[limit] == pytest.approx(np.nanmax(np.abs(as_array(names[name]))))
+        assert domain == [{"expr": f"-{limit}"}, {"expr": limit}]
         assert encoding["color"]["scale"]["domainMid"] == 0
-        assert legend["values"] == [domain[0], 0, domain[1]]
+        assert legend["values"] == {"expr": f"[-{limit}, 0, {limit}]"}
     assert [tip["field"] for tip in encoding["tooltip"]] == ["row_token", "column_token", "v"]
 
 
@@ -108,12 +120,7 @@ def test_values_are_printed_in_the_cells_of_small_matrices_only(head):
 )
 def test_the_pairs_row_and_column_are_framed(head, name, row, column):
     chart = matrix_chart(head, step_named(head, name), Pair(2, 5)).to_dict()
-    framed = {
-        layer["data"]["sequence"]["as"]: layer["data"]["sequence"]["start"]
-        for layer in layers(chart)
-        if layer["mark"].get("fillOpacity") == 0
-    }
-    assert framed == {k: v for k, v in (("row", row), ("column", column)) if v is not None}
+    assert framed(chart) == {k: v for k, v in (("row", row), ("column", column)) if v is not None}
 
 
 def test_hidden_cells_have_no_value_and_are_drawn_as_hidden():
@@ -128,7 +135,7 @@ def test_hidden_cells_have_no_value_and_are_drawn_as_hidden():
         if {"filter": "!isValid(datum.v)"} in layer.get("transform", [])
     ]
     assert len(hidden) == 2
-    limit = cells(chart)["encoding"]["color"]["scale"]["domain"][1]
+    limit = constants(chart)["masked_limit"]
     assert limit == pytest.approx(np.abs(head.masked[~head.is_masked]).max())
 
 
@@ -234,8 +241,7 @@ def test_a_display_that_is_not_there_is_refused(head):
 def test_a_query_alone_frames_its_row_only(head):
     specification = attnviz.steps_view(head, query=2).to_dict()
     scores = specification["vconcat"][4]
-    framed = [x for x in layers(scores) if x["mark"].get("fillOpacity") == 0]
-    assert [x["data"]["sequence"]["as"] for x in framed] == ["row"]
+    assert framed(scores | {"params": specification["params"]}) == {"row": 2}
 
 
 def test_the_neuron_view_sends_each_array_once_and_computes_the_rest(head):
@@ -321,12 +327,7 @@ def test_a_turned_matrix_is_framed_and_named_the_other_way_round(head):
     np.testing.assert_array_equal(as_array(sent["weights"]), head.weights.T)
     x, y = (specification["layer"][0]["encoding"][c]["axis"]["title"] for c in "xy")
     assert (x, y) == ("query token", "key token")
-    frames = [
-        (layer["data"]["sequence"]["as"], layer["data"]["sequence"]["start"])
-        for layer in specification["layer"]
-        if layer["mark"].get("fillOpacity") == 0
-    ]
-    assert frames == [("row", 5), ("column", 2)]
+    assert framed(specification) == {"row": 5, "column": 2}
 
 
 def test_a_chart_for_a_projector_has_larger_type_and_fits_a_screen(head):

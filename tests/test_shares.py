@@ -51,8 +51,8 @@ def test_a_sink_has_a_large_weight_and_adds_little():
 def test_the_bands_add_up_to_the_update(n_keys):
     head = hand_made.random_head(n_keys=n_keys)
     spec = shares_chart(head, 2, key=1).to_dict()
-    bands = np.float64(next(p["value"] for p in spec["params"] if p["name"] == "bands"))
-    names = next(p["value"] for p in spec["params"] if p["name"] == "band_names")
+    bands = np.float64(next(p["value"] for p in spec["params"] if p["name"] == "share_bands"))
+    names = next(p["value"] for p in spec["params"] if p["name"] == "share_names")
     np.testing.assert_allclose(bands[:-1].sum(axis=0), bands[-1], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(bands[-1], head.updated[2], rtol=1e-6)
     assert names[-1] == "sum: x′"

@@ -79,25 +79,20 @@ def ticks(n: int, at_most: int) -> list[int]:
 
 
 def colour(
-    step: Step,
-    limit: float,
-    blocks: Blocks | None = None,
-    *,
-    is_below: bool = False,
-    font_size: int = FONT_SIZE,
+    name: str, title: str, limit: str, *, is_below: bool, font_size: int = FONT_SIZE
 ) -> alt.Color:
-    """A step's colours, up to `limit`, with a legend in numbers: both ends and the middle."""
-    is_weights = step.name == "weights"
+    """A step's colours, up to a parameter, with a legend in numbers: both ends and the middle."""
+    is_weights = name == "weights"
     legend = alt.Legend(
-        title=value_title(step, blocks),
-        values=[0, 0.5, 1] if is_weights else [-limit, 0, limit],
+        title=title,
+        values=[0, 0.5, 1] if is_weights else alt.expr(f"[-{limit}, 0, {limit}]"),
         labelExpr=LEGEND_NUMBER,
         labelOverlap=False,
         labelFontSize=font_size,
         titleFontSize=font_size,
         labelColor=alt.expr(palette.TEXT),
         titleColor=alt.expr(palette.TEXT),
-        **_legend_place(is_below or not is_of_pairs(step)),
+        **_legend_place(is_below),
     )
     scale = weights_scale() if is_weights else signed_scale(limit)
     return alt.Color("v:Q", scale=scale, legend=legend)
@@ -114,7 +109,7 @@ def _legend_place(is_below: bool) -> dict[str, Any]:
     return {"orient": "right", "gradientLength": 90}
 
 
-def value_title(step: Step, blocks: Blocks | None = None) -> str:
+def value_title(name: str, blocks: Blocks | None = None) -> str:
     """What the numbers are: the step's name, and how blocks sum them up."""
-    name = step.name.removesuffix("_query").removesuffix("_key")
+    name = name.removesuffix("_query").removesuffix("_key")
     return name if blocks is None or blocks.are_exact else f"{name}, {blocks.summary}"

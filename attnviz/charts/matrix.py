@@ -1,7 +1,8 @@
 """One matrix as a heat map: named axes, a legend in numbers, values in the cells or on hover."""
 
-import math
-from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import altair as alt
 
@@ -19,6 +20,7 @@ from attnviz.charts.axes import (
     value_title,
 )
 from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, Blocks, block_size, in_blocks
+from attnviz.charts.figure import Figure, structure_of
 from attnviz.charts.pair import Pair
 from attnviz.charts.values import largest, nested
 from attnviz.results import HeadTrace
@@ -33,6 +35,38 @@ LARGE_NARROW_HEIGHT = 200
 PICKED = "picked"  # the selection parameter that reports a clicked cell: `row` and `column`
 
 
+@dataclass(frozen=True)
+class _Structure:
+    """All that decides what a matrix looks like, but for its numbers and names."""
+
+    name: str
+    axes: tuple[str, str]
+    n_rows: int
+    n_columns: int
+    columns_a_block: int
+    value_title: str
+    note: str
+    has_hidden: bool
+    is_printed: bool
+    is_clickable: bool
+    is_narrow: bool
+    is_large: bool
+    label_options: tuple[tuple[str, Any], ...]
+    framed: tuple[str, ...]  # "row", "column" or both
+
+    @property
+    def is_of_pairs(self) -> bool:
+        return set(self.axes) == {"query_pos", "key_pos"}
+
+    @property
+    def font_size(self) -> int:
+        return LARGE_FONT_SIZE if self.is_large else FONT_SIZE
+
+    @property
+    def limit(self) -> str:
+        return f"{self.name}_limit"
+
+
 def matrix_chart(
     head: HeadTrace,
     step: Step,
@@ -42,7 +76,7 @@ def matrix_chart(
     is_narrow: bool = False,
     is_large: bool = False,
     limit: float | None = None,
-) -> alt.LayerChart:
+) -> Figure:
     """The matrix of one step, its cells exact where they fit and in blocks where they do not.
 
     The row of the pair's query and the row or column of its key are framed. Values are printed
@@ -50,7 +84,6 @@ def matrix_chart(
     projector. Colours reach up to `limit`, by default the matrix's own largest magnitude, and 1
     for weights.
     """
-    font_size = LARGE_FONT_SIZE if is_large else FONT_SIZE
     is_weights = step.name == "weights"
     blocks = in_blocks(
         step.array,
@@ -62,59 +95,77 @@ def matrix_chart(
     column_labels = labels_of(head, step.axes[1], step.array.shape[1])
     if limit is None:
         limit = 1.0 if is_weights else largest(blocks.values)
+    frames = _frames(step, pair, blocks)
+    structure = _Structure(
+        name=step.name,
+        axes=step.axes,
+        n_rows=blocks.values.shape[0],
+        n_columns=blocks.values.shape[1],
+        columns_a_block=blocks.columns,
+        value_title=value_title(step.name, blocks),
+        note=blocks.note,
+        has_hidden=bool(blocks.is_hidden.any()),
+        is_printed=max(step.array.shape) <= VALUES_FIT and not is_narrow,
+        is_clickable=reports_clicks and blocks.are_exact,
+        is_narrow=is_narrow,
+        is_large=is_large,
+        label_options=tuple(label_angle(column_labels, is_narrow=is_narrow).items()),
+        framed=tuple(frames),
+    )
+    constants = {
+        step.name: nested(blocks.values),
+        f"{step.name}_rows": names_of(row_labels, blocks.rows),
+        f"{step.name}_columns": names_of(column_labels, blocks.columns),
+        structure.limit: limit,
+        **{f"{step.name}_framed_{channel}": place for channel, place in frames.items()},
+    }
+    return Figure(_structure(structure), constants)
 
+
+@cache
+def _structure(of: _Structure) -> dict[str, Any]:
     base = (
-        alt.Chart(alt.sequence(len(blocks.values), as_="row"))
-        .transform_calculate(
-            v=f"{step.name}[datum.row]", column=f"sequence({blocks.values.shape[1]})"
-        )
+        alt.Chart(alt.sequence(of.n_rows, as_="row"))
+        .transform_calculate(v=f"{of.name}[datum.row]", column=f"sequence({of.n_columns})")
         .transform_flatten(["v", "column"])
         .transform_calculate(
-            row_token=f"{step.name}_rows[datum.row]",
-            column_token=f"{step.name}_columns[datum.column]",
+            row_token=f"{of.name}_rows[datum.row]",
+            column_token=f"{of.name}_columns[datum.column]",
         )
-        .encode(
-            x=_x(step, column_labels, blocks, font_size, is_narrow=is_narrow),
-            y=_y(step, font_size),
-        )
+        .encode(x=_x(of), y=_y(of))
     )
     tooltip = [
-        alt.Tooltip("row_token:N", title=AXIS_TITLES[step.axes[0]]),
-        alt.Tooltip("column_token:N", title=AXIS_TITLES[step.axes[1]]),
-        alt.Tooltip("v:Q", title=value_title(step, blocks)),
+        alt.Tooltip("row_token:N", title=AXIS_TITLES[of.axes[0]]),
+        alt.Tooltip("column_token:N", title=AXIS_TITLES[of.axes[1]]),
+        alt.Tooltip("v:Q", title=of.value_title),
     ]
-    is_clickable = reports_clicks and blocks.are_exact
+    is_below = of.is_narrow or not of.is_of_pairs
     cells = (
         base.transform_filter("isValid(datum.v)")
-        .mark_rect(strokeWidth=0, cursor="pointer" if is_clickable else "default")
+        .mark_rect(strokeWidth=0, cursor="pointer" if of.is_clickable else "default")
         .encode(
-            color=colour(step, limit, blocks, is_below=is_narrow, font_size=font_size),
+            color=colour(
+                of.name, of.value_title, of.limit, is_below=is_below, font_size=of.font_size
+            ),
             tooltip=tooltip,
         )
     )
-    if is_clickable:
+    if of.is_clickable:
         picked = alt.selection_point(
             name=PICKED, fields=["row", "column"], toggle=False, clear=False
         )
         cells = cells.add_params(picked)
     layers: list[alt.Chart] = [cells]
-    if blocks.is_hidden.any():
-        layers += _hidden_cells(base, tooltip, value_title(step, blocks))
-    if max(step.array.shape) <= VALUES_FIT and not is_narrow:
-        layers.append(_printed_values(base, limit, is_weights, font_size + 1))
-    layers += _frames(step, pair, blocks)
-    return (
-        alt.LayerChart(layer=layers)
-        .add_params(
-            alt.param(name=step.name, value=nested(blocks.values)),
-            alt.param(name=f"{step.name}_rows", value=names_of(row_labels, blocks.rows)),
-            alt.param(name=f"{step.name}_columns", value=names_of(column_labels, blocks.columns)),
-        )
-        .properties(
-            height=alt.Step(_row_height(blocks, is_of_pairs=is_of_pairs(step), is_large=is_large)),
-            title=alt.TitleParams(blocks.note, fontSize=font_size, anchor="end"),
-        )
+    if of.has_hidden:
+        layers += _hidden_cells(base, tooltip, of.value_title)
+    if of.is_printed:
+        layers.append(_printed_values(base, of))
+    layers += [_frame(of.name, channel) for channel in of.framed]
+    chart = alt.LayerChart(layer=layers).properties(
+        height=alt.Step(_row_height(of)),
+        title=alt.TitleParams(of.note, fontSize=of.font_size, anchor="end"),
     )
+    return structure_of(chart)
 
 
 def is_in_blocks(step: Step) -> bool:
@@ -126,41 +177,52 @@ def _max_columns(step: Step) -> int:
     return MAX_TOKENS if is_of_pairs(step) else MAX_DIMENSIONS
 
 
+def _frames(step: Step, pair: Pair | None, blocks: Blocks) -> dict[str, int]:
+    """The row and the column that the pair has in this matrix."""
+    if pair is None:
+        return {}
+    positions = {"query_pos": pair.query, "key_pos": pair.key}
+    row, column = (positions.get(axis) for axis in step.axes)
+    places = {"row": (row, blocks.rows), "column": (column, blocks.columns)}
+    return {
+        channel: position // per_block
+        for channel, (position, per_block) in places.items()
+        if position is not None
+    }
+
+
 # Encodings
 
 
-def _x(
-    step: Step, labels: Sequence[str], blocks: Blocks, font_size: int, *, is_narrow: bool
-) -> alt.X:
-    n_columns = blocks.values.shape[1]
-    if is_of_pairs(step):
-        columns = f"{step.name}_columns[datum.value]"
-        options = {"labelExpr": columns, **label_angle(labels, is_narrow=is_narrow)}
+def _x(of: _Structure) -> alt.X:
+    options: dict[str, Any]
+    if of.is_of_pairs:
+        columns = f"{of.name}_columns[datum.value]"
+        options = {"labelExpr": columns, **dict(of.label_options)}
     else:
         options = {
-            "labelExpr": f"'' + datum.value * {blocks.columns}",
+            "labelExpr": f"'' + datum.value * {of.columns_a_block}",
             "labelAngle": 0,
-            "values": ticks(n_columns, 6 if is_narrow else 16),
+            "values": ticks(of.n_columns, 6 if of.is_narrow else 16),
         }
-    title = AXIS_TITLES[step.axes[1]]
-    column_axis = axis(title, orient="top", font_size=font_size, **options)
+    title = AXIS_TITLES[of.axes[1]]
+    column_axis = axis(title, orient="top", font_size=of.font_size, **options)
     return alt.X("column:O", axis=column_axis, scale=alt.Scale(padding=0))
 
 
-def _y(step: Step, font_size: int) -> alt.Y:
+def _y(of: _Structure) -> alt.Y:
     row_axis = axis(
-        AXIS_TITLES[step.axes[0]],
-        labelExpr=f"{step.name}_rows[datum.value]",
-        font_size=font_size,
+        AXIS_TITLES[of.axes[0]],
+        labelExpr=f"{of.name}_rows[datum.value]",
+        font_size=of.font_size,
     )
     return alt.Y("row:O", axis=row_axis, scale=alt.Scale(padding=0))
 
 
-def _row_height(blocks: Blocks, *, is_of_pairs: bool, is_large: bool) -> int:
-    n_rows = blocks.values.shape[0]
-    if is_large:
-        return min(48, (LARGE_HEIGHT if is_of_pairs else LARGE_NARROW_HEIGHT) // n_rows)
-    return 30 if n_rows <= VALUES_FIT else max(12, min(18, HEIGHT // n_rows))
+def _row_height(of: _Structure) -> int:
+    if of.is_large:
+        return min(48, (LARGE_HEIGHT if of.is_of_pairs else LARGE_NARROW_HEIGHT) // of.n_rows)
+    return 30 if of.n_rows <= VALUES_FIT else max(12, min(18, HEIGHT // of.n_rows))
 
 
 # Layers
@@ -175,41 +237,31 @@ def _hidden_cells(base: alt.Chart, tooltip: list[alt.Tooltip], title: str) -> li
     ]
 
 
-def _printed_values(base: alt.Chart, limit: float, are_weights: bool, font_size: int) -> alt.Chart:
-    # Three significant digits, but no more decimals than those of the largest.
-    decimals = 3 if are_weights else max(0, 3 - math.floor(math.log10(limit)))
-    fixed = f"format(datum.v, '.{decimals}f')"
-    is_small = f"abs(datum.v) < {10.0 ** (2 - decimals)!r}"
-    number = fixed if are_weights else f"{is_small} ? {fixed} : format(datum.v, '.3g')"
+def _printed_values(base: alt.Chart, of: _Structure) -> alt.Chart:
+    """Three significant digits, but no more decimals than the largest has with four."""
+    number = "format(datum.v, '.3f')"
+    if of.name != "weights":
+        decimals = f"max(0, 3 - floor(log({of.limit}) / LN10))"
+        is_small = f"abs(datum.v) < pow(10, 2 - {decimals})"
+        number = f"format(datum.v, {is_small} ? '.' + {decimals} + 'f' : '.3g')"
     return (
         base.transform_filter("isValid(datum.v)")
         .transform_calculate(printed=number)
         .mark_text(
-            fontSize=font_size,
-            fill=alt.expr(palette.text_on(f"(datum.v / {limit!r})")),
+            fontSize=of.font_size + 1,
+            fill=alt.expr(palette.text_on(f"(datum.v / {of.limit})")),
             tooltip=None,
         )
         .encode(text="printed:N")
     )
 
 
-def _frames(step: Step, pair: Pair | None, blocks: Blocks) -> list[alt.Chart]:
-    """Frames around the row and column that the pair has in this matrix."""
-    if pair is None:
-        return []
-    positions = {"query_pos": pair.query, "key_pos": pair.key}
-    row, column = (positions.get(axis) for axis in step.axes)
-    frames = []
-    for channel, position, per_block in (
-        ("row", row, blocks.rows),
-        ("column", column, blocks.columns),
-    ):
-        if position is None:
-            continue
-        place = position // per_block
-        frame = alt.Chart(alt.sequence(place, place + 1, as_=channel)).mark_rect(
-            fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None
-        )
-        field = f"{channel}:O"
-        frames.append(frame.encode(y=field) if channel == "row" else frame.encode(x=field))
-    return frames
+def _frame(name: str, channel: str) -> alt.Chart:
+    """A frame around a row or a column."""
+    frame = (
+        alt.Chart(alt.sequence(1, as_="one"))
+        .transform_calculate(**{channel: f"{name}_framed_{channel}"})
+        .mark_rect(fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None)
+    )
+    field = f"{channel}:O"
+    return frame.encode(y=field) if channel == "row" else frame.encode(x=field)

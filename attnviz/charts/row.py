@@ -1,30 +1,44 @@
 """One row of a matrix, every value exact: what stands beside a matrix drawn in blocks."""
 
+from functools import cache
+from typing import Any
+
 import altair as alt
 import numpy as np
 
 from attnviz.charts.axes import AXIS_TITLES, axis, colour, labels_of, names_of, ticks, value_title
 from attnviz.charts.blocks import MAX_DIMENSIONS
+from attnviz.charts.figure import Figure, structure_of
 from attnviz.charts.values import largest, nested
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
+PER_LINE = MAX_DIMENSIONS
 
-def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
+
+def row_chart(head: HeadTrace, step: Step, row: int) -> Figure:
     """One row of a matrix, every value exact, wrapped into lines that fit a screen."""
     values = step.array[row]
     if step.is_hidden is not None:
         values = np.where(step.is_hidden[row], np.nan, values)
-    per_line = MAX_DIMENSIONS
-    title = AXIS_TITLES[step.axes[1]]
     labels = labels_of(head, step.axes[1], len(values))
-    limit = 1.0 if step.name == "weights" else largest(values)
-    name = f"{step.name}_row"
-    lines = [values[start : start + per_line] for start in range(0, len(values), per_line)]
-    return (
-        alt.Chart(alt.sequence(len(lines), as_="number"))
+    lines = [values[start : start + PER_LINE] for start in range(0, len(values), PER_LINE)]
+    constants = {
+        f"{step.name}_row": nested(lines),
+        f"{step.name}_row_columns": names_of(labels, 1),
+        f"{step.name}_row_limit": 1.0 if step.name == "weights" else largest(values),
+    }
+    return Figure(_structure(step.name, step.axes[1], len(values)), constants)
+
+
+@cache
+def _structure(step_name: str, column_axis: str, n_values: int) -> dict[str, Any]:
+    name, title = f"{step_name}_row", AXIS_TITLES[column_axis]
+    what = value_title(step_name)
+    chart = (
+        alt.Chart(alt.sequence(-(-n_values // PER_LINE), as_="number"))
         .transform_calculate(
-            line=f"datum.number * {per_line}",
+            line=f"datum.number * {PER_LINE}",
             v=f"{name}[datum.number]",
             place=f"sequence(length({name}[datum.number]))",
         )
@@ -41,19 +55,16 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> alt.Chart:
                     f"{title}: line + column",
                     orient="top",
                     labelAngle=0,
-                    values=ticks(min(len(values), per_line), 16),
+                    values=ticks(min(n_values, PER_LINE), 16),
                 ),
             ),
             y=alt.Y("line:O", axis=axis("line")),
-            color=colour(step, limit, is_below=True),
+            color=colour(step_name, what, f"{name}_limit", is_below=True),
             tooltip=[
                 alt.Tooltip("column_token:N", title=title),
-                alt.Tooltip("v:Q", title=value_title(step)),
+                alt.Tooltip("v:Q", title=what),
             ],
-        )
-        .add_params(
-            alt.param(name=name, value=nested(lines)),
-            alt.param(name=f"{name}_columns", value=names_of(labels, 1)),
         )
         .properties(height=alt.Step(22))
     )
+    return structure_of(alt.LayerChart(layer=[chart]))

@@ -1,14 +1,15 @@
 """The update of one query, made visible: each w·v as a band, the largest first, down to x′."""
 
+from functools import cache
 from typing import Any
 
 import altair as alt
 import numpy as np
-import pandas as pd
 
 from attnviz.charts import palette
-from attnviz.charts.axes import FONT_SIZE
-from attnviz.charts.values import LEGEND_NUMBER, largest, nested, signed_scale
+from attnviz.charts.axes import FONT_SIZE, colour
+from attnviz.charts.figure import Figure, structure_of
+from attnviz.charts.values import largest, nested
 from attnviz.results import HeadTrace
 from attnviz.shares import value_shares
 
@@ -17,11 +18,22 @@ PITCH = 26  # px a row
 LARGE_PITCH = 30
 BAND_WIDTH = 224
 BAR_WIDTH = 88
+NUMBER_WIDTH = 62
+NAME_STEP = 30  # px; the names' column is as wide as they need, in steps, and no wider than five
+
+# What a row says of its key: the field, and what it is called.
+FIELDS = {
+    "weight": "weight w",
+    "value_norm": "‖v‖",
+    "share_norm": "‖w·v‖",
+    "cosine": "cos(x′, v)",
+    "distance": "‖x′ − v‖",
+}
 
 
 def shares_chart(
     head: HeadTrace, query: int, key: int | None = None, *, is_large: bool = False
-) -> alt.HConcatChart:
+) -> Figure:
     """One row a key: its weight, ‖v‖, ‖w·v‖, and w·v itself; the last row is their sum, x′.
 
     Beyond 12 keys the others are added up in one row. Beside them stand cosine and distance of
@@ -30,88 +42,100 @@ def shares_chart(
     table = value_shares(head, query)
     keys = table["key"].to_numpy()
     products = head.weights[query][:, None] * head.v
-    bands = [products[place] for place in keys[:MAX_KEYS]]
-    rows = table[:MAX_KEYS].drop(columns=["token", "share"])
-    rows["label"] = [
-        f"{'▸ ' if place == key else ''}{head.key_tokens[place]}" for place in keys[:MAX_KEYS]
-    ]
-    rows["what"] = "key"
-    others = keys[MAX_KEYS:]
+    shown, others = keys[:MAX_KEYS], keys[MAX_KEYS:]
+    names = [f"{'▸ ' if place == key else ''}{head.key_tokens[place]}" for place in shown]
+    bands = [products[place] for place in shown]
+    fields = {field: table[field][:MAX_KEYS].tolist() for field in FIELDS}
+
+    def add_row(name: str, band: np.ndarray, **known: float) -> None:
+        names.append(name)
+        bands.append(band)
+        for field, column in fields.items():
+            column.append(known.get(field, np.nan))
+
     if len(others):
-        bands.append(products[others].sum(axis=0))
-        rest = {"label": f"the other {len(others)}", "weight": head.weights[query][others].sum()}
-        rest |= {"share_norm": np.linalg.norm(bands[-1]), "what": "rest"}
-        rows = pd.concat([rows, pd.DataFrame([rest])], ignore_index=True)
-    bands.append(head.updated[query])
-    total = {"label": "sum: x′", "share_norm": np.linalg.norm(bands[-1]), "what": "sum"}
-    rows = pd.concat([rows, pd.DataFrame([total])], ignore_index=True)
-    rows["place"] = range(len(rows))
-    pitch = LARGE_PITCH if is_large else PITCH
-    size = {"height": alt.Step(pitch)}
+        rest = products[others].sum(axis=0)
+        weight = float(head.weights[query][others].sum())
+        norm = float(np.linalg.norm(rest))
+        add_row(f"the other {len(others)}", rest, weight=weight, share_norm=norm)
+    update = head.updated[query]
+    add_row("sum: x′", update, share_norm=float(np.linalg.norm(update)))
+    constants: dict[str, Any] = {
+        "share_names": names,
+        "share_bands": nested(bands),
+        "share_limit": largest(np.stack(bands)),
+        **{
+            f"share_{field}": [None if np.isnan(value) else value for value in column]
+            for field, column in fields.items()
+        },
+        **{f"share_{field}_limit": largest(np.array(column)) for field, column in fields.items()},
+    }
+    constants["share_weight_limit"] = 1.0
+    n_steps = min(5, max(2, 1 + max(map(len, names)) * 8 // NAME_STEP))
+    return Figure(_structure(len(names), len(bands[0]), n_steps * NAME_STEP, is_large), constants)
+
+
+@cache
+def _structure(n_rows: int, d_value: int, names_width: int, is_large: bool) -> dict[str, Any]:
     font_size = FONT_SIZE + 4 if is_large else FONT_SIZE + 1
-    base = alt.Chart(rows).encode(
-        y=alt.Y("place:O", axis=None, scale=alt.Scale(padding=0)),
-        tooltip=[
-            alt.Tooltip("label:N", title="key token"),
-            alt.Tooltip("weight:Q", title="weight w"),
-            alt.Tooltip("value_norm:Q", title="‖v‖"),
-            alt.Tooltip("share_norm:Q", title="‖w·v‖"),
-            alt.Tooltip("cosine:Q", title="cosine of x′ and v"),
-            alt.Tooltip("distance:Q", title="‖x′ − v‖"),
-        ],
+    height = alt.Step(LARGE_PITCH if is_large else PITCH)
+    base = (
+        alt.Chart(alt.sequence(n_rows, as_="place"))
+        .transform_calculate(
+            name="share_names[datum.place]",
+            **{field: f"share_{field}[datum.place]" for field in FIELDS},
+        )
+        .encode(
+            y=alt.Y("place:O", axis=None, scale=alt.Scale(padding=0)),
+            tooltip=[
+                alt.Tooltip("name:N", title="key token"),
+                *(alt.Tooltip(f"{field}:Q", title=title) for field, title in FIELDS.items()),
+            ],
+        )
     )
     columns: list[Any] = [
-        _names(base, rows["label"], font_size).properties(**size),
-        _bars(base, "weight", 1.0, palette.LINE, font_size).properties(
-            title=_title("weight w", font_size), **size
+        base.mark_text(
+            align="right", fontSize=font_size, fill=alt.expr(palette.TEXT), limit=names_width
+        )
+        .encode(text="name:N", x=alt.value(names_width))
+        .properties(width=names_width, height=height),
+        *(
+            _bars(base, field, colour, font_size).properties(
+                title=_title(FIELDS[field], font_size), height=height
+            )
+            for field, colour in (
+                ("weight", palette.LINE),
+                ("value_norm", palette.GREY),
+                ("share_norm", palette.GREY),
+            )
         ),
-        _bars(
-            base, "value_norm", largest(rows["value_norm"].to_numpy()), palette.GREY, font_size
-        ).properties(title=_title("‖v‖", font_size), **size),
-        _bars(
-            base, "share_norm", largest(rows["share_norm"].to_numpy()), palette.GREY, font_size
-        ).properties(title=_title("‖w·v‖", font_size), **size),
-        _bands(bands, rows["label"], font_size).properties(
-            title=_title(f"w·v, {head.v.shape[1]} dimensions", font_size), **size
+        _bands(n_rows, d_value, font_size).properties(
+            title=_title(f"w·v, {d_value} dimensions", font_size), height=height
         ),
     ]
     if not is_large:
         columns += [
-            _numbers(base, "cosine", ".2f", font_size).properties(
-                title=_title("cos(x′, v)", font_size), width=62, **size
-            ),
-            _numbers(base, "distance", ".3~g", font_size).properties(
-                title=_title("‖x′ − v‖", font_size), width=62, **size
-            ),
+            _numbers(base, field, form, font_size).properties(
+                title=_title(FIELDS[field], font_size), width=NUMBER_WIDTH, height=height
+            )
+            for field, form in (("cosine", ".2f"), ("distance", ".3~g"))
         ]
-    return (
-        alt.hconcat(*columns, spacing=12, bounds="flush")
-        .resolve_scale(y="shared", x="independent", color="independent")
-        .add_params(
-            alt.param(name="bands", value=nested(bands)),
-            alt.param(name="band_names", value=list(rows["label"])),
-        )
+    chart = alt.hconcat(*columns, spacing=12, bounds="flush").resolve_scale(
+        y="shared", x="independent", color="independent"
     )
+    return structure_of(chart)
 
 
 def _title(text: str, font_size: int) -> alt.TitleParams:
     return alt.TitleParams(text, fontSize=font_size, fontWeight="normal", anchor="start", offset=6)
 
 
-def _names(base: alt.Chart, labels: pd.Series, font_size: int) -> alt.Chart:
-    width = min(150, max(60, int(0.62 * font_size * max(map(len, labels)))))
-    return (
-        base.mark_text(align="right", fontSize=font_size, fill=alt.expr(palette.TEXT), limit=150)
-        .encode(text="label:N", x=alt.value(width))
-        .properties(width=width)
-    )
-
-
-def _bars(base: alt.Chart, field: str, limit: float, colour: str, font_size: int) -> alt.LayerChart:
+def _bars(base: alt.Chart, field: str, fill: str, font_size: int) -> alt.LayerChart:
     """A bar and its number; none where a row has no such number."""
     known = base.transform_filter(f"isValid(datum.{field})")
-    x = alt.X(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, limit * 1.9], nice=False))
-    bar = known.mark_bar(height=12, fill=alt.expr(colour), fillOpacity=0.75).encode(x=x)
+    limit = alt.expr(f"share_{field}_limit * 1.9")  # room for the number beside the longest
+    x = alt.X(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, limit], nice=False))
+    bar = known.mark_bar(height=12, fill=alt.expr(fill), fillOpacity=0.75).encode(x=x)
     number = known.mark_text(
         align="left", dx=4, fontSize=font_size, fill=alt.expr(palette.TEXT)
     ).encode(x=x, text=alt.Text(f"{field}:Q", format=".3f" if field == "weight" else ".3~g"))
@@ -126,46 +150,29 @@ def _numbers(base: alt.Chart, field: str, form: str, font_size: int) -> alt.Char
     )
 
 
-def _bands(bands: list[np.ndarray], labels: pd.Series, font_size: int) -> alt.LayerChart:
-    limit = largest(np.stack(bands))
+def _bands(n_rows: int, d_value: int, font_size: int) -> alt.LayerChart:
     cells = (
-        alt.Chart(alt.sequence(len(bands), as_="place"))
+        alt.Chart(alt.sequence(n_rows, as_="place"))
         .transform_calculate(
-            v="bands[datum.place]",
-            dimension=f"sequence({len(bands[0])})",
-            label="band_names[datum.place]",
+            v="share_bands[datum.place]",
+            dimension=f"sequence({d_value})",
+            name="share_names[datum.place]",
         )
         .transform_flatten(["v", "dimension"])
         .mark_rect(strokeWidth=0)
         .encode(
             x=alt.X("dimension:O", axis=None, scale=alt.Scale(padding=0)),
             y=alt.Y("place:O", axis=None, scale=alt.Scale(padding=0)),
-            color=alt.Color(
-                "v:Q",
-                scale=signed_scale(limit),
-                legend=alt.Legend(
-                    title="w·v",
-                    orient="bottom",
-                    direction="horizontal",
-                    gradientLength=150,
-                    values=[-limit, 0, limit],
-                    labelExpr=LEGEND_NUMBER,
-                    labelOverlap=False,
-                    labelFontSize=font_size,
-                    titleFontSize=font_size,
-                    labelColor=alt.expr(palette.TEXT),
-                    titleColor=alt.expr(palette.TEXT),
-                ),
-            ),
+            color=colour("share", "w·v", "share_limit", is_below=True, font_size=font_size),
             tooltip=[
-                alt.Tooltip("label:N", title="key token"),
+                alt.Tooltip("name:N", title="key token"),
                 alt.Tooltip("dimension:Q", title="dimension (d_value)"),
                 alt.Tooltip("v:Q", title="w·v"),
             ],
         )
     )
     total = (
-        alt.Chart(alt.sequence(len(bands) - 1, len(bands), as_="place"))
+        alt.Chart(alt.sequence(n_rows - 1, n_rows, as_="place"))
         .mark_rect(fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None)
         .encode(y=alt.Y("place:O", axis=None))
     )

@@ -6,6 +6,7 @@ import altair as alt
 
 from attnviz.arithmetic import arithmetic
 from attnviz.charts.axes import is_of_pairs
+from attnviz.charts.figure import Figure
 from attnviz.charts.matrix import matrix_chart
 from attnviz.charts.pair import Pair, pair_of
 from attnviz.charts.palette import DisplayMode, displayed
@@ -39,16 +40,16 @@ def steps_view(
     for step in steps_of(head, convention):
         charts.append(_titled(matrix_chart(head, step, pair), head, step, pair, convention))
         if step.name == "updated" and query is not None:
-            charts.append(shares_chart(head, query, key))
+            charts.append(shares_chart(head, query, key).chart())
     figure = alt.vconcat(*charts, spacing=28).resolve_scale(color="independent")
     return displayed(figure, display_mode or "light")
 
 
 def _titled(
-    chart: alt.LayerChart, head: HeadTrace, step: Step, pair: Pair, convention: Convention
+    figure: Figure, head: HeadTrace, step: Step, pair: Pair, convention: Convention
 ) -> alt.LayerChart:
     place = "" if step.number in ("in", "beyond") else f"{step.number}  "
-    block_note = chart.title.text
+    block_note = figure.structure["title"]["text"]
     words = [step.formula_text]
     if pair.query is not None and pair.key is not None:
         words.append(plain(sentence(head, step, pair.query, pair.key)))
@@ -57,7 +58,7 @@ def _titled(
     words += [f"Look for {look_for(head, step.number, convention)}", block_note]
     lines = [line for text in words for line in textwrap.wrap(text, LINE)]
     title = alt.TitleParams(f"{place}{step.title}", subtitle=lines, anchor="start")
-    return chart.properties(title=title, width=_width(step))
+    return figure.chart().properties(title=title, width=_width(step))
 
 
 def _width(step: Step) -> int:

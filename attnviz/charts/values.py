@@ -27,6 +27,7 @@ def weights_scale() -> alt.Scale:
     return alt.Scale(domain=[0, 1], interpolate="rgb")
 
 
-def signed_scale(limit: float) -> alt.Scale:
-    """A scale that is symmetric around zero, so that hue is the sign."""
-    return alt.Scale(domain=[-limit, limit], domainMid=0, interpolate="rgb")
+def signed_scale(limit: float | str) -> alt.Scale:
+    """A scale that is symmetric around zero, so that hue is the sign; a name is a parameter's."""
+    ends = [alt.expr(f"-{limit}"), alt.expr(limit)] if isinstance(limit, str) else [-limit, limit]
+    return alt.Scale(domain=ends, domainMid=0, interpolate="rgb")

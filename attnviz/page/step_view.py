@@ -9,6 +9,7 @@ from attnviz.charts.pair import Pair
 from attnviz.charts.row import row_chart
 from attnviz.charts.shares import shares_chart
 from attnviz.page import pair
+from attnviz.page.figures import show_figure
 from attnviz.page.pair import Followed
 from attnviz.results import HeadTrace, Trace
 from attnviz.sentences import explanation, look_for, sentence
@@ -79,11 +80,11 @@ def _show_look_for(followed: Followed, step: Step) -> None:
 
 def _show_shares(followed: Followed) -> None:
     head, query = followed.head, followed.query
-    st.altair_chart(
+    show_figure(
         shares_chart(head, query, followed.key, is_large=followed.is_large),
-        key="shares",
+        "shares",
+        f"What each value adds to the update of {head.query_tokens[query]}",
         width="content",
-        alt=f"What each value adds to the update of {head.query_tokens[query]}",
     )
 
 
@@ -105,7 +106,7 @@ def _show_chart(followed: Followed, step: Step) -> None:
     head, chart_key = followed.head, f"matrix_{step.name}"
     alternative = f"{step.title}: {step.array.shape[0]} × {step.array.shape[1]} values"
     is_clickable = not followed.is_large and not is_in_blocks(step)
-    chart = matrix_chart(
+    figure = matrix_chart(
         head,
         step,
         Pair(followed.query, followed.key),
@@ -114,14 +115,14 @@ def _show_chart(followed: Followed, step: Step) -> None:
         is_large=followed.is_large,
     )
     if is_clickable:
-        st.altair_chart(
-            chart,
-            key=chart_key,
+        show_figure(
+            figure,
+            chart_key,
+            alternative,
             on_select=lambda: pair.follow_click(chart_key, step.axes),
-            alt=alternative,
         )
         return
-    st.altair_chart(chart, key=f"{chart_key}_still", alt=alternative)
+    show_figure(figure, f"{chart_key}_still", alternative)
     if is_in_blocks(step) and not followed.is_large:
         _show_row(followed, step)
 
@@ -136,9 +137,7 @@ def _show_row(followed: Followed, step: Step) -> None:
         f"A cell above stands for several values; the frame is around the block that holds "
         f"{token(label)}. Its row, every value:"
     )
-    st.altair_chart(
-        row_chart(head, step, row), key=f"row_{step.name}", alt=f"{step.title} of {label}"
-    )
+    show_figure(row_chart(head, step, row), f"row_{step.name}", f"{step.title} of {label}")
 
 
 def _nearest_values(head: HeadTrace, query: int) -> str:

@@ -7,6 +7,7 @@ from attnviz.charts.matrix import matrix_chart
 from attnviz.charts.pair import Pair
 from attnviz.charts.strips import strips_chart
 from attnviz.charts.values import largest
+from attnviz.page.figures import show_figure
 from attnviz.page.pair import Followed
 from attnviz.results import HeadTrace
 from attnviz.steps import Step, steps_of
@@ -48,10 +49,10 @@ def _show(followed: Followed) -> None:
     ):
         with column:
             st.markdown(f"**Weights {title}**")
-            st.altair_chart(
+            show_figure(
                 matrix_chart(head, step, pair, is_narrow=True, limit=1.0),
-                key=f"what_if_{step.name}_{title}",
-                alt=f"weights {title}",
+                f"what_if_{step.name}_{title}",
+                f"weights {title}",
             )
     query = followed.query
     name = head.query_tokens[query]

@@ -1,0 +1,40 @@
+"""A chart in two parts: a structure that many heads share, and the numbers that fill it.
+
+Altair takes tens of milliseconds to build and check one chart, and a page has a dozen. So a
+figure's structure is built once for all heads, texts and pairs that look alike, and what differs
+(arrays, labels, the ends of a scale) is a constant parameter that its expressions read.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+
+def structure_of(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """The chart's specification without what belongs to the outermost chart alone."""
+    specification = chart.to_dict()
+    for name in ("$schema", "config"):
+        specification.pop(name, None)
+    return specification
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A structure, which is never changed, and its constants by name."""
+
+    structure: dict[str, Any]
+    constants: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The Vega-Lite specification."""
+        structure = copy.deepcopy(self.structure)
+        constants = [{"name": name, "value": value} for name, value in self.constants.items()]
+        return structure | {"params": [*constants, *structure.get("params", [])]}
+
+    def chart(self) -> Any:
+        """The same as an Altair chart, for notebooks and larger figures."""
+        kind = alt.LayerChart if "layer" in self.structure else alt.HConcatChart
+        return kind.from_dict(self.to_dict())
