@@ -1,7 +1,8 @@
 """One query and one key token followed through the steps: the arithmetic, with its numbers.
 
 Each line can be worked out again from the one before it as printed, to within one unit of its
-last digit, and terms that add up add up as printed.
+last digit (where a factor is at most 1, as in nearly every model), and terms that add up add up
+as printed.
 """
 
 import numpy as np
@@ -46,6 +47,11 @@ def _score(value: float | np.floating) -> str:
     return fixed(value, DECIMALS)
 
 
+def _given(value: float) -> str:
+    """A number of the model's own, with every digit that it was given."""
+    return f"{np.float32(value)!s}"
+
+
 def _scores(head: HeadTrace, query: int, key: int) -> str:
     table = products(head, query, key)
     n_written = N_PRODUCTS if len(table) > N_PRODUCTS + 1 else len(table)
@@ -67,12 +73,12 @@ def _scaled(head: HeadTrace, query: int, key: int) -> str | None:
         return None
     d_head = head.q.shape[1]
     is_root = np.isclose(head.scaling, d_head**-0.5)
-    by = f"÷ √{d_head}" if is_root else f"× {number(head.scaling, 5)}"
+    by = f"÷ √{d_head}" if is_root else f"× {_given(head.scaling)}"
     return f"{_score(head.scores[query, key])} {by} = **{_score(head.scaled[query, key])}**"
 
 
 def _capped(head: HeadTrace, query: int, key: int) -> str:
-    cap = number(head.softcap or 0, 5)
+    cap = _given(head.softcap or 0)
     return (
         f"{cap} · tanh({_score(head.scaled[query, key])} ÷ {cap}) = "
         f"**{_score(head.capped[query, key])}**"
@@ -121,7 +127,9 @@ def _weights(head: HeadTrace, query: int, key: int) -> str | None:
     if is_shifted:
         argument = added([argument, _score(-shift)])
         note = " (The largest is taken off each score first, which changes no weight.)"
-    keys = f"all {int(seen.sum())} keys" if seen.all() else f"the {int(seen.sum())} keys it sees"
+    n_seen = int(seen.sum())
+    keys = f"all {n_seen} keys" if seen.all() else f"the {n_seen} keys it sees"
+    keys = "its only key" if n_seen == 1 else keys
     sink = " and the sink" if head.sink_logit is not None else ""
     share = percent(head.weights[query, key])
     exp, total = number(exp, 4), number(total, 4)
@@ -131,12 +139,15 @@ def _weights(head: HeadTrace, query: int, key: int) -> str | None:
     )
 
 
-def _updated(head: HeadTrace, query: int, key: int) -> str:
+def _updated(head: HeadTrace, query: int, key: int) -> str | None:
+    if head.is_masked[query].all():
+        return None
     weight = head.weights[query, key]
     norm = np.linalg.norm(head.v[key])
     n_keys = len(head.key_tokens)
+    rows = f"All {n_keys} rows w·v add up" if n_keys > 1 else "It is the only one, equal"
     return (
         f"v of {token(head.key_tokens[key])} has norm {number(norm, 4)}; × {number(weight, 4)} "
-        f"that is **{number(weight * norm)}**. All {n_keys} rows w·v add up to x′, with norm "
+        f"that is **{number(weight * norm)}**. {rows} to x′, with norm "
         f"{number(np.linalg.norm(head.updated[query]))}."
     )

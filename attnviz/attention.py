@@ -75,17 +75,14 @@ def softmax(
     keeps exp from overflowing. A sink is a learned logit a head that attends to no token, as
     in gpt-oss. A temperature divides all of them first; every model's own is 1.
     """
-    if temperature != 1:
-        with np.errstate(over="ignore"):
-            masked = masked / np.float32(temperature)
-        sink_logit = None if sink_logit is None else sink_logit / temperature
     largest = masked.max(axis=-1, keepdims=True)
     if sink_logit is not None:
         largest = np.maximum(largest, np.float32(sink_logit))
-    exps = np.exp(masked - largest)
-    sink_exp = (
-        np.zeros_like(largest) if sink_logit is None else np.exp(np.float32(sink_logit) - largest)
-    )
+    t = np.float32(temperature)
+    exps = np.exp((masked - largest) / t)
+    sink_exp = np.zeros_like(largest)
+    if sink_logit is not None:
+        sink_exp = np.exp((np.float32(sink_logit) - largest) / t)
     total = exps.sum(axis=-1, keepdims=True) + sink_exp
     return exps / total, (sink_exp / total)[:, 0]
 

@@ -169,25 +169,28 @@ def _projection(call: Call) -> Projection | str:
     """What joins the heads, or why they have no shares of their own."""
     joining = call.joining
     if joining.obstacle is not None:
-        what = joining.module_of_obstacle or f"an operation ({joining.obstacle.strip('_')})"
-        return f"{what} stands between the heads' updates and the output projection"
+        return f"{joining.obstacle} stands between the heads' updates and the module's output"
     if joining.weight is None or joining.output is None:
         return "no projection of the heads' updates was observed"
     _, *shape = call.updated.shape
+    d_model = joining.output.shape[-1]
+    if call.x_query is not None and d_model != call.x_query.shape[-1]:
+        return f"the projection of the heads' updates has {d_model} dimensions, not those of x"
     rows = joining.weight_rows(*shape)
     if rows is None:
         return "the output projection is not given each token's heads side by side"
     gate = joining.gate(*shape)
     return Projection(
-        weight_of=partial(_weight_of, joining.weight, rows),
+        weight_of=partial(_weight_of, joining.weight, joining.version, rows),
         bias=_array(joining.bias),
         gate=None if gate is None else _array(gate[:, rows]),
         own_output=_array(joining.output.reshape(shape[0], -1)),
     )
 
 
-def _weight_of(weight: Tensor, rows: Tensor, head: int) -> Any:
-    return _array(weight[rows[head]])
+def _weight_of(weight: Tensor, version: int, rows: Tensor, head: int) -> Any:
+    """A head's part of W_O, read when it is asked for; None once the model was changed."""
+    return _array(weight[rows[head]]) if weight._version == version else None
 
 
 def _array(tensor: Tensor | None) -> Any:

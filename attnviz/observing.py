@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from transformers import PreTrainedModel
 
-from attnviz.projecting import Joining, follow, name_obstacle
+from attnviz.projecting import Joining, check_returned, follow, name_obstacle, note_module
 
 
 @dataclass
@@ -139,9 +139,11 @@ def _note_inputs(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> N
     recorder = _recorder.get()
     if recorder is None:
         return
-    name_obstacle(module, args)
+    name_obstacle(module, args, output)
     if not recorder.awaiting_input:
         return
+    for call in recorder.awaiting_input:
+        note_module(call.joining, module)
     own = [call for call in recorder.awaiting_input if call.module is module]
     if not own:
         return
@@ -152,6 +154,7 @@ def _note_inputs(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> N
     x_key = next((named[name] for name in _CROSS_INPUTS if _is_embeddings(named.get(name))), None)
     for call in own:
         recorder.awaiting_input.remove(call)
+        check_returned(call.joining, output)
         call.is_cross = x_key is not None
         if _is_embeddings(x_query):
             call.x_query, call.x_key = x_query, x_query if x_key is None else x_key

@@ -7,7 +7,7 @@ named as what stands between. The model computes with the same numbers as ever.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -32,12 +32,13 @@ class Operation(NamedTuple):
 class Joining:
     """What a model did to the updates of all heads, (1, query_pos, head, d_value)."""
 
-    operations: list[Operation] = field(default_factory=list)  # up to the projection
+    operations: tuple[Operation, ...] = ()  # up to the projection
     weight: Tensor | None = None  # (head · d_value, d_model)
+    version: int = 0  # of the weight's memory: another means that it was changed
     bias: Tensor | None = None
     output: Tensor | None = None  # (…, d_model)
+    is_normed_after: bool = False  # the module adds the residual and a norm itself, as albert's
     obstacle: str | None = None  # what keeps the heads from having shares of their own
-    module_of_obstacle: str | None = None
 
     def weight_rows(self, n_queries: int, n_heads: int, d_value: int) -> Tensor | None:
         """The row of the weight that each value of each head meets, (head, d_value).
@@ -45,21 +46,22 @@ class Joining:
         None where the projection is not given each token's heads side by side.
         """
         n_rows = n_heads * d_value
-        numbers = torch.arange(n_rows).reshape(n_heads, d_value)
-        numbers = self._joined(numbers.expand(1, n_queries, -1, -1), _RESHAPE)
+        numbers = torch.arange(n_queries * n_rows).reshape(1, n_queries, n_heads, d_value)
+        numbers = self._joined(numbers, _RESHAPE | _COPY)
         if numbers.numel() != n_queries * n_rows or numbers.shape[-1] != n_rows:
             return None
-        numbers = numbers.reshape(n_queries, n_rows)
-        if bool((numbers != numbers[0]).any()):
+        # In the row of token n must stand the numbers n · n_rows to (n + 1) · n_rows − 1.
+        rows = numbers.reshape(n_queries, n_rows) - n_rows * torch.arange(n_queries)[:, None]
+        if bool((rows != rows[0]).any() or (rows[0].sort()[0] != torch.arange(n_rows)).any()):
             return None
-        return numbers[0].argsort().reshape(n_heads, d_value)
+        return rows[0].argsort().reshape(n_heads, d_value)
 
     def gate(self, n_queries: int, n_heads: int, d_value: int) -> Tensor | None:
         """What each token's joined updates are multiplied by, (query_pos, row of the weight)."""
         if not any(step.function.__name__ in _MULTIPLY for step in self.operations):
             return None
         ones = torch.ones(1, n_queries, n_heads, d_value)
-        return self._joined(ones, _RESHAPE | _MULTIPLY).reshape(n_queries, -1)
+        return self._joined(ones, _RESHAPE | _COPY | _MULTIPLY).reshape(n_queries, -1)
 
     def _joined(self, tensor: Tensor, names: set[str]) -> Tensor:
         for step in self.operations:
@@ -69,10 +71,11 @@ class Joining:
 
 
 class Followed(Tensor):
-    """A tensor on its way to the output projection."""
+    """A tensor on its way to the output projection, with what was done to it so far."""
 
     joining: Joining
     path: tuple[Operation, ...]
+    obstacle: str | None  # the first thing on the way that mixes heads or is not linear
 
     @classmethod
     def __torch_function__(
@@ -81,66 +84,128 @@ class Followed(Tensor):
         kwargs = kwargs or {}
         with torch._C.DisableTorchFunctionSubclass():
             result = func(*args, **kwargs)
+        name = func.__name__
+        given = [(place, arg) for place, arg in enumerate(args) if isinstance(arg, Followed)]
+        hidden = [part for arg in (*args, *kwargs.values()) for part in _parts(arg)]
+        if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
+            for _, one in given:  # written into in place: whoever holds it holds something else
+                one.joining.obstacle = one.joining.obstacle or name
         if type(result) is torch.Size or not _holds_tensors(result):
             return result
-        followed = [(place, arg) for place, arg in enumerate(args) if isinstance(arg, Followed)]
-        hidden = [part for arg in (*args, *kwargs.values()) for part in _parts(arg)]
-        name = func.__name__
-        if name in _LOOK and not any(place == 0 for place, _ in followed):
+        if name in _LOOK and not any(place == 0 for place, _ in given):
             return result
-        if len(followed) == 1 and not hidden and isinstance(result, Tensor):
-            place, one = followed[0]
-            if name in _MULTIPLY or (place == 0 and name in _RESHAPE | _KEEP):
-                step = Operation(func, args, kwargs, place)
-                return follow(result, one.joining, (*one.path, step))
-            if name in _PROJECT and one.joining.output is None:
-                _note_projection(one, place, _PROJECT[name](args, kwargs), result)
+        if not given and not hidden:
+            return result
+        if len(given) == 1 and not hidden and isinstance(result, Tensor):
+            place, one = given[0]
+            if name in _PROJECT and (projection := _PROJECT[name](place, args, kwargs)):
+                _note_projection(one, *projection, result)
                 return result
-        for one in (*(one for _, one in followed), *hidden):
-            one.joining.obstacle = one.joining.obstacle or name
+            if _keeps_heads_apart(name, place, args, kwargs):
+                step = Operation(func, args, kwargs, place)
+                return follow(result, one.joining, (*one.path, step), one.obstacle)
+        first, *others = [*(one for _, one in given), *hidden]
+        obstacle = first.obstacle or f"an operation ({name.strip('_')})"
+        for one in others:
+            if one.joining is not first.joining:
+                one.joining.obstacle = one.joining.obstacle or obstacle
+        if isinstance(result, Tensor):
+            return follow(result, first.joining, first.path, obstacle)
+        first.joining.obstacle = first.joining.obstacle or obstacle
         return result
 
 
-# By the names of torch's functions and methods. The last gives the place of what is projected,
-# the weight as (d_in, d_out), and the bias.
+# By the names of torch's functions and methods.
 _RESHAPE = {
     *("reshape", "view", "flatten", "transpose", "swapaxes", "permute", "squeeze", "unsqueeze"),
 }
-_KEEP = {"contiguous", "clone", "to", "type_as", "float", "half", "bfloat16", "dropout"}
+_COPY = {"contiguous", "clone"}
+_KEEP = _RESHAPE | _COPY | {"to", "type_as", "float", "half", "bfloat16", "detach"}
 _LOOK = {"view_as", "reshape_as", "expand_as", "type_as"}  # at another's shape or dtype
 _MULTIPLY = {"mul", "multiply", "__mul__", "__rmul__"}
-_PROJECT: dict[str, Callable[[tuple, dict], tuple[int, Tensor, Tensor | None]]] = {
-    "linear": lambda a, k: (0, a[1].T, a[2] if len(a) > 2 else k.get("bias")),
-    "addmm": lambda a, k: (1, a[2], a[0]),
-    "matmul": lambda a, k: (0, a[1], None),
-}
 
 
-def follow(output: Tensor, joining: Joining, path: tuple[Operation, ...] = ()) -> Followed:
-    """The same tensor, which tells `joining` what is done to it."""
-    followed = output.as_subclass(Followed)
-    followed.joining, followed.path = joining, path
-    return followed
+def _keeps_heads_apart(name: str, place: int, args: tuple, kwargs: dict) -> bool:
+    if name == "dropout":
+        return not kwargs.get("training", args[2] if len(args) > 2 else True)
+    return name in _MULTIPLY or (place == 0 and name in _KEEP)
 
 
-def name_obstacle(module: nn.Module, args: tuple) -> None:
-    """Note the module that an obstacle was met in, when it has returned; the innermost counts."""
-    if args and isinstance(args[0], Followed) and args[0].joining.obstacle:
-        joining = args[0].joining
-        joining.module_of_obstacle = joining.module_of_obstacle or type(module).__name__
+# The weight as (d_in, d_out), and the bias, where the followed tensor is what is projected.
+
+
+def _linear(place: int, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None] | None:
+    weight, bias = [*args[1:], *(None,) * 2][:2]
+    weight, bias = kwargs.get("weight", weight), kwargs.get("bias", bias)
+    return None if place != 0 or weight is None else (weight.detach().T, bias)
+
+
+def _addmm(place: int, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None] | None:
+    is_plain = len(args) == 3 and not kwargs and place == 1
+    return (args[2].detach(), args[0]) if is_plain else None
+
+
+def _matmul(place: int, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None] | None:
+    weight = args[1] if len(args) > 1 else kwargs.get("other")
+    if place != 0 or weight is None or weight.ndim != 2:
+        return None
+    return weight.detach(), None
+
+
+_PROJECT = {"linear": _linear, "addmm": _addmm, "matmul": _matmul}
 
 
 def _note_projection(
-    followed: Followed, place: int, projection: tuple[int, Tensor, Tensor | None], output: Tensor
+    followed: Followed, weight: Tensor, bias: Tensor | None, output: Tensor
 ) -> None:
     joining = followed.joining
-    expected, weight, bias = projection
-    if place != expected or weight.ndim != 2:
-        joining.obstacle = joining.obstacle or "a product of another kind"
-        return
-    joining.weight, joining.bias = weight, bias
-    joining.operations = list(followed.path)
+    if joining.output is not None:
+        joining.obstacle = joining.obstacle or "a second projection, added to the first,"
+    joining.obstacle = joining.obstacle or followed.obstacle
+    joining.weight, joining.version, joining.bias = weight, weight._version, bias
+    joining.operations = followed.path
     joining.output = output.detach().clone()  # the model may add the residual in place
+
+
+def follow(
+    output: Tensor,
+    joining: Joining,
+    path: tuple[Operation, ...] = (),
+    obstacle: str | None = None,
+) -> Followed:
+    """The same tensor, which tells `joining` what is done to it."""
+    followed = output.as_subclass(Followed)
+    followed.joining, followed.path, followed.obstacle = joining, path, obstacle
+    return followed
+
+
+def name_obstacle(module: nn.Module, args: tuple, output: Any) -> None:
+    """Call an obstacle by the module that it was met in, once that has returned."""
+    is_met_here = (
+        isinstance(output, Followed)
+        and output.obstacle is not None
+        and bool(args)
+        and isinstance(args[0], Followed)
+        and args[0].obstacle is None
+    )
+    if is_met_here:
+        output.obstacle = type(module).__name__
+
+
+def note_module(joining: Joining, module: nn.Module) -> None:
+    """Note a norm after the projection and inside the attention module."""
+    if joining.output is not None and "norm" in type(module).__name__.lower():
+        joining.is_normed_after = True
+
+
+def check_returned(joining: Joining, returned: Any) -> None:
+    """Note where the attention module does not return what its projection gave."""
+    first = returned[0] if isinstance(returned, tuple | list) and returned else returned
+    own = joining.output
+    if own is None or joining.is_normed_after or not isinstance(first, Tensor):
+        return
+    if first.numel() != own.numel() or not torch.equal(first.reshape(own.shape), own):
+        joining.obstacle = joining.obstacle or "something after the projection"
 
 
 def _parts(value: Any) -> list[Followed]:

@@ -161,10 +161,11 @@ class HeadTrace:
 class Projection:
     """How an attention module joins its heads: an optional gate, then W_O and a bias.
 
-    W_O is not copied: `weight_of` reads a head's part of it from the model's own parameters.
+    W_O is not copied: `weight_of` reads a head's part of it from the model's own parameters, and
+    gives None once they were changed in place (by training on; `.data` goes unnoticed).
     """
 
-    weight_of: Callable[[int], Float[np.ndarray, "d_value d_model"]]
+    weight_of: Callable[[int], Float[np.ndarray, "d_value d_model"] | None]
     bias: Float[np.ndarray, " d_model"] | None
     gate: Float[np.ndarray, "query_pos head d_value"] | None
     own_output: Float[np.ndarray, "query_pos d_model"]  # what the model itself computed
@@ -208,15 +209,26 @@ class LayerTrace:
         """
         if isinstance(self.projection, str):
             return None
-        gate, own = self.projection.gate, self.projection.own_output
-        total = np.zeros_like(own) if self.projection.bias is None else self.projection.bias
+        own, bias = self.projection.own_output, self.projection.bias
+        total = np.zeros_like(own) if bias is None else bias
         for head in range(self.n_heads):
-            total = total + attention.project(
-                self.own_updated[:, head],
-                self.projection.weight_of(head),
-                None if gate is None else gate[:, head],
-            )
+            share = self.output_of(head)
+            if share is None:
+                return None
+            total = total + share
         return float(np.abs(total - own).max() / (np.abs(own).max() or 1))
+
+    def output_of(
+        self, head: int, queries: slice = slice(None)
+    ) -> Float[np.ndarray, "query_pos d_model"] | None:
+        """A head's share of the module's output, from the model's own update; None without one."""
+        if isinstance(self.projection, str):
+            return None
+        weight, gate = self.projection.weight_of(head), self.projection.gate
+        if weight is None:
+            return None
+        updated = self.own_updated[queries, head]
+        return attention.project(updated, weight, None if gate is None else gate[queries, head])
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,8 +370,11 @@ def _arrays_of(call: LayerTrace) -> list[np.ndarray]:
 def _share_of(projection: Projection | str, head: int) -> dict[str, Any]:
     if isinstance(projection, str):
         return {"no_output_because": projection}
+    weight = projection.weight_of(head)
+    if weight is None:
+        return {"no_output_because": "the model was changed after the trace"}
     gate = None if projection.gate is None else projection.gate[:, head]
-    return {"output_gate": gate, "output_weight": projection.weight_of(head)}
+    return {"output_gate": gate, "output_weight": weight}
 
 
 def _ranges(numbers: "tuple[int, ...] | range") -> str:

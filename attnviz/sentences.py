@@ -95,7 +95,7 @@ def explanation(
 
 def look_for(head: HeadTrace, number: str, convention: Convention = "rows") -> str:
     """What is worth finding in the picture of a step."""
-    if number == "3b" and not head.is_masked.any():
+    if number == "3b" and not head.is_masked.any() and not _adds(head):
         return "no change: the picture is the one before."
     row, column = _lines(convention)
     return _LOOK_FOR[number].format(row=row, column=column)
@@ -108,6 +108,11 @@ def _lines(convention: Convention) -> tuple[str, str]:
 
 def sentence(head: HeadTrace, step: Step, query: int, key: int) -> str:
     """What a step means for a query and a key token, one or two sentences, as Markdown."""
+    if step.name in ("weights", "updated", "output") and head.is_masked[query].all():
+        return (
+            f"Every key is hidden from {token(head.query_tokens[query])}: nothing is left to "
+            "attend to, and the numbers in its place mean nothing."
+        )
     return _SENTENCES[step.name](head, step, query, key)
 
 
@@ -163,6 +168,8 @@ def _scores(head: HeadTrace, step: Step, query: int, key: int) -> str:
     query_name, key_name = token(head.query_tokens[query]), token(head.key_tokens[key])
     if len(row) == 1:
         return f"{query_name} scores {number(row[key])} with {key_name}, the only key there is."
+    if row[highest] == row[lowest]:
+        return f"{query_name} scores the same with every key: {number(row[key])}."
     sentence = (
         f"{query_name} scores highest with {token(head.key_tokens[highest])}, "
         f"{number(row[highest])}, and lowest with {token(head.key_tokens[lowest])}, "
@@ -179,6 +186,8 @@ def _scaled(head: HeadTrace, step: Step, query: int, key: int) -> str:
             "Nothing changes: this head multiplies its scores by 1. Whatever scale it needs is "
             "already part of its queries and keys."
         )
+    if head.scores.size == 1:
+        return f"Multiplying by {number(head.scaling)}: the only score shrinks or grows by it."
     return (
         f"Multiplying by {number(head.scaling)} brings the standard deviation of all scores from "
         f"{number(head.scores.std())} to {number(head.scaled.std())}. The order of the keys stays "
@@ -198,9 +207,13 @@ def _capped(head: HeadTrace, step: Step, query: int, key: int) -> str:
 
 def _biased(head: HeadTrace, step: Step, query: int, key: int) -> str:
     assert head.bias is not None
-    largest = int(head.bias[query].argmax())
+    row = head.bias[query]
+    largest = int(row.argmax())
+    what = "The model adds a learned number for each pair of positions, whatever the words."
+    if row[largest] == row.min():
+        return f"{what} From {token(head.query_tokens[query])} it is {number(row[key])} for all."
     return (
-        "The model adds a learned number for each pair of positions, whatever the words. From "
+        f"{what} From "
         f"{token(head.query_tokens[query])} it favours {token(head.key_tokens[largest])}, with "
         f"{number(head.bias[query, largest])}; {token(head.key_tokens[key])} has "
         f"{number(head.bias[query, key])}."
@@ -210,7 +223,8 @@ def _biased(head: HeadTrace, step: Step, query: int, key: int) -> str:
 def _masked(head: HeadTrace, step: Step, query: int, key: int) -> str:
     query_name, key_name = token(head.query_tokens[query]), token(head.key_tokens[key])
     if not head.is_masked.any():
-        return "Nothing is hidden here: every query sees every key."
+        adds = " The mask adds a number to some scores all the same." if _adds(head) else ""
+        return f"Nothing is hidden here: every query sees every key.{adds}"
     n_hidden, n_keys = int(head.is_masked[query].sum()), len(head.key_tokens)
     keys = f"{n_hidden} of {n_keys} keys {'is' if n_hidden == 1 else 'are'} hidden"
     if not n_hidden:
@@ -219,15 +233,15 @@ def _masked(head: HeadTrace, step: Step, query: int, key: int) -> str:
     return f"From {query_name}, {keys}; {key_name} {of_key}."
 
 
+def _adds(head: HeadTrace) -> bool:
+    """Whether the mask changes scores that it does not hide."""
+    return head.mask is not None and bool((head.mask[~head.is_masked] != 0).any())
+
+
 def _weights(head: HeadTrace, step: Step, query: int, key: int) -> str:
     query_name, key_name = token(head.query_tokens[query]), token(head.key_tokens[key])
     weights, scores = head.weights[query], head.masked[query]
     seen = np.flatnonzero(~head.is_masked[query])
-    if not len(seen):
-        return (
-            f"Every key is hidden from {query_name}: nothing is left to attend to, and the numbers "
-            "in its place mean nothing."
-        )
     first, *others = seen[np.argsort(-scores[seen], kind="stable")]
     most = f"{query_name} gives {percent(weights[first])} of its attention to "
     most += token(head.key_tokens[first])
@@ -235,9 +249,10 @@ def _weights(head: HeadTrace, step: Step, query: int, key: int) -> str:
         most += ", the only key it sees."
     else:
         lead = scores[first] - scores[others[0]]
+        above = f"{number(lead)} above the next" if lead else "no higher than the next"
         most += (
-            f": its {softmax_input(head)}, {number(scores[first])}, is {number(lead)} above the "
-            f"next, {token(head.key_tokens[others[0]])}."
+            f": its {softmax_input(head)}, {number(scores[first])}, is {above}, "
+            f"{token(head.key_tokens[others[0]])}."
         )
     if key != first:
         gets = "gets none: it is hidden" if head.is_masked[query, key] else "gets"
@@ -254,7 +269,9 @@ def _weights(head: HeadTrace, step: Step, query: int, key: int) -> str:
 def _updated(head: HeadTrace, step: Step, query: int, key: int) -> str:
     norms = head.weights[query] * np.linalg.norm(head.v, axis=1)
     largest = int(norms.argmax())
-    total = norms.sum() or 1.0
+    total = norms.sum()
+    if not total:
+        return f"The update x′ of {token(head.query_tokens[query])} is zero: so is every value."
     sentence = (
         f"The largest part of the update x′ of {token(head.query_tokens[query])} comes from "
         f"{token(head.key_tokens[largest])}: w·v has norm {number(norms[largest])}, "

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from attnviz.attention import project
-from attnviz.results import HeadTrace, LayerTrace, Projection
+from attnviz.results import HeadTrace, LayerTrace
 
 
 def value_shares(head: HeadTrace, query: int) -> pd.DataFrame:
@@ -39,15 +38,7 @@ def value_shares(head: HeadTrace, query: int) -> pd.DataFrame:
 
 def head_norms(layer: LayerTrace, query: int) -> Float[np.ndarray, " head"] | None:
     """‖output‖ of every head of a layer for one query; None where heads have no output."""
-    projection = layer.projection
-    if not isinstance(projection, Projection):
+    rows = [layer.output_of(head, slice(query, query + 1)) for head in range(layer.n_heads)]
+    if any(row is None for row in rows):
         return None
-    rows = (
-        project(
-            layer.own_updated[query : query + 1, head],
-            projection.weight_of(head),
-            None if projection.gate is None else projection.gate[query : query + 1, head],
-        )
-        for head in range(layer.n_heads)
-    )
-    return np.array([np.linalg.norm(row) for row in rows], dtype=np.float32)
+    return np.array([np.linalg.norm(row) for row in rows if row is not None], dtype=np.float32)

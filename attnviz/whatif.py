@@ -57,7 +57,10 @@ def what_if(
 
 
 def is_causal(head: HeadTrace) -> bool:
-    """Whether every key after its query is hidden. A text of one token tells nothing: False."""
+    """Whether every key after its query is hidden, keys hidden from all (padding) apart.
+
+    A text of one token tells nothing: False.
+    """
     later = _later(head)
     return bool(later.any() and head.is_masked[later].all())
 
@@ -67,17 +70,18 @@ def can_be_causal(head: HeadTrace) -> bool:
     return head.kind != "cross" and len(head.query_tokens) == len(head.key_tokens)
 
 
-def _mask(head: HeadTrace, hidden_keys: list[int], is_causal: bool | None) -> np.ndarray:
+def _mask(head: HeadTrace, hidden_keys: list[int], wants_causal: bool | None) -> np.ndarray:
     mask = np.zeros(head.scores.shape, np.float32) if head.mask is None else head.mask.copy()
-    if is_causal is not None:
-        is_padding = head.is_masked.all(axis=0)
-        mask[_later(head) & ~is_padding] = _HIDE if is_causal else 0
+    if wants_causal is not None and wants_causal != is_causal(head):
+        mask[_later(head)] = _HIDE if wants_causal else 0
     mask[:, hidden_keys] = _HIDE
     return mask
 
 
 def _later(head: HeadTrace) -> np.ndarray:
-    return np.triu(np.ones(head.scores.shape, dtype=bool), k=1)
+    """Where a key comes after its query, and is not padding."""
+    is_later = np.triu(np.ones(head.scores.shape, dtype=bool), k=1)
+    return is_later & ~head.is_masked.all(axis=0)
 
 
 def _check(positions: Collection[int], n: int, what: str) -> None:

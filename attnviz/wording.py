@@ -4,6 +4,7 @@ Numbers in sentences are rounded so that what is printed never contradicts itsel
 add up are rounded together, and each line of arithmetic has digits enough for the next.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Context
@@ -70,6 +71,8 @@ def rounded_together(terms: Sequence[float], decimals: int) -> list[str]:
     Each is rounded down, and the units still missing go to those that lost most.
     """
     units = np.asarray(terms, dtype=np.float64) * 10.0**decimals
+    if not np.isfinite(units).all():
+        return [fixed(term, decimals) for term in terms]
     floors = np.floor(units)
     n_missing = int(np.rint(units.sum()) - floors.sum())
     floors[np.argsort(floors - units, kind="stable")[:n_missing]] += 1
@@ -80,6 +83,8 @@ def bound(error: float) -> str:
     """An error as a bound with one digit, rounded up: "within 3e-7", or "exactly"."""
     if error == 0:
         return "exactly"
+    if not math.isfinite(error):
+        return "in no way: a number in them is infinite or undefined"
     upwards = Context(prec=1, rounding=ROUND_CEILING).create_decimal_from_float(error)
     digits, exponent = f"{upwards:.0e}".split("e")
     return f"within {digits}e{int(exponent)}"

@@ -122,7 +122,7 @@ def test_every_product_is_written_where_there_are_few():
     assert (
         worked_out(head, "scores", 0, 0) == "q of *q0* · k of *k0* = 8.0000 + 3.0000 = **11.0000**"
     )
-    assert worked_out(head, "scaled", 0, 0) == "11.0000 × 0.25000 = **2.7500**"
+    assert worked_out(head, "scaled", 0, 0) == "11.0000 × 0.25 = **2.7500**"
 
 
 def test_nothing_is_worked_out_where_nothing_is_done():
@@ -163,3 +163,17 @@ def test_the_share_in_the_update_is_the_weighted_value(case):
         f"{number(weight, 4)} that is **{number(weight * norm)}**. All {len(head.v)} rows w·v add "
         f"up to x′, with norm {number(np.linalg.norm(head.weights[query] @ head.v))}."
     )
+
+
+def test_a_factor_of_the_models_own_has_all_its_digits():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scaling = float(np.float32(rng.random()))
+        head = hand_made.head(*(rng.normal(size=(3, 4)) * 30 for _ in "qkv"), scaling=scaling)
+        (score, factor, scaled), units = numbers(worked_out(head, "scaled", 1, 2))
+        assert abs(score * factor - scaled) <= 1.01 * units[-1]
+
+
+def test_numbers_that_are_none_are_written_and_raise_nothing():
+    head = hand_made.head([[np.nan, 1]], [[1, 2], [3, 4]], [[1, 2], [3, 4]])
+    assert "nan" in worked_out(head, "scores", 0, 1)

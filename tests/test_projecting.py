@@ -6,6 +6,7 @@ import tiny_models
 import torch
 from test_capture import all_heads, tiny_inputs
 from torch import nn
+from torch.nn import functional
 
 import attnviz
 from attnviz.projecting import Joining, follow
@@ -112,13 +113,16 @@ def test_values_may_stand_before_heads_and_scalars_and_gates_may_multiply(update
 @pytest.mark.parametrize(
     ("detour", "obstacle"),
     [
-        (lambda x: torch.relu(x), "relu"),
-        (lambda x: x + 1, "add"),
-        (lambda x: x * torch.sigmoid(x), "sigmoid"),
-        (lambda x: x * x.pow(2).mean(-1, keepdim=True).rsqrt(), "pow"),
-        (lambda x: torch.cat([x[:, :1], x[:, 1:]], dim=1), "__getitem__"),
-        (lambda x: torch.cat([x], dim=1), "cat"),
-        (lambda x: x.flip(2), "flip"),
+        (lambda x: torch.relu(x), "an operation (relu)"),
+        (lambda x: x + 1, "an operation (add)"),
+        (lambda x: x * torch.sigmoid(x), "an operation (mul)"),
+        (lambda x: x * x.pow(2).mean(-1, keepdim=True).rsqrt(), "an operation (mul)"),
+        (lambda x: torch.cat([x[:, :1], x[:, 1:]], dim=1), "an operation (getitem)"),
+        (lambda x: torch.cat([x], dim=1), "an operation (cat)"),
+        (lambda x: x.flip(2), "an operation (flip)"),
+        (lambda x: functional.dropout(x, 0.5, training=True), "an operation (dropout)"),
+        (lambda x: x.mul_(2), "mul_"),
+        (lambda x: (x.__setitem__((slice(None), 0), 0), x)[1], "__setitem__"),
     ],
 )
 def test_whatever_is_not_linear_or_mixes_tokens_is_an_obstacle(updated, w_o, detour, obstacle):
@@ -134,7 +138,102 @@ def test_a_second_use_of_the_updates_is_an_obstacle(updated, w_o):
     w_o(joined)
     assert joining.obstacle is None
     w_o(joined)
-    assert joining.obstacle == "linear"
+    assert joining.obstacle.startswith("a second projection")
+
+
+@torch.no_grad()
+def test_looking_at_the_updates_is_no_obstacle(updated, w_o):
+    joining = Joining()
+    followed = follow(updated, joining)
+    assert float(followed.norm()) > 0
+    assert followed.detach().mean() != 2
+    gate = torch.rand(N_QUERIES * N_HEADS * D_VALUE).view_as(followed)
+    w_o((followed * gate).reshape(1, N_QUERIES, -1))
+    assert joining.obstacle is None
+    assert joining.gate(*SHAPE) is not None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "project",
+    [
+        lambda x, w, b: functional.linear(x, weight=w, bias=b),
+        lambda x, w, b: functional.linear(x, w, b),
+        lambda x, w, b: torch.addmm(b, x[0] if x.ndim == 3 else x, w.T),
+    ],
+)
+def test_a_projection_is_known_in_all_its_spellings(updated, w_o, project):
+    joining = Joining()
+    joined = follow(updated, joining).transpose(2, 3).contiguous().view(N_QUERIES, -1)
+    result = project(joined, w_o.weight, w_o.bias)
+    assert joining.obstacle is None
+    torch.testing.assert_close(shares(joining, updated), result)
+
+
+@torch.no_grad()
+def test_a_scaled_sum_is_no_projection_that_can_be_shared(updated, w_o):
+    joining = Joining()
+    joined = follow(updated, joining).view(N_QUERIES, -1)
+    torch.addmm(w_o.bias, joined, w_o.weight.T, beta=0.5)
+    assert joining.output is None
+
+
+@torch.no_grad()
+def test_tokens_that_change_places_have_no_rows(updated):
+    joining = Joining()
+    n = N_HEADS * D_VALUE
+    mixed = follow(updated, joining).view(1, 1, N_QUERIES, n).transpose(1, 2)
+    mixed = mixed.flatten(0, 1).transpose(0, 1).reshape(1, N_QUERIES, n)
+    nn.Linear(n, D_MODEL)(mixed)
+    assert joining.weight_rows(*SHAPE) is not None
+    flipped = follow(updated, joining := Joining()).transpose(0, 1).reshape(1, n, N_QUERIES)
+    nn.Linear(n, D_MODEL)(flipped.transpose(1, 2).contiguous())
+    assert joining.weight_rows(*SHAPE) is None
+
+
+class Wrapped(nn.Module):
+    """Something around a model's own output projection."""
+
+    def __init__(self, base, forward):
+        super().__init__()
+        self.base, self.way = base, forward
+
+    def forward(self, x):
+        return self.way(self.base, x)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda base, x: 3 * base(x),
+        lambda base, x: base(x) + base(x).tanh(),
+        lambda base, x: base(base(x)),
+        lambda base, x: x.mean() * base(x),
+    ],
+)
+def test_what_comes_after_or_beside_the_projection_is_noticed(way):
+    model = tiny_models.build("llama")
+    attention = model.layers[1].self_attn
+    attention.o_proj = Wrapped(attention.o_proj, way).eval()
+    trace = attnviz.trace_inputs(model, tiny_inputs(model))
+    assert trace.head(1, 0).output is None
+    assert trace.head(1, 0).no_output_because
+    assert trace.layer(1).output_error is None
+    assert trace.head(0, 0).output is not None
+
+
+def test_a_model_that_is_changed_later_takes_its_shares_away_and_nothing_else():
+    model = tiny_models.build("llama")
+    trace = attnviz.trace_inputs(model, tiny_inputs(model))
+    before = trace.head(1, 0).weights.copy()
+    with torch.no_grad():
+        model.layers[1].self_attn.o_proj.weight.mul_(7)
+    head = trace.head(1, 0)
+    assert head.output is None
+    assert head.no_output_because == "the model was changed after the trace"
+    np.testing.assert_array_equal(head.weights, before)
+    assert trace.layer(1).output_error is None
+    assert trace.head(0, 0).output is not None
 
 
 @torch.no_grad()

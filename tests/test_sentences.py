@@ -208,3 +208,27 @@ def test_nothing_is_to_be_looked_for_in_a_mask_that_hides_nothing():
 )
 def test_what_the_softmax_is_given_has_the_name_of_what_was_done_last(changes, name):
     assert softmax_input(hand_made.random_head(**changes)) == name
+
+
+def test_ties_and_zeros_are_not_called_highest_or_favourite():
+    head = hand_made.head(np.zeros((2, 3)), np.ones((2, 3)), np.zeros((2, 3)))
+    assert said(head, "scores", 0, 1) == "*q0* scores the same with every key: 0."
+    assert "is no higher than the next" in said(head, "weights", 0, 0)
+    assert said(head, "updated", 0, 0) == "The update x′ of *q0* is zero: so is every value."
+    head = hand_made.random_head(bias=np.zeros((5, 5), np.float32))
+    assert said(head, "biased", 1, 2).endswith("From *q1* it is 0 for all.")
+
+
+def test_a_query_that_sees_nothing_has_no_update_to_speak_of():
+    mask = np.full((2, 2), np.finfo(np.float32).min)
+    head = hand_made.head(np.eye(2), np.eye(2), np.eye(2), mask=mask)
+    for name in ("weights", "updated"):
+        assert said(head, name, 0, 1).startswith("Every key is hidden from *q0*")
+
+
+def test_a_mask_that_adds_without_hiding_is_said_to():
+    head = hand_made.head(np.eye(2), np.eye(2), np.eye(2), mask=[[0, -0.5], [0.5, 0]])
+    assert said(head, "masked", 0, 1).endswith(
+        "The mask adds a number to some scores all the same."
+    )
+    assert "no change" not in look_for(head, "3b")

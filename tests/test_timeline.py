@@ -171,11 +171,11 @@ def what_if_charts(page):  # noqa: F811
         ({"if_unscaled": True}, {"scaling": 1}),
         ({"if_factor": 0.5}, {"scaling": 0.5}),
         ({"if_temperature": 3.0}, {"temperature": 3}),
-        ({"if_hidden": [0, 6]}, {"hidden_keys": [0, 6]}),
+        ({"if_hidden": ["0 [CLS]", "6 [SEP]"]}, {"hidden_keys": [0, 6]}),
         ({"if_causal": True}, {"is_causal": True}),
         ({"if_zeroed": [12]}, {"zeroed_dimensions": [12]}),
         (
-            {"if_unscaled": True, "if_hidden": [0], "if_causal": True},
+            {"if_unscaled": True, "if_hidden": ["0 [CLS]"], "if_causal": True},
             {"scaling": 1, "hidden_keys": [0], "is_causal": True},
         ),
     ],
@@ -227,6 +227,34 @@ def test_what_changes_nothing_is_said_to(page):  # noqa: F811
     opened_what_if(page)
     assert any("Nothing is changed yet" in text for text in said(page))
     opened_what_if(page, if_causal=False)  # it has none
+    assert any("Nothing is changed yet" in text for text in said(page))
+
+
+def test_a_masked_key_gives_way_with_its_text(page):  # noqa: F811
+    opened_what_if(page, if_hidden=["5 arrow", "2 flies"])
+    page.text_input(key="text").set_value("fruit flies like a banana")
+    run(page)
+    assert page.multiselect(key="if_hidden").value == ["2 flies"]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        {"if_hidden": "99"},
+        {"if_temperature": "abc"},
+        {"if_factor": "-1"},
+        {"if_factor": "1e300"},
+        {"if_zeroed": "1000"},
+        {"if_causal": "maybe"},
+        {"columns": "maybe"},
+    ],
+)
+def test_a_what_if_that_cannot_be_is_no_what_if(page, link):  # noqa: F811
+    page.query_params["what_if"] = "true"
+    for name, value in link.items():
+        page.query_params[name] = value
+    run(page)
+    assert not page.error
     assert any("Nothing is changed yet" in text for text in said(page))
 
 

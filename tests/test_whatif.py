@@ -70,6 +70,26 @@ def test_padding_stays_hidden_when_the_causal_mask_goes_off():
     assert not off.is_masked[:, :3].any()
 
 
+def test_a_causal_mask_that_is_off_already_leaves_a_window_and_a_bias_alone():
+    mask = np.where(np.abs(np.subtract.outer(range(6), range(6))) > 2, np.finfo(np.float32).min, 0)
+    mask[0, 1] = 0.75
+    head = hand_made.head(np.eye(6), np.eye(6), np.eye(6), mask=mask)
+    np.testing.assert_array_equal(what_if(head, is_causal=False).masked, head.masked)
+
+
+def test_one_token_before_padding_is_not_called_causal():
+    mask = np.zeros((3, 3), np.float32)
+    mask[:, 1:] = np.finfo(np.float32).min
+    assert not is_causal(hand_made.head(np.eye(3), np.eye(3), np.eye(3), mask=mask))
+
+
+def test_a_row_that_loses_every_key_is_even_at_any_temperature(head):
+    for temperature in (0.5, 1, 3):
+        changed = what_if(head, hidden_keys=range(5), temperature=temperature)
+        assert np.isfinite(changed.weights).all()
+        np.testing.assert_allclose(changed.weights.sum(axis=1), 1, rtol=1e-6)
+
+
 def test_a_zeroed_dimension_adds_nothing_to_any_score(head):
     changed = what_if(head, zeroed_dimensions=[0, 2])
     kept = [1, 3]

@@ -27,11 +27,14 @@ from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
 VALUES_FIT = 12  # a matrix of at most this many rows and columns has its values printed
+SMALLEST_FONT_SIZE = 10
 LARGE_FONT_SIZE = 17  # px, on a projector
 # px, of all rows together, so that a step fits a screen of 1280 × 720.
-HEIGHT = 460
+HEIGHT = 400
+LOW_HEIGHT = 240  # of rows of numbers, which have other things beside them
 LARGE_HEIGHT = 350
-LARGE_NARROW_HEIGHT = 200
+LARGE_LOW_HEIGHT = 280  # below standing labels
+LARGE_NARROW_HEIGHT = 140
 PICKED = "picked"  # the selection parameter that reports a clicked cell: `row` and `column`
 
 
@@ -211,18 +214,26 @@ def _x(of: _Structure) -> alt.X:
 
 
 def _y(of: _Structure) -> alt.Y:
+    row_height = _row_height(of)
+    font_size = min(of.font_size, max(SMALLEST_FONT_SIZE, row_height))
+    n_names = of.n_rows * row_height // font_size  # as many as do not overlap
     row_axis = axis(
         AXIS_TITLES[of.axes[0]],
         labelExpr=f"{of.name}_rows[datum.value]",
-        font_size=of.font_size,
+        font_size=font_size,
+        values=ticks(of.n_rows, n_names),
     )
     return alt.Y("row:O", axis=row_axis, scale=alt.Scale(padding=0))
 
 
 def _row_height(of: _Structure) -> int:
+    is_flat = of.n_rows <= VALUES_FIT
     if of.is_large:
-        return min(48, (LARGE_HEIGHT if of.is_of_pairs else LARGE_NARROW_HEIGHT) // of.n_rows)
-    return 30 if of.n_rows <= VALUES_FIT else max(12, min(18, HEIGHT // of.n_rows))
+        height = LARGE_HEIGHT if is_flat else LARGE_LOW_HEIGHT
+        return max(4, min(48, (height if of.is_of_pairs else LARGE_NARROW_HEIGHT) // of.n_rows))
+    if is_flat:
+        return 30 if of.is_of_pairs else 22
+    return max(4, min(18, (HEIGHT if of.is_of_pairs else LOW_HEIGHT) // of.n_rows))
 
 
 # Layers

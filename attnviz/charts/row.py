@@ -55,7 +55,7 @@ def _structure(step_name: str, column_axis: str, n_values: int) -> dict[str, Any
                     f"{title}: line + column",
                     orient="top",
                     labelAngle=0,
-                    values=ticks(min(n_values, PER_LINE), 16),
+                    values=ticks(min(n_values, PER_LINE), 8),
                 ),
             ),
             y=alt.Y("line:O", axis=axis("line")),
@@ -65,6 +65,6 @@ def _structure(step_name: str, column_axis: str, n_values: int) -> dict[str, Any
                 alt.Tooltip("v:Q", title=what),
             ],
         )
-        .properties(height=alt.Step(22))
+        .properties(height=alt.Step(18))
     )
     return structure_of(alt.LayerChart(layer=[chart]))

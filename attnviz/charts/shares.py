@@ -13,9 +13,9 @@ from attnviz.charts.values import largest, nested
 from attnviz.results import HeadTrace
 from attnviz.shares import value_shares
 
-MAX_KEYS = 12  # with a band of their own; the others are added up
-PITCH = 26  # px a row
-LARGE_PITCH = 30
+MAX_KEYS = 8  # with a band of their own; the others are added up
+PITCH = 22  # px a row
+LARGE_PITCH = 27
 BAND_WIDTH = 224
 BAR_WIDTH = 88
 NUMBER_WIDTH = 62
@@ -36,7 +36,7 @@ def shares_chart(
 ) -> Figure:
     """One row a key: its weight, ‖v‖, ‖w·v‖, and w·v itself; the last row is their sum, x′.
 
-    Beyond 12 keys the others are added up in one row. Beside them stand cosine and distance of
+    Beyond 8 keys the others are added up in one row. Beside them stand cosine and distance of
     x′ to each v; one key may be marked. `is_large` is for a projector, without those two.
     """
     table = value_shares(head, query)

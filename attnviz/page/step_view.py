@@ -38,6 +38,8 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
             _show_words(followed, step)
             if step is steps[-1] and not (followed.is_large and step.name == "updated"):
                 _show_look_for(followed, step)
+            if is_in_blocks(step) and not followed.is_large:
+                _show_row(followed, step)
             if step.name == "scores" and not followed.is_large:
                 _show_products(followed)
         with picture:
@@ -45,10 +47,8 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
                 _show_shares(followed)
             else:
                 _show_chart(followed, step)
-    if first.name == "updated":
-        if not followed.is_large:
-            _show_shares(followed)
-        st.markdown(_nearest_values(followed.head, followed.query))
+    if first.name == "updated" and not followed.is_large:
+        _show_shares(followed)
 
 
 def _show_in_a_column(followed: Followed, step: Step) -> None:
@@ -69,6 +69,8 @@ def _show_words(followed: Followed, step: Step) -> None:
     worked_out = arithmetic(head, step, query, key)
     if worked_out is not None:
         st.markdown(worked_out)
+    if step.name == "updated":
+        st.markdown(nearest_values(head, query))
     if step.name == "output":
         st.markdown(check_of_output(followed.trace, head, query))
 
@@ -123,8 +125,6 @@ def _show_chart(followed: Followed, step: Step) -> None:
         )
         return
     show_figure(figure, f"{chart_key}_still", alternative)
-    if is_in_blocks(step) and not followed.is_large:
-        _show_row(followed, step)
 
 
 def _show_row(followed: Followed, step: Step) -> None:
@@ -134,34 +134,33 @@ def _show_row(followed: Followed, step: Step) -> None:
     row = followed.key if is_of_key else followed.query
     label = (head.key_tokens if is_of_key else head.query_tokens)[row]
     st.caption(
-        f"A cell above stands for several values; the frame is around the block that holds "
-        f"{token(label)}. Its row, every value:"
+        f"Each cell of the matrix sums up several values; its frame is around the block that holds "
+        f"{token(label)}. Every value of that row:"
     )
     show_figure(row_chart(head, step, row), f"row_{step.name}", f"{step.title} of {label}")
 
 
-def _nearest_values(head: HeadTrace, query: int) -> str:
+def nearest_values(head: HeadTrace, query: int) -> str:
     """Which values the update resembles, and whether weight and share tell the same story."""
     table = value_shares(head, query)
+    if head.is_masked[query].all() or table["cosine"].isna().all():
+        return ""
     name = token(head.query_tokens[query])
     nearest = table.iloc[int(table["cosine"].fillna(-2).argmax())]
     text = (
         f"x′ of {name} points most nearly the way of v of {token(nearest['token'])} (cosine "
-        f"{number(nearest['cosine'])})"
+        f"{number(nearest['cosine'])}, distance {number(nearest['distance'])})"
     )
     if head.kind != "cross" and len(head.query_tokens) == len(head.key_tokens):
         own = table[table["key"] == query].iloc[0]
-        is_own = nearest["key"] == query
         text += (
             ", its own"
-            if is_own
-            else (
-                f"; with its own v the cosine is {number(own['cosine'])}, at a distance of "
-                f"{number(own['distance'])}"
-            )
+            if nearest["key"] == query
+            else f"; of its own v the cosine is {number(own['cosine'])}, the distance "
+            f"{number(own['distance'])}"
         )
     heaviest = table.iloc[int(table["weight"].argmax())]
-    if heaviest["key"] != table["key"].iloc[0]:
+    if heaviest["share"] < heaviest["weight"] / 2:
         text += (
             f". {token(heaviest['token'])} has the largest weight, {percent(heaviest['weight'])}, "
             f"but a small value: it makes only {percent(heaviest['share'])} of all ‖w·v‖"
@@ -179,11 +178,18 @@ def check_of_output(trace: Trace, head: HeadTrace, query: int) -> str:
     has_bias = not isinstance(layer.projection, str) and layer.projection.bias is not None
     bias = " and the projection's bias" if has_bias else ""
     relative = " of its largest value" if error else ""
-    return (
+    rank = (
         f"Of the {len(norms)} heads of this layer its share for "
-        f"{token(head.query_tokens[query])} is the {ordinal(place)} largest. All heads' shares"
-        f"{bias} equal the attention module's own output, before the residual, {bound(error)}"
-        f"{relative}."
+        f"{token(head.query_tokens[query])} is the {ordinal(place)} largest."
+    )
+    if not (head.is_exact and error <= head.tolerance):
+        return (
+            f"{rank} All heads' shares{bias} do not equal the attention module's own output: they "
+            f"are off by {max(error, head.updated_error):.0e} of its largest value."
+        )
+    return (
+        f"{rank} All heads' shares{bias} equal the attention module's own output, before the "
+        f"residual, {bound(error)}{relative}."
     )
 
 

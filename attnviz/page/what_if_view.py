@@ -110,7 +110,8 @@ def _changed(head: HeadTrace) -> HeadTrace | None:
         factor = st.number_input(
             "Scaling factor",
             value=None,
-            min_value=0.0,
+            min_value=0.0001,
+            max_value=1000.0,
             placeholder=f"{head.scaling:.4g}, the model's own",
             format="%.4g",
             key="if_factor",
@@ -146,8 +147,7 @@ def _changed(head: HeadTrace) -> HeadTrace | None:
     with columns[2]:
         hidden = st.multiselect(
             "Mask keys",
-            range(len(keys)),
-            format_func=keys.__getitem__,
+            keys,
             key="if_hidden",
             bind="query-params",
             help="Hidden from every query.",
@@ -169,7 +169,7 @@ def _changed(head: HeadTrace) -> HeadTrace | None:
         head,
         scaling=scaling,
         temperature=temperature,
-        hidden_keys=hidden,
+        hidden_keys=[keys.index(key) for key in hidden],
         is_causal=causal,
         zeroed_dimensions=zeroed,
     )
