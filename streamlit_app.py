@@ -6,6 +6,7 @@ from attnviz.errors import AttnvizError
 from attnviz.page import (
     controls,
     examples,
+    figures,
     header,
     links,
     loading,
@@ -23,6 +24,7 @@ st.set_page_config(
     layout="wide",
     initial_sidebar_state="collapsed" if talk.is_on() else "auto",
 )
+figures.let_wide_figures_scroll()
 links.remember()
 notes = st.container()
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
-from attnviz.wording import added, fixed, number, percent, rounded_together, token
+from attnviz.wording import added, fixed, number, percent, rounded_together, token_at
 
 DECIMALS = 4  # of every score, so that a factor below 1 does not make a rounding larger
 N_PRODUCTS = 5  # written out; the others are added up
@@ -60,10 +60,9 @@ def _scores(head: HeadTrace, query: int, key: int) -> str:
     rest = [float(head.scores[query, key]) - sum(written)] if n_others else []
     terms = rounded_together([*written, *rest], DECIMALS)
     if n_others:
-        # In brackets, so that "+" and "−" stay those of the sum.
-        terms[-1] += f" (the other {n_others})"
+        terms[-1] += f" (sum of the other {n_others})"
     return (
-        f"q of {token(head.query_tokens[query])} · k of {token(head.key_tokens[key])} = "
+        f"q of {token_at(head.query_tokens, query)} · k of {token_at(head.key_tokens, key)} = "
         f"{added(terms)} = **{_score(head.scores[query, key])}**"
     )
 
@@ -144,10 +143,10 @@ def _updated(head: HeadTrace, query: int, key: int) -> str | None:
         return None
     weight = head.weights[query, key]
     norm = np.linalg.norm(head.v[key])
-    n_keys = len(head.key_tokens)
-    rows = f"All {n_keys} rows w·v add up" if n_keys > 1 else "It is the only one, equal"
+    n_seen = int((~head.is_masked[query]).sum())
+    rows = f"All {n_seen} rows w·v add up" if n_seen > 1 else "It is the only one, equal"
     return (
-        f"v of {token(head.key_tokens[key])} has norm {number(norm, 4)}; × {number(weight, 4)} "
+        f"v of {token_at(head.key_tokens, key)} has norm {number(norm, 4)}; × {number(weight, 4)} "
         f"that is **{number(weight * norm)}**. {rows} to x′, with norm "
         f"{number(np.linalg.norm(head.updated[query]))}."
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from attnviz.results import HeadTrace
 from attnviz.steps import Convention, Step
-from attnviz.wording import number, ordinal, percent, token
+from attnviz.wording import number, ordinal, percent, token, token_at
 
 # By a step's number: its headline, and what happens, with the term after the plain word.
 # {row}, {rows} and {columns} are those of the convention in use.
@@ -53,7 +53,7 @@ _EXPLANATIONS = {
     ),
     "4": (
         "Multiply what each token passes on by its weight, and add up: the update x′ of a query is "
-        "the weighted mean of all values.",
+        "the weighted sum of all values.",
         "",
     ),
     "beyond": (
@@ -61,14 +61,17 @@ _EXPLANATIONS = {
         "The shares of all heads and a bias add up to what the attention module returns.",
     ),
 }
+# By a step's name, or by its number.
 _LOOK_FOR = {
-    "in": "columns of one colour: dimensions that are alike for all tokens.",
+    "in": "columns of one colour: dimensions that are alike for all tokens, if there are any.",
     "1": "columns of one colour: a dimension in which all tokens agree tells none of them apart.",
     "2": "a {column} of one colour: a key that every query scores high, or low.",
-    "3a": "the same pattern as before; only the ends of the legend have moved.",
+    "scaled": "the same pattern as before; only the ends of the legend have moved.",
+    "capped": "the strongest colours: large scores lose most.",
+    "biased": "what has changed from the picture before: the same for any words at these places.",
     "3b": "hatched cells: what is hidden gets no weight at all.",
-    "3c": "one dark cell in a {row}: a sharp choice. A {row} of one shade: a mean of all keys. A "
-    "dark {column}: a key that many queries attend to.",
+    "3c": "one strongly coloured cell in a {row}: a sharp choice. A {row} of one shade: a mean of "
+    "all keys. A strongly coloured {column}: a key that many queries attend to.",
     "4": "rows that look alike: queries that attend alike get nearly the same update.",
     "beyond": "columns of one colour: where this head pushes every token the same way.",
 }
@@ -93,12 +96,13 @@ def explanation(
     )
 
 
-def look_for(head: HeadTrace, number: str, convention: Convention = "rows") -> str:
+def look_for(head: HeadTrace, step: Step, convention: Convention = "rows") -> str:
     """What is worth finding in the picture of a step."""
-    if number == "3b" and not head.is_masked.any() and not _adds(head):
+    if step.name == "masked" and not head.is_masked.any() and not _adds(head):
         return "no change: the picture is the one before."
     row, column = _lines(convention)
-    return _LOOK_FOR[number].format(row=row, column=column)
+    words = _LOOK_FOR.get(step.name) or _LOOK_FOR[step.number]
+    return words.format(row=row, column=column)
 
 
 def _lines(convention: Convention) -> tuple[str, str]:
@@ -110,7 +114,7 @@ def sentence(head: HeadTrace, step: Step, query: int, key: int) -> str:
     """What a step means for a query and a key token, one or two sentences, as Markdown."""
     if step.name in ("weights", "updated", "output") and head.is_masked[query].all():
         return (
-            f"Every key is hidden from {token(head.query_tokens[query])}: nothing is left to "
+            f"Every key is hidden from {token_at(head.query_tokens, query)}: nothing is left to "
             "attend to, and the numbers in its place mean nothing."
         )
     return _SENTENCES[step.name](head, step, query, key)
@@ -133,15 +137,15 @@ def _embedding(head: HeadTrace, step: Step, query: int, key: int) -> str:
 
 
 def _q(head: HeadTrace, step: Step, query: int, key: int) -> str:
-    return f"{token(head.query_tokens[query])} asks with {_numbers(step, query, key)}."
+    return f"{token_at(head.query_tokens, query)} asks with {_numbers(step, query, key)}."
 
 
 def _k(head: HeadTrace, step: Step, query: int, key: int) -> str:
-    return f"{token(head.key_tokens[key])} can be found by {_numbers(step, query, key)}."
+    return f"{token_at(head.key_tokens, key)} can be found by {_numbers(step, query, key)}."
 
 
 def _v(head: HeadTrace, step: Step, query: int, key: int) -> str:
-    return f"{token(head.key_tokens[key])} passes on {_numbers(step, query, key)}."
+    return f"{token_at(head.key_tokens, key)} passes on {_numbers(step, query, key)}."
 
 
 def _row_of(head: HeadTrace, step: Step, query: int, key: int) -> str:
@@ -165,16 +169,18 @@ def _scores(head: HeadTrace, step: Step, query: int, key: int) -> str:
     row = head.scores[query]
     highest, lowest = int(row.argmax()), int(row.argmin())
     place = 1 + int((row > row[key]).sum())
-    query_name, key_name = token(head.query_tokens[query]), token(head.key_tokens[key])
+    query_name, key_name = token_at(head.query_tokens, query), token_at(head.key_tokens, key)
     if len(row) == 1:
         return f"{query_name} scores {number(row[key])} with {key_name}, the only key there is."
     if row[highest] == row[lowest]:
         return f"{query_name} scores the same with every key: {number(row[key])}."
     sentence = (
-        f"{query_name} scores highest with {token(head.key_tokens[highest])}, "
-        f"{number(row[highest])}, and lowest with {token(head.key_tokens[lowest])}, "
+        f"{query_name} scores highest with {token_at(head.key_tokens, highest)}, "
+        f"{number(row[highest])}, and lowest with {token_at(head.key_tokens, lowest)}, "
         f"{number(row[lowest])}."
     )
+    if head.is_masked[query, highest]:
+        sentence = f"{sentence[:-1]}; the mask will hide the first."
     if key in (highest, lowest):
         return sentence
     return f"{sentence} {key_name} comes {ordinal(place)} of {len(row)}, with {number(row[key])}."
@@ -211,17 +217,16 @@ def _biased(head: HeadTrace, step: Step, query: int, key: int) -> str:
     largest = int(row.argmax())
     what = "The model adds a learned number for each pair of positions, whatever the words."
     if row[largest] == row.min():
-        return f"{what} From {token(head.query_tokens[query])} it is {number(row[key])} for all."
+        return f"{what} From {token_at(head.query_tokens, query)} it is {number(row[key])} for all."
     return (
-        f"{what} From "
-        f"{token(head.query_tokens[query])} it favours {token(head.key_tokens[largest])}, with "
-        f"{number(head.bias[query, largest])}; {token(head.key_tokens[key])} has "
-        f"{number(head.bias[query, key])}."
+        f"{what} From {token_at(head.query_tokens, query)} it favours "
+        f"{token_at(head.key_tokens, largest)}, with {number(row[largest])}; {token_at(head.key_tokens, key)} has "
+        f"{number(row[key])}."
     )
 
 
 def _masked(head: HeadTrace, step: Step, query: int, key: int) -> str:
-    query_name, key_name = token(head.query_tokens[query]), token(head.key_tokens[key])
+    query_name, key_name = token_at(head.query_tokens, query), token_at(head.key_tokens, key)
     if not head.is_masked.any():
         adds = " The mask adds a number to some scores all the same." if _adds(head) else ""
         return f"Nothing is hidden here: every query sees every key.{adds}"
@@ -239,12 +244,12 @@ def _adds(head: HeadTrace) -> bool:
 
 
 def _weights(head: HeadTrace, step: Step, query: int, key: int) -> str:
-    query_name, key_name = token(head.query_tokens[query]), token(head.key_tokens[key])
+    query_name, key_name = token_at(head.query_tokens, query), token_at(head.key_tokens, key)
     weights, scores = head.weights[query], head.masked[query]
     seen = np.flatnonzero(~head.is_masked[query])
     first, *others = seen[np.argsort(-scores[seen], kind="stable")]
     most = f"{query_name} gives {percent(weights[first])} of its attention to "
-    most += token(head.key_tokens[first])
+    most += token_at(head.key_tokens, first)
     if not others:
         most += ", the only key it sees."
     else:
@@ -252,7 +257,7 @@ def _weights(head: HeadTrace, step: Step, query: int, key: int) -> str:
         above = f"{number(lead)} above the next" if lead else "no higher than the next"
         most += (
             f": its {softmax_input(head)}, {number(scores[first])}, is {above}, "
-            f"{token(head.key_tokens[others[0]])}."
+            f"{token_at(head.key_tokens, others[0])}."
         )
     if key != first:
         gets = "gets none: it is hidden" if head.is_masked[query, key] else "gets"
@@ -271,14 +276,14 @@ def _updated(head: HeadTrace, step: Step, query: int, key: int) -> str:
     largest = int(norms.argmax())
     total = norms.sum()
     if not total:
-        return f"The update x′ of {token(head.query_tokens[query])} is zero: so is every value."
+        return f"The update x′ of {token_at(head.query_tokens, query)} is zero: so is every value."
     sentence = (
-        f"The largest part of the update x′ of {token(head.query_tokens[query])} comes from "
-        f"{token(head.key_tokens[largest])}: w·v has norm {number(norms[largest])}, "
-        f"{percent(norms[largest] / total)} of all such norms."
+        f"The largest part of the update x′ of {token_at(head.query_tokens, query)} comes from "
+        f"{token_at(head.key_tokens, largest)}: w·v has norm {number(norms[largest])}, "
+        f"{percent(norms[largest] / total)} of the sum of these norms."
     )
     if key != largest:
-        sentence += f" {token(head.key_tokens[key])} adds {percent(norms[key] / total)}."
+        sentence += f" {token_at(head.key_tokens, key)} adds {percent(norms[key] / total)}."
     return sentence
 
 
@@ -286,7 +291,7 @@ def _output(head: HeadTrace, step: Step, query: int, key: int) -> str:
     row = step.array[query]
     largest = int(np.abs(row).argmax())
     return (
-        f"For {token(head.query_tokens[query])} this head adds a row with norm "
+        f"For {token_at(head.query_tokens, query)} this head adds a row with norm "
         f"{number(np.linalg.norm(row))} to what the attention module returns; the largest in size "
         f"is {number(row[largest])}, in dimension {largest} of {len(row)}."
     )

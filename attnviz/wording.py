@@ -26,6 +26,12 @@ def token(label: str) -> str:
     return f"*{escaped(label)}*"
 
 
+def token_at(tokens: Sequence[str], position: int) -> str:
+    """The token at a position, with its number where the text has it more than once."""
+    label = tokens[position]
+    return token(label) + (f"\u00a0({position})" if tokens.count(label) > 1 else "")
+
+
 def plain(markdown: str) -> str:
     """A sentence without its markup, for pictures and files."""
     return re.sub(r"\\(.)|\*+", lambda found: found.group(1) or "", markdown)

@@ -219,7 +219,7 @@ def test_the_steps_view_holds_every_matrix_under_its_step(head):
         said = " ".join(chart["title"]["subtitle"])
         assert step.formula_text in said
         assert plain(sentence(head, step, 2, 5)) in said
-        assert f"Look for {look_for(head, step.number)}" in said
+        assert f"Look for {look_for(head, step)}" in said
         worked_out = arithmetic(head, step, 2, 5) or ""
         assert all(line in said for line in plain(worked_out).split("\n\n"))
     sent = constants(specification)

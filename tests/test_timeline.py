@@ -43,7 +43,7 @@ def test_every_step_says_its_formula_its_sentence_its_arithmetic_and_what_to_loo
         worked_out = arithmetic(head, step, 2, 5)
         assert worked_out is None or worked_out in words
         assert explanation(head, step.number) in words
-        assert f":material/visibility: **Look for** {look_for(head, step.number)}" in words
+        assert f":material/visibility: **Look for** {look_for(head, step)}" in words
     labels = [expander.label for expander in page.expander]
     assert [label.strip("*").split(" · ")[0] for label in labels[:8]] == [
         *("Token embeddings", "1", "2", "3a", "Why scale?", "3b", "3c", "4"),
@@ -272,7 +272,7 @@ def test_the_effect_is_said_in_numbers(sentence_trace):
     cosine = (changed.updated[2] @ head.updated[2]) / (
         np.linalg.norm(changed.updated[2]) * np.linalg.norm(head.updated[2])
     )
-    assert f"cosine {number(cosine)}" in line
+    assert f"the cosine of before and after is {number(cosine)}" in line
     alone = what_if(head, hidden_keys=range(7))
     assert "nothing is left for it to attend to" in effect(head, alone, 2)
     first = what_if(head, is_causal=True, hidden_keys=[0])

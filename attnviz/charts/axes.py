@@ -19,7 +19,9 @@ AXIS_TITLES = {
     "d_value": "dimension (d_value)",
 }
 FONT_SIZE = 12  # px, of labels; larger on a projector
-FLAT_LABELS = 12  # as many words as have room in a row
+CHARACTER = 0.56  # of the font size: how wide a letter is, on average
+LEANING_LABELS = 9
+NARROW = 250  # px
 LABEL_LENGTH = 120  # px; a longer token is cut with an ellipsis and whole on hover
 
 
@@ -51,12 +53,14 @@ def labels_of(head: HeadTrace, axis: str, n: int) -> Sequence[str]:
     return [str(dimension) for dimension in range(n)]
 
 
-def label_angle(labels: Sequence[str], *, is_narrow: bool = False) -> dict[str, Any]:
-    """Words lie flat where they fit, and stand where there are many of them."""
-    if is_narrow or len(labels) > FLAT_LABELS:
-        return {"labelAngle": -90, "labelBaseline": "middle"}
-    is_long = max(map(len, labels), default=0) > 7
-    return {"labelAngle": -45 if is_long else 0, "labelBaseline": "alphabetic"}
+def label_angle(labels: Sequence[str], font_size: int, width: int) -> dict[str, Any]:
+    """Words lie flat where they fit into the width, lean where there are few, else stand."""
+    n, longest = len(labels), max(map(len, labels), default=0)
+    if longest * CHARACTER * font_size <= width / n:
+        return {"labelAngle": 0, "labelBaseline": "alphabetic"}
+    if n <= LEANING_LABELS and width > NARROW:
+        return {"labelAngle": -45, "labelBaseline": "alphabetic"}
+    return {"labelAngle": -90, "labelBaseline": "middle"}
 
 
 def names_of(labels: Sequence[str], per_block: int) -> list[str]:

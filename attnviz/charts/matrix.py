@@ -1,5 +1,6 @@
 """One matrix as a heat map: named axes, a legend in numbers, values in the cells or on hover."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ from attnviz.charts import palette
 from attnviz.charts.axes import (
     AXIS_TITLES,
     FONT_SIZE,
+    LEANING_LABELS,
     axis,
     colour,
     is_of_pairs,
@@ -27,6 +29,7 @@ from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
 VALUES_FIT = 12  # a matrix of at most this many rows and columns has its values printed
+WIDTH, NARROW_WIDTH = 420, 150  # px of all cells of a row, on a screen 1280 px wide
 SMALLEST_FONT_SIZE = 10
 LARGE_FONT_SIZE = 17  # px, on a projector
 # px, of all rows together, so that a step fits a screen of 1280 × 720.
@@ -34,7 +37,7 @@ HEIGHT = 400
 LOW_HEIGHT = 240  # of rows of numbers, which have other things beside them
 LARGE_HEIGHT = 350
 LARGE_LOW_HEIGHT = 280  # below standing labels
-LARGE_NARROW_HEIGHT = 140
+LARGE_NARROW_HEIGHT = 126
 PICKED = "picked"  # the selection parameter that reports a clicked cell: `row` and `column`
 
 
@@ -112,7 +115,7 @@ def matrix_chart(
         is_clickable=reports_clicks and blocks.are_exact,
         is_narrow=is_narrow,
         is_large=is_large,
-        label_options=tuple(label_angle(column_labels, is_narrow=is_narrow).items()),
+        label_options=tuple(_label_angle(column_labels, is_narrow, is_large).items()),
         framed=tuple(frames),
     )
     constants = {
@@ -178,6 +181,11 @@ def is_in_blocks(step: Step) -> bool:
 
 def _max_columns(step: Step) -> int:
     return MAX_TOKENS if is_of_pairs(step) else MAX_DIMENSIONS
+
+
+def _label_angle(labels: Sequence[str], is_narrow: bool, is_large: bool) -> dict[str, Any]:
+    width = WIDTH if not is_narrow else NARROW_WIDTH
+    return label_angle(labels, LARGE_FONT_SIZE if is_large else FONT_SIZE, width)
 
 
 def _frames(step: Step, pair: Pair | None, blocks: Blocks) -> dict[str, int]:
@@ -259,7 +267,7 @@ def _printed_values(base: alt.Chart, of: _Structure) -> alt.Chart:
         base.transform_filter("isValid(datum.v)")
         .transform_calculate(printed=number)
         .mark_text(
-            fontSize=of.font_size + 1,
+            fontSize=of.font_size + (1 if of.n_columns <= LEANING_LABELS else -2),
             fill=alt.expr(palette.text_on(f"(datum.v / {of.limit})")),
             tooltip=None,
         )

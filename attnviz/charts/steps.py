@@ -55,7 +55,7 @@ def _titled(
         words.append(plain(sentence(head, step, pair.query, pair.key)))
         worked_out = arithmetic(head, step, pair.query, pair.key)
         words += plain(worked_out).split("\n\n") if worked_out else []
-    words += [f"Look for {look_for(head, step.number, convention)}", block_note]
+    words += [f"Look for {look_for(head, step, convention)}", block_note]
     lines = [line for text in words for line in textwrap.wrap(text, LINE)]
     title = alt.TitleParams(f"{place}{step.title}", subtitle=lines, anchor="start")
     return figure.chart().properties(title=title, width=_width(step))

@@ -13,6 +13,7 @@ from attnviz.charts.matrix import VALUES_FIT
 from attnviz.charts.values import LEGEND_NUMBER, nested, signed_scale, weights_scale
 
 PITCH = 30
+WIDTH = 620  # px of all cells of a row, on a screen 1280 px wide
 
 
 def strips_chart(
@@ -40,7 +41,10 @@ def strips_chart(
     n_columns = blocks.values.shape[1]
     options: dict[str, Any]
     if are_tokens:
-        options = {"labelExpr": "strip_columns[datum.value]", **label_angle(names)}
+        options = {
+            "labelExpr": "strip_columns[datum.value]",
+            **label_angle(names, FONT_SIZE, WIDTH),
+        }
     else:
         options = {
             "labelExpr": f"'' + datum.value * {blocks.columns}",
@@ -75,7 +79,7 @@ def strips_chart(
             legend=alt.Legend(
                 title=value_title,
                 orient="right",
-                gradientLength=70,
+                gradientLength=50,
                 values=[0, 1] if limit is None else [-limit, 0, limit],
                 labelExpr=LEGEND_NUMBER,
                 labelOverlap=False,

@@ -106,7 +106,10 @@ EXAMPLES = (
 
 def show_menu() -> None:
     """One button an example; those whose model is not on this machine say so."""
-    with st.popover("Examples", icon=":material/lightbulb:", width="stretch"):
+    menu = st.popover(
+        "Examples", icon=":material/lightbulb:", width="stretch", key="examples", on_change="rerun"
+    )
+    with menu:
         for place, example in enumerate(EXAMPLES):
             missing = _missing(example.model)
             st.button(
@@ -133,6 +136,7 @@ def show_note() -> None:
 
 
 def _open(example: Example) -> None:
+    st.session_state["examples"] = False  # the menu closes
     controls.open_state(example.state)
 
 

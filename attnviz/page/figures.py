@@ -24,3 +24,8 @@ def show_figure(
         width=width,
         on_select=on_select if on_select is not None else "ignore",
     )
+
+
+def let_wide_figures_scroll() -> None:
+    """On a narrow screen a figure with a width of its own scrolls, not the page."""
+    st.html('<style>.st-key-shares, [class*="st-key-neurons_"] {overflow-x: auto}</style>')

@@ -21,6 +21,8 @@ WORDS = """
 | W_O, output | what turns the heads' updates back to the size of x and adds them up |
 | attention sink | a key that takes much weight and adds little: a place to look at nothing |
 | d_model, d_head, d_value | how many numbers x has; q and k; v |
+| norm, ‖v‖ | how long a row of numbers is: the root of the sum of their squares |
+| cosine | how alike two rows point: 1 the same way, 0 across, −1 the opposite way |
 | entropy | how evenly weights are spread, in bits: 0 for one key, log₂ n for n alike |
 """
 

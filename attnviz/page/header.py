@@ -5,7 +5,7 @@ import streamlit as st
 from attnviz.heads import linking
 from attnviz.page.controls import open_head
 from attnviz.results import HeadTrace, Trace
-from attnviz.wording import bound, escaped, percent, token
+from attnviz.wording import bound, escaped, percent, token_at
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
@@ -40,7 +40,7 @@ def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:
     weight = float(head.own_weights[query, key])
     best = linking(trace, query, key, head.kind).iloc[0]
     best_layer, best_head = int(best["layer"]), int(best["head"])
-    names = f"{token(head.query_tokens[query])} gives {token(head.key_tokens[key])}"
+    names = f"{token_at(head.query_tokens, query)} gives {token_at(head.key_tokens, key)}"
     if best["weight"] == 0:
         st.markdown(f"{names} nothing in any head: it is hidden.")
         return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from attnviz.charts.matrix import PICKED
+from attnviz.page import links
 from attnviz.page.controls import choose_token
 from attnviz.results import HeadTrace, Trace
 from attnviz.steps import Convention
@@ -52,6 +53,7 @@ def _convention() -> Convention:
         "index first and each query a column that sums to 1, as in “Natural Language Processing "
         "with Transformers”.",
     )
+    links.check("columns", "switch to columns", ("true", "false"), str(is_columns).lower())
     return "columns" if is_columns else "rows"
 
 

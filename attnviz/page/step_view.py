@@ -15,7 +15,7 @@ from attnviz.results import HeadTrace, Trace
 from attnviz.sentences import explanation, look_for, sentence
 from attnviz.shares import head_norms, value_shares
 from attnviz.steps import Step
-from attnviz.wording import bound, escaped, number, ordinal, percent, token
+from attnviz.wording import bound, escaped, number, ordinal, percent, token, token_at
 
 # The page's names for the colours that q, k, v and the update have in the charts' headings.
 IDENTITY = {"q": "violet", "k": "green", "v": "red", "updated": "yellow"}
@@ -36,7 +36,7 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
         words, picture = st.columns([2, 3], gap="medium")
         with words:
             _show_words(followed, step)
-            if step is steps[-1] and not (followed.is_large and step.name == "updated"):
+            if not (followed.is_large and step.name == "updated"):
                 _show_look_for(followed, step)
             if is_in_blocks(step) and not followed.is_large:
                 _show_row(followed, step)
@@ -76,7 +76,7 @@ def _show_words(followed: Followed, step: Step) -> None:
 
 
 def _show_look_for(followed: Followed, step: Step) -> None:
-    words = look_for(followed.head, step.number, followed.convention)
+    words = look_for(followed.head, step, followed.convention)
     st.markdown(f":material/visibility: **Look for** {words}")
 
 
@@ -143,9 +143,10 @@ def _show_row(followed: Followed, step: Step) -> None:
 def nearest_values(head: HeadTrace, query: int) -> str:
     """Which values the update resembles, and whether weight and share tell the same story."""
     table = value_shares(head, query)
-    if head.is_masked[query].all() or table["cosine"].isna().all():
+    table = table[~head.is_masked[query][table["key"]]]
+    if table.empty or table["cosine"].isna().all():
         return ""
-    name = token(head.query_tokens[query])
+    name = token_at(head.query_tokens, query)
     nearest = table.iloc[int(table["cosine"].fillna(-2).argmax())]
     text = (
         f"x′ of {name} points most nearly the way of v of {token(nearest['token'])} (cosine "
@@ -180,7 +181,7 @@ def check_of_output(trace: Trace, head: HeadTrace, query: int) -> str:
     relative = " of its largest value" if error else ""
     rank = (
         f"Of the {len(norms)} heads of this layer its share for "
-        f"{token(head.query_tokens[query])} is the {ordinal(place)} largest."
+        f"{token_at(head.query_tokens, query)} is the {ordinal(place)} largest."
     )
     if not (head.is_exact and error <= head.tolerance):
         return (

@@ -8,7 +8,7 @@ from attnviz.page import links, step_view
 from attnviz.page.pair import Followed
 from attnviz.sentences import headline
 from attnviz.steps import steps_of
-from attnviz.wording import escaped, token
+from attnviz.wording import escaped, token_at
 
 # What a beat is called in links, by the number of its steps.
 BEATS = {
@@ -68,17 +68,19 @@ def show(followed: Followed) -> None:
         place = names.index(beat)
         _move("Previous", "Left", names, place - 1)
         _move("Next", "Right", names, place + 1)
-        _move("", "PageUp", names, place - 1)
-        _move("", "PageDown", names, place + 1)
         st.button("Leave", shortcut="Esc", key="talk_leave", on_click=_leave, type="tertiary")
+        _move("", "PageUp", names, place - 1)  # what presenter clickers send
+        _move("", "PageDown", names, place + 1)
     with st.container(key="talk_step"):
         st.html(_LARGE_TYPE)
         st.subheader(headline(groups[beat][0].number), anchor=False)
         step_view.show_steps(followed, groups[beat])
     head = followed.head
+    query = token_at(head.query_tokens, followed.query)
+    key = token_at(head.key_tokens, followed.key)
     st.caption(
         f"{escaped(followed.trace.model_name)} · layer {head.layer}, head {head.head} · from "
-        f"{token(head.query_tokens[followed.query])} to {token(head.key_tokens[followed.key])}"
+        f"{query} to {key}"
     )
 
 
@@ -89,6 +91,7 @@ def _move(label: str, shortcut: str, names: list[str], place: int) -> None:
         shortcut=shortcut,
         key=f"talk_{shortcut}",
         disabled=not is_there,
+        type="secondary" if label else "tertiary",
         on_click=_open,
         args=(names[place] if is_there else None,),
     )

@@ -12,7 +12,7 @@ from attnviz.page.pair import Followed
 from attnviz.results import HeadTrace
 from attnviz.steps import Step, steps_of
 from attnviz.whatif import can_be_causal, is_causal, what_if
-from attnviz.wording import fixed, number, percent, token
+from attnviz.wording import fixed, number, percent, token, token_at
 
 
 def show(followed: Followed) -> None:
@@ -177,7 +177,7 @@ def _changed(head: HeadTrace) -> HeadTrace | None:
 
 def effect(head: HeadTrace, changed: HeadTrace, query: int) -> str:
     """What a change does to one query's weights and update, in a sentence, as Markdown."""
-    name = token(head.query_tokens[query])
+    name = token_at(head.query_tokens, query)
     if changed.is_masked[query].all():
         return (
             f"Now every key is hidden from {name}: nothing is left for it to attend to, and the "
@@ -187,17 +187,17 @@ def effect(head: HeadTrace, changed: HeadTrace, query: int) -> str:
     after = np.where(changed.is_masked[query], 0, changed.weights[query])
     most = int(np.abs(after - before).argmax())
     text = (
-        f"{name} now gives {token(head.key_tokens[most])} **{percent(after[most])}** instead of "
+        f"{name} now gives {token_at(head.key_tokens, most)} **{percent(after[most])}** instead of "
         f"{percent(before[most])}, the largest change of its weights."
     )
     own, other = head.updated[query], changed.updated[query]
     norm = float(np.linalg.norm(own))
     moved = float(np.linalg.norm(other - own))
     lengths = norm * float(np.linalg.norm(other))
-    cosine = f", cosine {number(own @ other / lengths)}" if lengths else ""
+    cosine = f"; the cosine of before and after is {number(own @ other / lengths)}"
     text += (
         f" Its update moves by {number(moved)}, {percent(moved / norm if norm else 0.0)} of its "
-        f"norm{cosine}."
+        f"norm{cosine if lengths else ''}."
     )
     n_empty = int(changed.is_masked.all(axis=1).sum())
     if n_empty:

@@ -9,7 +9,7 @@ from attnviz.charts.strips import strips_chart
 from attnviz.results import HeadTrace
 from attnviz.scaling import entropy, spread
 from attnviz.whatif import what_if
-from attnviz.wording import fixed, number, percent, token
+from attnviz.wording import fixed, number, percent, token_at
 
 
 def show(head: HeadTrace, query: int) -> None:
@@ -64,11 +64,14 @@ def _show(head: HeadTrace, query: int) -> None:
 def theory(head: HeadTrace) -> str:
     """What is expected of unit-variance q and k, beside what this head has, as Markdown."""
     d_head = head.q.shape[1]
+    var_q, var_k = float(head.q.var()), float(head.k.var())
     return (
         f"A score is a sum of {d_head} products. If the entries of q and k were independent with "
         f"mean 0 and variance 1, its variance would be d_head = {d_head} and its standard "
         f"deviation √{d_head} = {number(np.sqrt(d_head))}. Here the entries of q have variance "
-        f"{number(head.q.var())} and those of k {number(head.k.var())}."
+        f"{number(var_q)} and those of k {number(var_k)}, which alone would make the standard "
+        f"deviation {number(np.sqrt(d_head * var_q * var_k))}; what is measured differs as far as "
+        "entries are not independent and their means not 0."
     )
 
 
@@ -80,7 +83,7 @@ def without_scaling(head: HeadTrace, query: int) -> str:
         f"**{number(entropy(h.weights)[query])}** bits"
         for h in (head, unscaled)
     )
-    name = token(head.query_tokens[query])
+    name = token_at(head.query_tokens, query)
     return f"With scaling, the largest weight of {name} is {own}; without, {other}."
 
 
