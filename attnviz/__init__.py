@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from attnviz.models import load
     from attnviz.results import HeadTrace, Trace
+    from attnviz.whatif import what_if
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ _HOME_OF = {
     "steps_view": "attnviz.charts.steps",
     "trace": "attnviz.capture",
     "trace_inputs": "attnviz.capture",
+    "what_if": "attnviz.whatif",
 }
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "steps_view",
     "trace",
     "trace_inputs",
+    "what_if",
 ]
 
 

@@ -220,8 +220,8 @@ def _biased(head: HeadTrace, step: Step, query: int, key: int) -> str:
         return f"{what} From {token_at(head.query_tokens, query)} it is {number(row[key])} for all."
     return (
         f"{what} From {token_at(head.query_tokens, query)} it favours "
-        f"{token_at(head.key_tokens, largest)}, with {number(row[largest])}; {token_at(head.key_tokens, key)} has "
-        f"{number(row[key])}."
+        f"{token_at(head.key_tokens, largest)}, with {number(row[largest])}; "
+        f"{token_at(head.key_tokens, key)} has {number(row[key])}."
     )
 
 

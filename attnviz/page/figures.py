@@ -3,27 +3,31 @@
 from collections.abc import Callable
 from typing import Literal
 
+import altair
 import streamlit as st
 
 from attnviz.charts.figure import Figure
 
 
 def show_figure(
-    figure: Figure,
+    figure: Figure | altair.LayerChart,
     key: str,
     alt: str,
     *,
     width: Literal["stretch", "content"] = "stretch",
     on_select: Callable[[], None] | None = None,
 ) -> None:
-    """Its specification goes to the browser as it is: it was checked when it was built."""
-    st.vega_lite_chart(
-        spec=figure.to_dict(),
-        key=key,
-        alt=alt,
-        width=width,
-        on_select=on_select if on_select is not None else "ignore",
-    )
+    """A figure goes to the browser as it is: its structure was checked when it was built."""
+    if on_select is not None:
+        st.vega_lite_chart(
+            spec=figure.to_dict(), key=key, alt=alt, width=width, on_select=on_select
+        )
+        return
+    with st.container(key=key):  # a chart that reports nothing has no name of its own
+        if isinstance(figure, Figure):
+            st.vega_lite_chart(spec=figure.to_dict(), key=f"{key}_chart", alt=alt, width=width)
+        else:
+            st.altair_chart(figure, key=f"{key}_chart", alt=alt, width=width)
 
 
 def let_wide_figures_scroll() -> None:

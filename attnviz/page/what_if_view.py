@@ -58,7 +58,7 @@ def _show(followed: Followed) -> None:
     name = head.query_tokens[query]
     st.markdown(f"**The weights of {token(name)}**")
     weights = [np.where(one.is_masked[query], 0, one.weights[query]) for one in (head, changed)]
-    st.altair_chart(
+    show_figure(
         strips_chart(
             _compared(*weights),
             head.key_tokens,
@@ -71,12 +71,12 @@ def _show(followed: Followed) -> None:
                 for row in _compared(*(np.round(row, 3) for row in weights)).values()
             ],
         ),
-        key="what_if_weights",
-        alt=f"Weights of {name} before and after",
+        "what_if_weights",
+        f"Weights of {name} before and after",
     )
     st.markdown("**Its update x′**")
     updates = _compared(head.updated[query], changed.updated[query])
-    st.altair_chart(
+    show_figure(
         strips_chart(
             updates,
             head.v.shape[1],
@@ -84,8 +84,8 @@ def _show(followed: Followed) -> None:
             value_title="x′",
             limit=largest(np.stack(list(updates.values()))),
         ),
-        key="what_if_update",
-        alt=f"Update of {name} before and after",
+        "what_if_update",
+        f"Update of {name} before and after",
     )
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from attnviz.charts.scaling import entropy_chart
 from attnviz.charts.strips import strips_chart
+from attnviz.page.figures import show_figure
 from attnviz.results import HeadTrace
 from attnviz.scaling import entropy, spread
 from attnviz.whatif import what_if
@@ -38,7 +39,7 @@ def _show(head: HeadTrace, query: int) -> None:
             f"× {number(head.scaling, 4)}": head.weights[query],
             "not scaled": unscaled.weights[query],
         }
-        st.altair_chart(
+        show_figure(
             strips_chart(
                 {
                     name: np.where(head.is_masked[query], np.nan, weights)
@@ -49,10 +50,10 @@ def _show(head: HeadTrace, query: int) -> None:
                 value_title="weight",
                 printed=[[fixed(weight, 3) for weight in row] for row in rows.values()],
             ),
-            key="why_scale_weights",
-            alt="Weights with and without scaling",
+            "why_scale_weights",
+            "Weights with and without scaling",
         )
-    st.altair_chart(entropy_chart(head, query), key="why_scale_curve", alt="Entropy by factor")
+    show_figure(entropy_chart(head, query), "why_scale_curve", "Entropy by factor")
     st.caption(
         "Entropy is 0 bits where all weight is on one key, and "
         f"{number(np.log2(len(head.key_tokens)))} bits where {len(head.key_tokens)} keys share it "

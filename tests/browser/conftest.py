@@ -101,7 +101,7 @@ def visit(chromium, address):
         if on_dialog:
             page.on("dialog", lambda dialog: (on_dialog(dialog.message), dialog.dismiss()))
         page.goto(address + query)
-        page.locator(f"[class*='st-key-{wait_for}'] svg.marks").wait_for(timeout=90_000)
+        page.locator(f"[class*='st-key-{wait_for}'] svg.marks").wait_for(timeout=45_000)
         page.wait_for_timeout(500)
         return page
 

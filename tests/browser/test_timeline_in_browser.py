@@ -1,0 +1,191 @@
+"""The timeline, what-if and the talk in a real Chromium, by mouse and by keyboard."""
+
+import numpy as np
+import pytest
+from test_browser import address, cell, chart, texts, wait_for_texts
+
+import attnviz
+from attnviz.arithmetic import arithmetic
+from attnviz.page.examples import EXAMPLES
+from attnviz.page.talk import BEATS
+from attnviz.sentences import headline, sentence
+from attnviz.whatif import what_if
+from attnviz.wording import plain
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def head():
+    return attnviz.trace(*attnviz.load(), "time flies like an arrow").head(0, 8)
+
+
+def read(page, key):
+    """The numbers printed in a chart."""
+    return [text.replace("−", "-") for text in texts(page, key)]
+
+
+def frames(page, key):
+    """The boxes of the frames in a chart: of the row, of the column, or of both."""
+    return page.evaluate(
+        """key => [...document.querySelectorAll(`[class*='st-key-${key}'] svg.marks path`)]
+            .filter(path => path.getAttribute('stroke-width') === '2')
+            .map(path => path.getBoundingClientRect().toJSON())""",
+        key,
+    )
+
+
+def test_a_click_on_a_cell_follows_its_pair_through_every_step(visit, head):
+    page = visit("", height=3000)
+    page.mouse.click(*cell(page, "matrix_scores", 4, 1, 7))
+    address(page, r"query=4\+an")
+    address(page, r"key=1\+time")
+    for step in head.steps:
+        words = plain(sentence(head, step, 4, 1)).split(". ")[0]
+        page.get_by_text(words, exact=False).first.wait_for(timeout=15_000)
+        worked_out = arithmetic(head, step, 4, 1)
+        if worked_out:
+            last = plain(worked_out).split("\n\n")[-1]
+            page.get_by_text(last, exact=False).first.wait_for()
+    for name in ("scores", "scaled", "masked", "weights"):
+        row, column = frames(page, f"matrix_{name}")
+        x, y = cell(page, f"matrix_{name}", 4, 1, 7)
+        assert row["top"] < y < row["bottom"]
+        assert column["left"] < x < column["right"]
+        assert row["width"] > row["height"]
+        assert column["height"] > column["width"]
+
+
+def test_columns_turn_the_weights_round(visit, head):
+    page = visit("", height=3000)
+    page.locator(".st-key-columns label").click()
+    address(page, "columns=true")
+    page.get_by_text("Every column sums to 1", exact=False).wait_for()
+    page.wait_for_timeout(1000)
+    printed = [text for text in read(page, "matrix_weights") if text[:2] in ("0.", "1.")]
+    expected = [f"{weight:.3f}" for weight in head.weights.T.ravel()]
+    assert [text for text in printed if len(text) == 5] == expected
+    page.reload()
+    page.get_by_text("Every column sums to 1", exact=False).wait_for(timeout=30_000)
+
+
+def test_what_if_shows_before_after_and_difference_and_is_part_of_the_link(visit, head):
+    page = visit("", height=3000)
+    page.get_by_text("What if?", exact=True).click()
+    page.get_by_text("Nothing is changed yet", exact=False).wait_for()
+    page.get_by_text("Scaling off", exact=True).click()
+    address(page, "if_unscaled=true")
+    unscaled = what_if(head, scaling=1)
+    expected = {f"{weight:.3f}" for h in (head, unscaled) for weight in h.weights[2]}
+    wait_for_texts(page, "what_if_weights", expected | {"before", "after", "after − before"})
+    own = {f"{weight:.3f}" for weight in head.weights.ravel()}
+    wait_for_texts(page, "matrix_weights", own)  # the baseline stays
+    page.reload()
+    wait_for_texts(page, "what_if_weights", expected)
+
+
+def test_why_scale_opens_and_shows_both_softmaxes(visit, head):
+    page = visit("", height=3000)
+    page.get_by_text("Why scale?", exact=True).click()
+    address(page, "why_scale=true")
+    unscaled = what_if(head, scaling=1)
+    expected = {f"{weight:.3f}" for h in (head, unscaled) for weight in h.weights[2]}
+    wait_for_texts(page, "why_scale_weights", expected)
+    wait_for_texts(page, "why_scale_curve", {"this head: 0.1768", "no scaling: 1"})
+
+
+# Talk
+
+
+def shows(page, beat):
+    number = {name: number for number, name in BEATS.items()}[beat]
+    page.get_by_role("heading", name=headline(number)).wait_for(timeout=15_000)
+    address(page, f"talk={beat}")
+
+
+def test_a_talk_is_given_by_keyboard_alone(visit):
+    page = visit("?layer=1&query=3&key=2")
+    page.get_by_role("button", name="Present").click()
+    beats = list(BEATS.values())
+    shows(page, "embeddings")
+    page.wait_for_function(
+        "document.querySelector('[data-testid=stSidebar]').getBoundingClientRect().right <= 0"
+    )
+    for key, beat in [
+        *(("ArrowRight", beat) for beat in beats[1:4]),
+        *(("PageDown", beat) for beat in beats[4:]),
+        ("PageUp", beats[-2]),
+        ("ArrowLeft", beats[-3]),
+    ]:
+        page.keyboard.press(key)
+        shows(page, beat)
+    address(page, r"layer=1.*query=3\+like.*key=2\+flies")
+    page.reload()
+    shows(page, "softmax")
+    chart(page, "matrix_weights").wait_for()
+    page.wait_for_timeout(1000)
+    page.keyboard.press("Escape")
+    chart(page, "matrix_updated").wait_for(timeout=30_000)
+    page.wait_for_url(lambda url: "talk" not in url)
+    page.get_by_text("Layer 1, head 8", exact=True).wait_for()
+    page.get_by_role("tab", name="Neurons").click()
+    chart(page, "neurons").wait_for()
+    assert "talk" not in page.url
+
+
+@pytest.mark.parametrize("beat", BEATS.values())
+@pytest.mark.parametrize("query", ["", "&text=" + "+".join(["time flies like an arrow"] * 6)])
+def test_a_beat_fits_a_projector_and_works_embedded(visit, beat, query):
+    first = {"project": "matrix_q", "embeddings": "matrix_x_query", "update": "shares"}
+    matrix = {"score": "scores", "scale": "scaled", "mask": "masked", "softmax": "weights"}
+    key = first.get(beat) or f"matrix_{matrix.get(beat, beat)}"
+    page = visit(f"?talk={beat}&embed=true{query}", height=720, wait_for=key)
+    page.wait_for_timeout(800)
+    bottom = page.evaluate(
+        "document.querySelector('.st-key-talk_step').getBoundingClientRect().bottom"
+    )
+    assert bottom <= 720
+    page.keyboard.press("ArrowLeft" if beat == "output" else "ArrowRight")
+    page.wait_for_url(lambda url: f"talk={beat}" not in url)
+
+
+# Examples
+
+
+def test_an_example_opens_and_its_menu_closes(visit):
+    page = visit("", height=1200)
+    example = next(e for e in EXAMPLES if "sink" in e.title)
+    page.get_by_role("button", name="Examples").click()
+    page.get_by_role("button", name=example.title).click()
+    page.get_by_text("Layer 2, head 7", exact=True).wait_for(timeout=30_000)
+    page.get_by_text("tiny: see in step 4", exact=False).wait_for()
+    address(page, "layer=2")
+    page.get_by_role("button", name=example.title).wait_for(state="hidden")
+    page.reload()
+    page.get_by_text("tiny: see in step 4", exact=False).wait_for(timeout=30_000)
+
+
+# Every screen
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_the_page_never_scrolls_sideways(visit, width):
+    for query, key in (("", "shares"), ("?view=Neurons", "neurons"), ("?what_if=true", "shares")):
+        page = visit(query, width=width, wait_for=key)
+        page.wait_for_timeout(500)
+        inner, outer = page.evaluate(
+            "(m => [m.scrollWidth, m.clientWidth])(document.querySelector('[data-testid=stMain]'))"
+        )
+        assert inner <= outer + 1
+
+
+def test_the_bands_of_an_update_are_drawn_for_each_key(visit, head):
+    page = visit("", height=3000, wait_for="shares")
+    shown = texts(page, "shares")
+    norms = head.weights[2] * np.linalg.norm(head.v, axis=1)
+    order = np.argsort(-norms)
+    names = [text.removeprefix("▸ ") for text in shown]
+    places = [names.index(head.key_tokens[key]) for key in order]
+    assert places == sorted(places)
+    for weight in head.weights[2]:
+        assert f"{weight:.3f}" in shown
