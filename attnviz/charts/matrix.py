@@ -11,7 +11,6 @@ from attnviz.charts import palette
 from attnviz.charts.axes import (
     AXIS_TITLES,
     FONT_SIZE,
-    LEANING_LABELS,
     axis,
     colour,
     is_of_pairs,
@@ -29,7 +28,7 @@ from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
 VALUES_FIT = 12  # a matrix of at most this many rows and columns has its values printed
-WIDTH, NARROW_WIDTH = 420, 150  # px of all cells of a row, on a screen 1280 px wide
+WIDTH, NARROW_WIDTH, LARGE_WIDTH = 310, 150, 480  # px of a row, on a screen 1280 px wide
 SMALLEST_FONT_SIZE = 10
 LARGE_FONT_SIZE = 17  # px, on a projector
 # px, of all rows together, so that a step fits a screen of 1280 × 720.
@@ -184,8 +183,14 @@ def _max_columns(step: Step) -> int:
 
 
 def _label_angle(labels: Sequence[str], is_narrow: bool, is_large: bool) -> dict[str, Any]:
-    width = WIDTH if not is_narrow else NARROW_WIDTH
-    return label_angle(labels, LARGE_FONT_SIZE if is_large else FONT_SIZE, width)
+    font_size = LARGE_FONT_SIZE if is_large else FONT_SIZE
+    return label_angle(labels, font_size, _width(is_narrow, is_large))
+
+
+def _width(is_narrow: bool, is_large: bool) -> int:
+    if is_narrow:
+        return NARROW_WIDTH
+    return LARGE_WIDTH if is_large else WIDTH
 
 
 def _frames(step: Step, pair: Pair | None, blocks: Blocks) -> dict[str, int]:
@@ -207,9 +212,14 @@ def _frames(step: Step, pair: Pair | None, blocks: Blocks) -> dict[str, int]:
 
 def _x(of: _Structure) -> alt.X:
     options: dict[str, Any]
+    font_size = of.font_size
     if of.is_of_pairs:
         columns = f"{of.name}_columns[datum.value]"
         options = {"labelExpr": columns, **dict(of.label_options)}
+        if options["labelAngle"] == -90:  # as many names as do not overlap
+            width = _width(of.is_narrow, of.is_large)
+            font_size = min(font_size, max(SMALLEST_FONT_SIZE, width // of.n_columns))
+            options["values"] = ticks(of.n_columns, width // font_size)
     else:
         options = {
             "labelExpr": f"'' + datum.value * {of.columns_a_block}",
@@ -217,7 +227,7 @@ def _x(of: _Structure) -> alt.X:
             "values": ticks(of.n_columns, 6 if of.is_narrow else 16),
         }
     title = AXIS_TITLES[of.axes[1]]
-    column_axis = axis(title, orient="top", font_size=of.font_size, **options)
+    column_axis = axis(title, orient="top", font_size=font_size, **options)
     return alt.X("column:O", axis=column_axis, scale=alt.Scale(padding=0))
 
 
@@ -263,11 +273,15 @@ def _printed_values(base: alt.Chart, of: _Structure) -> alt.Chart:
         decimals = f"max(0, 3 - floor(log({of.limit}) / LN10))"
         is_small = f"abs(datum.v) < pow(10, 2 - {decimals})"
         number = f"format(datum.v, {is_small} ? '.' + {decimals} + 'f' : '.3g')"
+    # Where cells are too narrow for their numbers, on a phone, they are left to the tooltip. In a
+    # larger figure the width of this part is not known (0), and there is room.
+    size, cell = of.font_size + 1, f"width / {of.n_columns}"
+    font_size = f"width == 0 ? {size} : {cell} < 24 ? 0 : min({size}, {cell} * 0.31)"
     return (
         base.transform_filter("isValid(datum.v)")
         .transform_calculate(printed=number)
         .mark_text(
-            fontSize=of.font_size + (1 if of.n_columns <= LEANING_LABELS else -2),
+            fontSize=alt.expr(font_size),
             fill=alt.expr(palette.text_on(f"(datum.v / {of.limit})")),
             tooltip=None,
         )
