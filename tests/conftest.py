@@ -15,8 +15,10 @@ _hook = install_import_hook(
 _hook.__enter__()
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 import attnviz
+from attnviz.page import loading
 
 SENTENCE = "time flies like an arrow"
 
@@ -31,3 +33,23 @@ def minilm():
 def sentence_trace(minilm):
     """The trace of the sentence that attnviz starts from."""
     return attnviz.trace(*minilm, SENTENCE)
+
+
+@pytest.fixture
+def page():
+    return AppTest.from_file("../streamlit_app.py", default_timeout=60)
+
+
+@pytest.fixture
+def offering(monkeypatch, page):
+    """The page with these models on its list instead of its own."""
+
+    def offer(*names):
+        monkeypatch.setenv("ATTNVIZ_MODELS", ",".join(map(str, names)))
+        loading.model.cache_clear()
+        loading.trace.cache_clear()
+        return page
+
+    yield offer
+    loading.model.cache_clear()
+    loading.trace.cache_clear()

@@ -1,11 +1,10 @@
 """The page, control by control, and what it says to what it cannot show."""
 
-import json
 import re
 
 import numpy as np
 import pytest
-from streamlit.testing.v1 import AppTest
+from showing import charts, constants, run, said
 from test_models import corrupt, save_tiny
 from transformers import AutoConfig, AutoModel, ByT5Tokenizer
 
@@ -15,50 +14,6 @@ from attnviz.wording import bound
 
 TEN = ("x_query", "q", "k", "v", "scores", "scaled", "masked", "weights", "updated", "output")
 DEFAULT = "time flies like an arrow"
-
-
-@pytest.fixture
-def page():
-    return AppTest.from_file("../streamlit_app.py", default_timeout=60)
-
-
-@pytest.fixture
-def offering(monkeypatch, page):
-    """The page with these models on its list instead of its own."""
-
-    def offer(*names):
-        monkeypatch.setenv("ATTNVIZ_MODELS", ",".join(map(str, names)))
-        loading.model.cache_clear()
-        loading.trace.cache_clear()
-        return page
-
-    yield offer
-    loading.model.cache_clear()
-    loading.trace.cache_clear()
-
-
-def charts(page):
-    """The specifications of all charts on the page."""
-    return [json.loads(element.proto.spec) for element in page.get("vega_lite_chart")]
-
-
-def constants(page):
-    return {
-        p["name"]: p["value"]
-        for chart in charts(page)
-        for p in chart.get("params", [])
-        if "value" in p
-    }
-
-
-def said(page):
-    return [element.value for element in page.error]
-
-
-def run(page):
-    page.run()
-    assert not page.exception
-    return page
 
 
 # How it opens

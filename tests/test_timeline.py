@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from showing import charts, constants, run
 from test_models import save_tiny
-from test_page import charts, constants, offering, page, run  # noqa: F401  (fixtures)
 
 from attnviz.arithmetic import arithmetic
 from attnviz.page import examples, talk
@@ -19,11 +19,11 @@ from attnviz.whatif import what_if
 from attnviz.wording import number, percent
 
 
-def said(page):  # noqa: F811
+def said(page):
     return [element.value for element in page.markdown]
 
 
-def select_toggle(page, key, value):  # noqa: F811
+def select_toggle(page, key, value):
     page.toggle(key=key).set_value(value)
     return run(page)
 
@@ -32,7 +32,7 @@ def select_toggle(page, key, value):  # noqa: F811
 
 
 def test_every_step_says_its_formula_its_sentence_its_arithmetic_and_what_to_look_for(
-    page,  # noqa: F811
+    page,
     sentence_trace,
 ):
     head = sentence_trace.head(0, 8)
@@ -50,7 +50,7 @@ def test_every_step_says_its_formula_its_sentence_its_arithmetic_and_what_to_loo
     ]
 
 
-def test_another_pair_changes_the_words_and_the_frames(page, sentence_trace):  # noqa: F811
+def test_another_pair_changes_the_words_and_the_frames(page, sentence_trace):
     run(page)
     page.selectbox(key="query").select(5)
     page.selectbox(key="key").select(0)
@@ -59,7 +59,7 @@ def test_another_pair_changes_the_words_and_the_frames(page, sentence_trace):  #
         assert sentence(head, step, 5, 0) in words
 
 
-def test_the_heads_shares_are_said_to_add_up_to_the_modules_output(page, sentence_trace):  # noqa: F811
+def test_the_heads_shares_are_said_to_add_up_to_the_modules_output(page, sentence_trace):
     line = check_of_output(sentence_trace, sentence_trace.head(0, 8), 2)
     assert line in said(run(page))
     outputs = [sentence_trace.head(0, h).output for h in range(12)]
@@ -72,7 +72,7 @@ def test_the_heads_shares_are_said_to_add_up_to_the_modules_output(page, sentenc
     assert f"its share for *flies* is the {place}th largest" in line
 
 
-def test_columns_turn_every_matrix_of_pairs_and_its_words(page, sentence_trace):  # noqa: F811
+def test_columns_turn_every_matrix_of_pairs_and_its_words(page, sentence_trace):
     run(page)
     select_toggle(page, "columns", True)
     head, sent = sentence_trace.head(0, 8), constants(page)
@@ -85,7 +85,7 @@ def test_columns_turn_every_matrix_of_pairs_and_its_words(page, sentence_trace):
     assert not any("Every row sums to 1" in text for text in words)
 
 
-def test_a_head_without_a_share_of_the_output_says_why(offering, tmp_path):  # noqa: F811
+def test_a_head_without_a_share_of_the_output_says_why(offering, tmp_path):
     folder = save_tiny(tmp_path / "bitnet", "bitnet")
     words = said(run(offering(folder)))
     assert any("BitNetRMSNorm stands between" in text.replace("\\", "") for text in words)
@@ -95,7 +95,7 @@ def test_a_head_without_a_share_of_the_output_says_why(offering, tmp_path):  # n
 # Why scale
 
 
-def test_why_scale_is_closed_and_computes_nothing_until_it_is_opened(page, monkeypatch):  # noqa: F811
+def test_why_scale_is_closed_and_computes_nothing_until_it_is_opened(page, monkeypatch):
     opened = []
     monkeypatch.setattr("attnviz.page.why_scale._show", lambda *a: opened.append(1))
     monkeypatch.setattr("attnviz.page.what_if_view._show", lambda *a: opened.append(2))
@@ -106,7 +106,7 @@ def test_why_scale_is_closed_and_computes_nothing_until_it_is_opened(page, monke
     assert opened == [1]
 
 
-def test_why_scale_shows_the_spread_before_and_after_beside_the_theory(page, sentence_trace):  # noqa: F811
+def test_why_scale_shows_the_spread_before_and_after_beside_the_theory(page, sentence_trace):
     page.session_state["why_scale"] = True
     run(page)
     head = sentence_trace.head(0, 8)
@@ -136,11 +136,11 @@ def test_why_scale_shows_the_spread_before_and_after_beside_the_theory(page, sen
     np.testing.assert_allclose(strips[1], unscaled, atol=1e-6)
 
 
-def test_where_nothing_is_scaled_no_before_and_after_is_claimed(offering, tmp_path):  # noqa: F811
+def test_where_nothing_is_scaled_no_before_and_after_is_claimed(offering, tmp_path):
     from transformers import ByT5Tokenizer
 
     folder = save_tiny(tmp_path / "t5", "t5", ByT5Tokenizer(), vocab_size=384)
-    page = offering(folder)  # noqa: F811
+    page = offering(folder)
     page.session_state["why_scale"] = True
     words = said(run(page))
     assert any("multiplies its scores by 1" in text for text in words)
@@ -151,14 +151,14 @@ def test_where_nothing_is_scaled_no_before_and_after_is_claimed(offering, tmp_pa
 # What if
 
 
-def opened_what_if(page, **controls):  # noqa: F811
+def opened_what_if(page, **controls):
     page.session_state["what_if"] = True
     for key, value in controls.items():
         page.session_state[key] = value
     return run(page)
 
 
-def what_if_charts(page):  # noqa: F811
+def what_if_charts(page):
     """Before, after, difference; the strips of weights and of the update."""
     return [
         {p["name"]: p["value"] for p in chart["params"] if "value" in p} for chart in charts(page)
@@ -181,7 +181,7 @@ def what_if_charts(page):  # noqa: F811
     ],
 )
 def test_a_change_is_shown_before_after_and_as_a_difference(
-    page,  # noqa: F811
+    page,
     sentence_trace,
     controls,
     change,
@@ -210,7 +210,7 @@ def test_a_change_is_shown_before_after_and_as_a_difference(
     assert effect(head, changed, 2) in said(page)
 
 
-def test_the_baseline_stays_what_it_was(page, sentence_trace):  # noqa: F811
+def test_the_baseline_stays_what_it_was(page, sentence_trace):
     opened_what_if(page, if_unscaled=True)
     first = {
         p["name"]: p["value"]
@@ -223,14 +223,14 @@ def test_the_baseline_stays_what_it_was(page, sentence_trace):  # noqa: F811
     )
 
 
-def test_what_changes_nothing_is_said_to(page):  # noqa: F811
+def test_what_changes_nothing_is_said_to(page):
     opened_what_if(page)
     assert any("Nothing is changed yet" in text for text in said(page))
     opened_what_if(page, if_causal=False)  # it has none
     assert any("Nothing is changed yet" in text for text in said(page))
 
 
-def test_a_masked_key_gives_way_with_its_text(page):  # noqa: F811
+def test_a_masked_key_gives_way_with_its_text(page):
     opened_what_if(page, if_hidden=["5 arrow", "2 flies"])
     page.text_input(key="text").set_value("fruit flies like a banana")
     run(page)
@@ -249,7 +249,7 @@ def test_a_masked_key_gives_way_with_its_text(page):  # noqa: F811
         {"columns": "maybe"},
     ],
 )
-def test_a_what_if_that_cannot_be_is_no_what_if(page, link):  # noqa: F811
+def test_a_what_if_that_cannot_be_is_no_what_if(page, link):
     page.query_params["what_if"] = "true"
     for name, value in link.items():
         page.query_params[name] = value
@@ -283,7 +283,7 @@ def test_the_effect_is_said_in_numbers(sentence_trace):
 
 
 @pytest.mark.parametrize("beat", talk.BEATS.values())
-def test_a_beat_shows_its_step_alone(page, sentence_trace, beat):  # noqa: F811
+def test_a_beat_shows_its_step_alone(page, sentence_trace, beat):
     page.query_params["talk"] = beat
     run(page)
     head = sentence_trace.head(0, 8)
@@ -299,7 +299,7 @@ def test_a_beat_shows_its_step_alone(page, sentence_trace, beat):  # noqa: F811
         assert "picked" not in json.dumps(chart)  # the pair is fixed
 
 
-def test_the_talk_moves_by_buttons_and_ends(page):  # noqa: F811
+def test_the_talk_moves_by_buttons_and_ends(page):
     page.query_params["talk"] = "softmax"
     page.query_params["query"] = "5 arrow"
     run(page)
@@ -316,7 +316,7 @@ def test_the_talk_moves_by_buttons_and_ends(page):  # noqa: F811
     assert len(charts(page)) == 13
 
 
-def test_the_first_and_the_last_beat_end_the_way(page):  # noqa: F811
+def test_the_first_and_the_last_beat_end_the_way(page):
     page.query_params["talk"] = "embeddings"
     run(page)
     assert page.button(key="talk_Left").disabled
@@ -326,7 +326,7 @@ def test_the_first_and_the_last_beat_end_the_way(page):  # noqa: F811
     assert page.button(key="talk_Right").disabled
 
 
-def test_an_unknown_beat_gets_a_note_and_the_first_step(page):  # noqa: F811
+def test_an_unknown_beat_gets_a_note_and_the_first_step(page):
     page.query_params["talk"] = "nonsense"
     run(page)
     assert any("“nonsense”" in warning.value for warning in page.warning)
@@ -336,7 +336,7 @@ def test_an_unknown_beat_gets_a_note_and_the_first_step(page):  # noqa: F811
 # Examples
 
 
-def open_example(page, title):  # noqa: F811
+def open_example(page, title):
     place = [example.title for example in examples.EXAMPLES].index(title)
     page.button(key=f"example_{place}").click()
     return run(page)
@@ -346,7 +346,7 @@ HERE = [example for example in examples.EXAMPLES if example.model == examples.MI
 
 
 @pytest.mark.parametrize("example", HERE, ids=lambda example: example.title)
-def test_an_example_opens_its_state_from_any_other(page, example):  # noqa: F811
+def test_an_example_opens_its_state_from_any_other(page, example):
     page.query_params["text"] = "something else entirely"
     page.query_params["layer"] = "4"
     page.query_params["columns"] = "true"
@@ -424,7 +424,7 @@ def test_every_example_still_shows_what_it_claims(minilm):
     assert example.also == {"what_if": True, "if_causal": True}
 
 
-def test_an_example_whose_model_is_not_here_says_so_and_is_disabled(page):  # noqa: F811
+def test_an_example_whose_model_is_not_here_says_so_and_is_disabled(page):
     run(page)
     place = next(i for i, e in enumerate(examples.EXAMPLES) if e.model == examples.T5)
     assert page.button(key=f"example_{place}").disabled
@@ -434,14 +434,14 @@ def test_an_example_whose_model_is_not_here_says_so_and_is_disabled(page):  # no
     assert not any(page.button(key=f"example_{i}").disabled for i in others)
 
 
-def test_an_example_whose_model_is_not_offered_says_so(offering, tmp_path):  # noqa: F811
-    page = run(offering(save_tiny(tmp_path / "tiny")))  # noqa: F811
+def test_an_example_whose_model_is_not_offered_says_so(offering, tmp_path):
+    page = run(offering(save_tiny(tmp_path / "tiny")))
     assert page.button(key="example_0").disabled
     assert any("which is not offered here" in c.value for c in page.sidebar.caption)
 
 
 def test_the_translation_opens_in_cross_attention_where_its_model_is(
-    offering,  # noqa: F811
+    offering,
     tmp_path,
     monkeypatch,
 ):
@@ -454,7 +454,7 @@ def test_the_translation_opens_in_cross_attention_where_its_model_is(
 
     moved[place] = dataclasses.replace(moved[place], model=folder)
     monkeypatch.setattr(examples, "EXAMPLES", tuple(moved))
-    page = run(offering(folder))  # noqa: F811
+    page = run(offering(folder))
     open_example(page, moved[place].title)
     assert not page.error
     assert page.subheader[0].value == "Layer 0, head 0, cross attention"
