@@ -46,6 +46,9 @@ class Joining:
         None where the projection is not given each token's heads side by side.
         """
         n_rows = n_heads * d_value
+        changes = {step.function.__name__ for step in self.operations} & _RESHAPE
+        if changes <= _IN_ORDER and self.weight is not None and len(self.weight) == n_rows:
+            return torch.arange(n_rows).reshape(n_heads, d_value)
         numbers = torch.arange(n_queries * n_rows).reshape(1, n_queries, n_heads, d_value)
         numbers = self._joined(numbers, _RESHAPE | _COPY)
         if numbers.numel() != n_queries * n_rows or numbers.shape[-1] != n_rows:
@@ -119,6 +122,7 @@ class Followed(Tensor):
 _RESHAPE = {
     *("reshape", "view", "flatten", "transpose", "swapaxes", "permute", "squeeze", "unsqueeze"),
 }
+_IN_ORDER = {"reshape", "view", "flatten", "squeeze", "unsqueeze"}  # no number moves past another
 _COPY = {"contiguous", "clone"}
 _KEEP = _RESHAPE | _COPY | {"to", "type_as", "float", "half", "bfloat16", "detach"}
 _LOOK = {"view_as", "reshape_as", "expand_as", "type_as"}  # at another's shape or dtype

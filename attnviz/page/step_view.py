@@ -38,7 +38,7 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
             _show_words(followed, step)
             if not (followed.is_large and step.name == "updated"):
                 _show_look_for(followed, step)
-            if is_in_blocks(step) and not followed.is_large:
+            if is_in_blocks(step) and step.name != "output" and not followed.is_large:
                 _show_row(followed, step)
             if step.name == "scores" and not followed.is_large:
                 _show_products(followed)
@@ -47,8 +47,12 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
                 _show_shares(followed)
             else:
                 _show_chart(followed, step)
-    if first.name == "updated" and not followed.is_large:
-        _show_shares(followed)
+            if is_in_blocks(step) and step.name == "output" and not followed.is_large:
+                _show_row(followed, step)  # here, for there are more words beside it
+    if first.name == "updated":
+        if not followed.is_large:
+            _show_shares(followed)
+        st.markdown(nearest_values(followed.head, followed.query))
 
 
 def _show_in_a_column(followed: Followed, step: Step) -> None:
@@ -69,8 +73,6 @@ def _show_words(followed: Followed, step: Step) -> None:
     worked_out = arithmetic(head, step, query, key)
     if worked_out is not None:
         st.markdown(worked_out)
-    if step.name == "updated":
-        st.markdown(nearest_values(head, query))
     if step.name == "output":
         st.markdown(check_of_output(followed.trace, head, query))
 
