@@ -87,19 +87,26 @@ def colour(
 ) -> alt.Color:
     """A step's colours, up to a parameter, with a legend in numbers: both ends and the middle."""
     is_weights = name == "weights"
-    legend = alt.Legend(
+    values = [0, 0.5, 1] if is_weights else alt.expr(f"[-{limit}, 0, {limit}]")
+    scale = weights_scale() if is_weights else signed_scale(limit)
+    return alt.Color(
+        "v:Q", scale=scale, legend=legend(title, values, font_size, **_legend_place(is_below))
+    )
+
+
+def legend(title: str, values: Any, font_size: int = FONT_SIZE, **place: Any) -> alt.Legend:
+    """A legend in numbers, in the text's own colour."""
+    return alt.Legend(
         title=title,
-        values=[0, 0.5, 1] if is_weights else alt.expr(f"[-{limit}, 0, {limit}]"),
+        values=values,
         labelExpr=LEGEND_NUMBER,
         labelOverlap=False,
         labelFontSize=font_size,
         titleFontSize=font_size,
         labelColor=alt.expr(palette.TEXT),
         titleColor=alt.expr(palette.TEXT),
-        **_legend_place(is_below),
+        **place,
     )
-    scale = weights_scale() if is_weights else signed_scale(limit)
-    return alt.Color("v:Q", scale=scale, legend=legend)
 
 
 def is_of_pairs(step: Step) -> bool:

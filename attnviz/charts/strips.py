@@ -7,10 +7,10 @@ import altair as alt
 import numpy as np
 
 from attnviz.charts import palette
-from attnviz.charts.axes import FONT_SIZE, axis, label_angle, names_of, ticks
+from attnviz.charts.axes import FONT_SIZE, axis, label_angle, legend, names_of, ticks
 from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, in_blocks
 from attnviz.charts.matrix import VALUES_FIT
-from attnviz.charts.values import LEGEND_NUMBER, nested, signed_scale, weights_scale
+from attnviz.charts.values import nested, signed_scale, weights_scale
 
 PITCH = 30
 WIDTH = 620  # px of all cells of a row, on a screen 1280 px wide
@@ -76,17 +76,11 @@ def strips_chart(
         color=alt.Color(
             "v:Q",
             scale=weights_scale() if limit is None else signed_scale(limit),
-            legend=alt.Legend(
-                title=value_title,
+            legend=legend(
+                value_title,
+                [0, 1] if limit is None else [-limit, 0, limit],
                 orient="right",
                 gradientLength=50,
-                values=[0, 1] if limit is None else [-limit, 0, limit],
-                labelExpr=LEGEND_NUMBER,
-                labelOverlap=False,
-                labelFontSize=FONT_SIZE,
-                titleFontSize=FONT_SIZE,
-                labelColor=alt.expr(palette.TEXT),
-                titleColor=alt.expr(palette.TEXT),
             ),
         ),
         tooltip=[
