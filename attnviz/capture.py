@@ -14,6 +14,7 @@ from attnviz.errors import NoAttentionError, UnsupportedModelError
 from attnviz.inputs import Inputs, model_name, takes_target
 from attnviz.observing import Call, parameters_of, recorded_calls
 from attnviz.results import TOLERANCE, LayerTrace, Projection, Trace
+from attnviz.tokens import Tokens, numbered
 
 
 def trace(
@@ -77,7 +78,8 @@ def _trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
         target=inputs.target,
         target_is_decoded=inputs.target_is_decoded,
         calls={
-            key: _as_arrays(call) for key, call in _by_kind_and_layer(model, calls, outputs).items()
+            (kind, layer): _as_arrays(call, *_tokens_of(kind, call, inputs))
+            for (kind, layer), call in _by_kind_and_layer(model, calls, outputs).items()
         },
     )
 
@@ -145,10 +147,30 @@ def _layer_numbers(calls: list[Call]) -> list[int]:
 # From tensors to arrays
 
 
-def _as_arrays(call: Call) -> LayerTrace:
+def _tokens_of(kind: str, call: Call, inputs: Inputs) -> tuple[Tokens, Tokens]:
+    """Whose tokens the queries of a call are, and whose the keys.
+
+    Positions that are not those of a text (what a caller passed as encoder states, memory that
+    a model adds) are called by their numbers.
+    """
+    n_queries, n_keys = call.q.shape[-2], call.k.shape[-2]
+    is_of_source = inputs.target is None or kind == "encoder"
+    queries = inputs.source if is_of_source else inputs.target
+    assert queries is not None
+    keys = inputs.source if kind == "cross" else queries
+    is_of_no_text = kind == "cross" and inputs.target is None
+    return (
+        queries if len(queries) == n_queries else numbered(n_queries),
+        keys if len(keys) == n_keys and not is_of_no_text else numbered(n_keys),
+    )
+
+
+def _as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens) -> LayerTrace:
     x_query = _row(call.x_query)
     n_queries, n_keys = call.q.shape[-2], call.k.shape[-2]
     return LayerTrace(
+        query_tokens=query_tokens,
+        key_tokens=key_tokens,
         x_query=x_query,
         x_key=x_query if call.x_key is call.x_query else _row(call.x_key),
         q=_row(call.q),

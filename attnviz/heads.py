@@ -1,10 +1,99 @@
 """Numbers about heads: which of them does what."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from attnviz.errors import InputError
-from attnviz.results import Trace
+from attnviz.results import LayerTrace, Trace
+from attnviz.scaling import entropy
+from attnviz.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number about a head: what it is called, and what it means, in a sentence."""
+
+    name: str  # of its column in `measures`
+    title: str
+    unit: str
+    meaning: str
+
+
+MEASURES = (
+    Measure(
+        "entropy",
+        "entropy",
+        "bits",
+        "how evenly a query spreads its attention, −Σ w·log₂ w, the mean of all queries: 0 where "
+        "one key has all, log₂ n where n keys share it equally",
+    ),
+    Measure(
+        "distance",
+        "mean distance",
+        "tokens",
+        "how far a key is from its query, |i − j|, the mean weighted by attention",
+    ),
+    Measure(
+        "first",
+        "share on the first token",
+        "",
+        "the weight that a query gives to the first token, the mean of all queries",
+    ),
+    Measure(
+        "special",
+        "share on special tokens",
+        "",
+        "the weight that a query gives to special tokens together, the mean of all queries",
+    ),
+)
+
+
+def measures(trace: Trace, kind: str | None = None) -> pd.DataFrame:
+    """Each head in numbers, from the model's own weights, one row a head.
+
+    `kind`, `layer`, `head`, and a column for each of `MEASURES`: `entropy` (bits, from 0),
+    `distance` (tokens, from 0; NaN where queries and keys are of different texts), `first` and
+    `special` (0 to 1). Queries that see no key are left out; a head without others is NaN.
+    """
+    kinds = trace.kinds if kind is None else (kind,)
+    rows = [
+        pd.DataFrame({"kind": of_kind, "layer": layer, **_measured(of_kind, call)})
+        for of_kind in kinds
+        for layer in trace.layers(of_kind)
+        if (call := trace.layer(layer, of_kind))
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
+def _measured(kind: str, call: LayerTrace) -> dict[str, np.ndarray]:
+    weights = call.own_weights.astype(np.float64)
+    given = weights.sum(axis=-1)
+
+    def mean(of_query: np.ndarray) -> np.ndarray:
+        n_seeing = (given > 0).sum(axis=-1)
+        total = np.where(given > 0, of_query, 0).sum(axis=-1)
+        return np.where(n_seeing > 0, total / np.maximum(n_seeing, 1), np.nan)
+
+    distance = np.full(call.n_heads, np.nan)
+    if kind != "cross":
+        far = abs(_places(call.query_tokens)[:, None] - _places(call.key_tokens)[None, :])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            distance = (weights * far).sum(axis=(1, 2)) / given.sum(axis=-1)
+    is_first = [0 in positions for positions in call.key_tokens.positions]
+    return {
+        "head": np.arange(call.n_heads),
+        "entropy": mean(entropy(weights)),
+        "distance": distance,
+        "first": mean(weights[..., is_first].sum(axis=-1)),
+        "special": mean(weights[..., list(call.key_tokens.is_special)].sum(axis=-1)),
+    }
+
+
+def _places(tokens: Tokens) -> np.ndarray:
+    """Where each token stands in its text; a word in the middle of its pieces."""
+    return np.array([np.mean(positions) for positions in tokens.positions])
 
 
 def linking(trace: Trace, query: int, key: int, kind: str | None = None) -> pd.DataFrame:

@@ -8,7 +8,7 @@ model itself computed.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from attnviz import attention
 from attnviz.errors import InputError
 from attnviz.steps import Step, steps_of
-from attnviz.tokens import Tokens, numbered
+from attnviz.tokens import Tokens
 
 # Exact means: no replayed weight differs from the model's own by more than this, and no
 # updated value by more than this times the largest of them. The model's dtype decides.
@@ -58,6 +58,10 @@ class HeadTrace:
     output_weight: Float[np.ndarray, "d_value d_model"] | None = None  # this head's part of W_O
     no_output_because: str | None = None  # where there is no such part
     temperature: float = 1.0  # of the softmax; no model has another, a what-if may
+    notes: tuple[str, ...] = ()  # what filters did, each a phrase
+    is_filtered: bool = False  # the weights are what filters left, not a softmax of all keys
+    is_of_words: bool = False  # pieces are merged, and q, k and v are their means
+    line_floor: Float[np.ndarray, " query_pos"] | None = None  # the least weight with a line
 
     @cached_property
     def scores(self) -> Float[np.ndarray, "query_pos key_pos"]:
@@ -100,17 +104,27 @@ class HeadTrace:
 
     @property
     def weights(self) -> Float[np.ndarray, "query_pos key_pos"]:
-        """softmax(masked / temperature); a row and its sink sum to 1."""
-        return self._softmax[0]
+        """softmax(masked / temperature); a row and its sink sum to 1.
+
+        What a filter left of the model's own weights, where one was applied.
+        """
+        return self.own_weights if self.is_filtered else self._softmax[0]
 
     @property
     def sink(self) -> Float[np.ndarray, " query_pos"]:
-        """The share of each query's attention that went to no token (0 without a sink)."""
+        """The share of each query's attention that went to no token (0 without a sink).
+
+        Where a filter was applied: to no token that is left.
+        """
+        if self.is_filtered:
+            return np.maximum(0, 1 - self.own_weights.sum(axis=1, dtype=np.float32))
         return self._softmax[1]
 
     @cached_property
     def updated(self) -> Float[np.ndarray, "query_pos d_value"]:
         """weights · v, before the output projection."""
+        if self.is_filtered:
+            return self.own_updated
         return _frozen(attention.update(self.weights, self.v))
 
     @cached_property
@@ -175,9 +189,12 @@ class Projection:
 class LayerTrace:
     """One attention call as the model made it, all heads; NumPy arrays, float32.
 
-    Grouped-query attention has fewer key and value heads than query heads.
+    Grouped-query attention has fewer key and value heads than query heads. Where filters left
+    something out `notes` say what.
     """
 
+    query_tokens: Tokens
+    key_tokens: Tokens
     x_query: Float[np.ndarray, "query_pos d_model"] | None
     x_key: Float[np.ndarray, "key_pos d_model"] | None
     q: Float[np.ndarray, "head query_pos d_head"]
@@ -191,6 +208,10 @@ class LayerTrace:
     own_weights: Float[np.ndarray, "head query_pos key_pos"]
     own_updated: Float[np.ndarray, "query_pos head d_value"]
     projection: Projection | str  # or why the heads have no shares of the module's output
+    notes: tuple[str, ...] = ()  # what filters did, each a phrase
+    is_filtered: bool = False  # the weights are what filters left, not a softmax of all keys
+    is_of_words: bool = False  # pieces are merged, and q, k and v are their means
+    line_floor: Float[np.ndarray, "head query_pos"] | None = None  # the least weight with a line
 
     @property
     def n_heads(self) -> int:
@@ -231,6 +252,12 @@ class LayerTrace:
         return attention.project(updated, weight, None if gate is None else gate[queries, head])
 
 
+if TYPE_CHECKING:
+    Calls = Mapping[tuple[str, int], LayerTrace]  # by kind and layer
+else:
+    Calls = Mapping  # a check of what it holds would compute what a filter has yet to
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """Every attention call of one forward pass.
@@ -246,7 +273,7 @@ class Trace:
     source: Tokens
     target: Tokens | None
     target_is_decoded: bool  # the target was not given: the model wrote it
-    calls: Mapping[tuple[str, int], LayerTrace]
+    calls: Calls
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -298,14 +325,13 @@ class Trace:
             )
         head = int(head)
         key_value_head = head // (call.n_heads // call.n_key_value_heads)
-        query_tokens, key_tokens = self.tokens_of(layer, kind)
         return HeadTrace(
             kind=kind,
             layer=int(layer),
             head=head,
             key_value_head=key_value_head,
-            query_tokens=query_tokens.labels,
-            key_tokens=key_tokens.labels,
+            query_tokens=call.query_tokens.labels,
+            key_tokens=call.key_tokens.labels,
             x_query=call.x_query,
             x_key=call.x_key,
             q=call.q[head],
@@ -319,6 +345,10 @@ class Trace:
             own_weights=call.own_weights[head],
             own_updated=call.own_updated[:, head],
             dtype=self.dtype,
+            notes=call.notes,
+            is_filtered=call.is_filtered,
+            is_of_words=call.is_of_words,
+            line_floor=None if call.line_floor is None else call.line_floor[head],
             **_share_of(call.projection, head),
         )
 
@@ -333,20 +363,9 @@ class Trace:
         return kind
 
     def tokens_of(self, layer: int, kind: str | None = None) -> tuple[Tokens, Tokens]:
-        """Whose tokens the queries of a layer are, and whose the keys.
-
-        Positions that are not those of a text (what a caller passed as encoder states, memory
-        that a model adds) are called by their numbers.
-        """
-        kind = self._known_kind(kind)
-        _, n_queries, n_keys = self.layer(layer, kind).own_weights.shape
-        queries = self.source if self.target is None or kind == "encoder" else self.target
-        keys = self.source if kind == "cross" else queries
-        is_of_no_text = kind == "cross" and self.target is None
-        return (
-            queries if len(queries) == n_queries else numbered(n_queries),
-            keys if len(keys) == n_keys and not is_of_no_text else numbered(n_keys),
-        )
+        """The tokens that a layer's queries belong to, and those of its keys."""
+        call = self.layer(layer, kind)
+        return call.query_tokens, call.key_tokens
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

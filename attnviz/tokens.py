@@ -6,24 +6,61 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnviz.errors import InputError
+from attnviz.words import joined, word_starts
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens of one text, in order."""
+    """The tokens of one text, in order; after a filter some of them, or its words."""
 
     labels: tuple[str, ...]
     is_special: tuple[bool, ...]
     segments: tuple[int | None, ...]  # 0 or 1 in a sentence pair; None for special tokens
+    starts_word: tuple[bool, ...]
+    positions: tuple[tuple[int, ...], ...]  # of the text's own tokens that each of these stands for
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def place_of(self, position: int) -> int | None:
+        """Which of these stands for the text's token at a position; None where none does."""
+        for place, positions in enumerate(self.positions):
+            if position in positions:
+                return place
+        return None
+
+    def only(self, places: Sequence[int]) -> "Tokens":
+        """These tokens alone."""
+        return Tokens(
+            tuple(self.labels[place] for place in places),
+            tuple(self.is_special[place] for place in places),
+            tuple(self.segments[place] for place in places),
+            tuple(self.starts_word[place] for place in places),
+            tuple(self.positions[place] for place in places),
+        )
+
+    def words(self) -> tuple[tuple[int, ...], ...]:
+        """The places of the pieces of each word."""
+        starts = [place for place in range(len(self)) if place == 0 or self.starts_word[place]]
+        ends = [*starts[1:], len(self)]
+        return tuple(tuple(range(*ends_of)) for ends_of in zip(starts, ends, strict=True))
+
+    def in_words(self) -> "Tokens":
+        """The same text in words instead of pieces."""
+        words = self.words()
+        return Tokens(
+            tuple(joined([self.labels[place] for place in word]) for word in words),
+            tuple(self.is_special[word[0]] for word in words),
+            tuple(self.segments[word[0]] for word in words),
+            (True,) * len(words),
+            tuple(sum((self.positions[place] for place in word), ()) for word in words),
+        )
+
 
 def plain(labels: Sequence[str]) -> Tokens:
     """Tokens of which nothing is known but what they are called."""
-    n = len(labels)
-    return Tokens(tuple(labels), (False,) * n, (0,) * n)
+    n, is_special = len(labels), (False,) * len(labels)
+    return _of_text(tuple(labels), is_special, (0,) * n, word_starts(labels, is_special))
 
 
 def numbered(n: int) -> Tokens:
@@ -49,8 +86,13 @@ def encode(tokenizer: Any, text: str, pair: str | None = None) -> tuple[dict, To
             f"The model's tokenizer finds nothing it knows in this text: {shown(text)!r}."
             "\n\nHint: type a sentence with letters or digits."
         )
-    return dict(encoding), Tokens(
-        labels(tokenizer, ids), is_special, _segments(encoding, is_special, pair is not None)
+    names = labels(tokenizer, ids)
+    segments = _segments(encoding, is_special, pair is not None)
+    numbers = None
+    if getattr(encoding, "is_fast", False):  # a second text counts its words anew
+        numbers = list(zip(encoding.sequence_ids(0), encoding.word_ids(0), strict=True))
+    return dict(encoding), _of_text(
+        names, is_special, segments, word_starts(names, is_special, numbers)
     )
 
 
@@ -78,9 +120,9 @@ def check_text(text: str, what: str = "text") -> None:
 
 def of_ids(tokenizer: Any, ids: list[int]) -> Tokens:
     """The tokens of ids that a model was given or wrote."""
-    is_special = _special(tokenizer, ids)
+    is_special, names = _special(tokenizer, ids), labels(tokenizer, ids)
     segments = tuple(None if special else 0 for special in is_special)
-    return Tokens(labels(tokenizer, ids), is_special, segments)
+    return _of_text(names, is_special, segments, word_starts(names, is_special))
 
 
 def labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
@@ -107,6 +149,16 @@ def takes_pair(tokenizer: Any) -> bool:
     """Whether the tokenizer joins two texts with separators of its own."""
     alone, paired = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
     return paired > alone > 0
+
+
+def _of_text(
+    names: tuple[str, ...],
+    is_special: tuple[bool, ...],
+    segments: tuple[int | None, ...],
+    starts_word: tuple[bool, ...],
+) -> Tokens:
+    positions = tuple((position,) for position in range(len(names)))
+    return Tokens(names, is_special, segments, starts_word, positions)
 
 
 def _readable(token: str, is_bytes: bool) -> str:

@@ -95,3 +95,57 @@ def test_what_draws_nothing_is_named(text, shown):
 def test_only_a_tokenizer_with_separators_takes_a_pair(minilm, byte_level):
     assert tokens.takes_pair(minilm[1])
     assert not tokens.takes_pair(byte_level)
+
+
+# Words
+
+
+def words_of(read):
+    return read.in_words().labels
+
+
+def test_pieces_of_a_word_are_merged_and_special_tokens_stand_alone(minilm):
+    _, tokenizer = minilm
+    _, read = tokens.encode(tokenizer, "unbelievable dragonflies don't", "flies.")
+    assert words_of(read) == (
+        *("[CLS]", "unbelievable", "dragonflies", "don", "'", "t", "[SEP]"),
+        *("flies", ".", "[SEP]"),
+    )
+    assert read.in_words().positions[2] == (2, 3)
+    assert read.in_words().segments == (None, 0, 0, 0, 0, 0, None, 1, 1, None)
+    assert read.in_words().is_special[0]
+
+
+def test_a_visible_space_begins_a_word(byte_level):
+    _, read = tokens.encode(byte_level, "the arrowfly, fly")
+    assert words_of(read) == ("the", "arrowfly", ",", "fly")
+
+
+def test_the_bytes_of_a_character_are_one_word(byte_level):
+    _, read = tokens.encode(byte_level, "the 😀 fly")
+    assert words_of(read) == ("the", "😀", "fly")
+
+
+def test_words_of_sentence_pieces_begin_at_their_marks(sentence_piece):
+    _, read = tokens.encode(sentence_piece, "the cat catthe")
+    assert words_of(read)[:2] == ("the", "cat")
+    assert "".join(words_of(read)[2:]) == "catthe"
+
+
+def test_words_of_ids_without_an_encoding_go_by_their_marks(minilm, byte_level):
+    _, tokenizer = minilm
+    read = tokens.of_ids(tokenizer, tokenizer("unbelievable dragonflies")["input_ids"])
+    assert words_of(read) == ("[CLS]", "unbelievable", "dragonflies", "[SEP]")
+    read = tokens.of_ids(byte_level, byte_level("the arrowfly")["input_ids"])
+    assert words_of(read) == ("the", "arrowfly")
+
+
+def test_names_that_a_caller_gives_are_words_unless_they_are_marked():
+    assert tokens.plain(["time", "flies"]).words() == ((0,), (1,))
+    assert tokens.plain(["dragon", "##flies"]).words() == ((0, 1),)
+
+
+def test_some_of_the_tokens_remember_where_they_stood():
+    some = tokens.plain("abcd").only([1, 3])
+    assert some.labels == ("b", "d")
+    assert [some.place_of(position) for position in range(4)] == [None, 0, None, 1]
