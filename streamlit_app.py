@@ -67,10 +67,11 @@ header.show(trace, head)
 examples.show_note()
 steps_tab, neurons_tab = st.tabs(controls.VIEWS, key="view", bind="query-params")
 links.check("view", "view", controls.VIEWS, st.session_state["view"])
-if steps_tab.open:
-    with steps_tab:
-        steps_view.show(trace, head)
-if neurons_tab.open:
-    with neurons_tab:
-        neurons_view.show(trace, head)
+for tab, view in ((steps_tab, steps_view), (neurons_tab, neurons_view)):
+    if tab.open:
+        with tab:
+            try:
+                view.show(trace, head)
+            except AttnvizError as error:
+                show_error(error)
 links.show_notes(notes)

@@ -95,8 +95,8 @@ def with_lines(trace: Trace, top: int | None = None, share: float | None = None)
     """With fewer lines drawn; every number stays.
 
     Of each query at most the `top` strongest keys have a line, and no more than it takes to make
-    up a `share` (0 to 1) of what it gives to all keys. `line_floor` is the least weight with a
-    line. Raises InputError for a number that is not possible.
+    up a `share` (0 to 1) of what it gives to all keys. Weights from `line_floor` on have a line.
+    Raises InputError for a number that is not possible.
     """
     if top is not None and top < 1:
         raise InputError(f"top is {top}; at least one line a query is drawn.\n\nHint: top=1.")
@@ -117,7 +117,13 @@ def with_lines(trace: Trace, top: int | None = None, share: float | None = None)
             n_drawn = 1 + enough.argmax(axis=-1)
         if top is not None:
             n_drawn = np.minimum(n_drawn, top)
-        floor = np.take_along_axis(weights, n_drawn[..., None] - 1, axis=-1)[..., 0]
+        # Halfway to the strongest that is not drawn, so that no rounding moves one across.
+        around = np.pad(weights, ((0, 0), (0, 0), (0, 1)))
+        weakest, next_one = (
+            np.take_along_axis(around, n_drawn[..., None] - place, axis=-1)[..., 0]
+            for place in (1, 0)
+        )
+        floor = (weakest + next_one) / 2
         note = f"lines: {', '.join(parts)}"
         return dataclasses.replace(call, line_floor=floor, notes=(*call.notes, note))
 

@@ -170,6 +170,7 @@ def test_lines_make_up_the_share_that_is_asked_for_and_no_more(trace, share):
     for row, floor in zip(head.own_weights, head.line_floor, strict=True):
         drawn = np.sort(row[row >= floor])[::-1]
         assert drawn.sum() >= share - 1e-5
+        assert len(drawn) == 1 or floor < drawn[-1]
         assert drawn[:-1].sum() < share
 
 

@@ -27,12 +27,14 @@ class Figure:
 
     structure: dict[str, Any]
     constants: Mapping[str, Any]
+    description: str = ""  # what is to be seen, for those who do not see it
 
     def to_dict(self) -> dict[str, Any]:
         """The Vega-Lite specification."""
         structure = copy.deepcopy(self.structure)
         constants = [{"name": name, "value": value} for name, value in self.constants.items()]
-        return structure | {"params": [*constants, *structure.get("params", [])]}
+        description = {"description": self.description} if self.description else {}
+        return structure | description | {"params": [*constants, *structure.get("params", [])]}
 
     def chart(self) -> Any:
         """The same as an Altair chart, for notebooks and larger figures."""

@@ -1,138 +1,219 @@
 """The neuron view: how one token's query meets every key, dimension by dimension.
 
 The columns follow BertViz's neuron view: query token, q, lines, k, q × k, q · k, scaled,
-softmax, key token. The hovered token is answered in the browser: the arrays are constants of
-the chart, and products and lines are computed there for one query at a time, so nothing of
-size query × key × dimension is ever sent.
+softmax, key token; beyond it, each value times its weight, and the update as their sum. The
+pointer is answered in the browser: hovering over a query token shows its lines and products,
+over a key token who attends to it; a click keeps the token.
 """
 
-import altair as alt
+from functools import cache
+from typing import Any
 
-from attnviz.charts.neuron_columns import GAP, Columns
+import altair as alt
+import numpy as np
+
+from attnviz.charts.figure import Figure, structure_of
+from attnviz.charts.neuron_layers import FONT_SIZE, layers
+from attnviz.charts.neuron_layout import Shape
 from attnviz.charts.palette import DisplayMode, displayed
+from attnviz.charts.values import largest, nested
+from attnviz.charts.window import Window, window
+from attnviz.dimensions import order_of
 from attnviz.errors import InputError
 from attnviz.results import HeadTrace
+from attnviz.wording import percent, plain, token_at
 
-MAX_TOKENS = 40  # of the queries and of the keys: what a screen can show
+NOTEBOOK_WIDTH = 960  # px
 
 
 def neuron_view(
     head: HeadTrace,
     query: int | None = None,
+    key: int | None = None,
     *,
+    expanded: bool = True,
+    sort_dimensions: bool = False,
     first_query: int = 0,
     first_key: int = 0,
     display_mode: DisplayMode | None = None,
-) -> alt.HConcatChart:
+) -> alt.LayerChart:
     """The head's neuron view, with one query token selected (default: the first shown).
 
-    Hovering over a query token selects it for the moment. At most 40 queries and 40 keys are
-    shown, from `first_query` and `first_key` on; the chart says so. `display_mode` is "light"
-    (default) or "dark". Raises InputError for a token that is not there or not shown.
+    Without `expanded` only tokens and lines are shown. `sort_dimensions` puts the dimensions
+    first that give the largest share of the score of `query` and `key`. At most 40 queries and
+    40 keys are shown, from `first_query` and `first_key` on; the chart says so. `display_mode` is
+    "light" (default) or "dark". Raises InputError for a token that is not there or not shown.
     """
-    chart = neurons_chart(head, query, first_query=first_query, first_key=first_key)
+    figure = neurons_figure(
+        head,
+        window(len(head.query_tokens), len(head.key_tokens), first_query, first_key),
+        query,
+        key,
+        is_expanded=expanded,
+        is_sorted=sort_dimensions,
+    )
+    chart = figure.chart().properties(width=NOTEBOOK_WIDTH)
     return displayed(chart, display_mode or "light")
 
 
-def neurons_chart(
+def neurons_figure(
     head: HeadTrace,
+    shown: Window,
     query: int | None = None,
     key: int | None = None,
     *,
-    first_query: int = 0,
-    first_key: int = 0,
-) -> alt.HConcatChart:
-    """The same without colours of its own, for a page that has them; one key may be marked.
+    is_expanded: bool = True,
+    is_sorted: bool = False,
+) -> Figure:
+    """The same as a figure, for a page that has colours and a width of its own.
 
-    Clicks are reported by the selection parameters CLICKED_QUERY and CLICKED_KEY.
+    Clicks are reported by the selection parameters CLICKED_QUERY and CLICKED_KEY, as places in
+    the window.
     """
-    queries = _window(len(head.query_tokens), first_query, "first_query")
-    keys = _window(len(head.key_tokens), first_key, "first_key")
-    pinned = queries.start if query is None else query
-    if pinned not in queries:
-        raise InputError(
-            f"Query {pinned} is not among the tokens shown, {queries.start} to {queries.stop - 1}."
-            "\n\nHint: pass first_query so that the window holds it."
-        )
-    columns = Columns(head, queries, keys)
-    title = _softmax_input(head)
-    return (
-        alt.hconcat(
-            columns.query_tokens(),
-            columns.query_bands(),
-            columns.lines(),
-            columns.key_bands(),
-            columns.products(),
-            columns.number("q · k", "scores", width=56),
-            columns.number(title, "masked", width=56 if title == "scaled" else 96),
-            columns.softmax(),
-            columns.key_tokens(),
-            spacing=GAP,
-            bounds="flush",
-        )
+    pinned = shown.queries.start if query is None else query
+    for what, position, window_of in (
+        ("query", pinned, shown.queries),
+        ("key", key, shown.keys),
+    ):
+        if position is not None and position not in window_of:
+            raise InputError(
+                f"{what.capitalize()} {position} is not among the tokens shown, "
+                f"{window_of.start} to {window_of.stop - 1}."
+                f"\n\nHint: pass first_{what} so that the window holds it."
+            )
+    order = np.arange(head.q.shape[1])
+    if is_sorted:
+        if key is None:
+            raise InputError(
+                "Dimensions are sorted for a pair, and no key is given.\n\nHint: pass key as well."
+            )
+        order = order_of(head, pinned, key)
+    has_bands = not head.is_of_words
+    sums = _sums(head, shown)
+    shape = Shape(
+        n_queries=len(shown.queries),
+        n_keys=len(shown.keys),
+        d_head=head.q.shape[1],
+        d_value=head.v.shape[1],
+        n_sums=len(sums["sum_names"]),
+        has_bands=has_bands,
+        masked_title=_softmax_input(head),
+    )
+    constants = {
+        **_arrays(head, shown, has_bands),
+        **sums,
+        "note": [part for part in (shown.note, *head.notes) if part],
+        "is_expanded": is_expanded and has_bands,
+        "dimensions": order.tolist(),
+        "pinned_query": pinned - shown.queries.start,
+        "pinned_key": -1 if key is None else key - shown.keys.start,
+    }
+    return Figure(_structure(shape), constants, takeaway(head, pinned))
+
+
+@cache
+def _structure(shape: Shape) -> dict[str, Any]:
+    chart = (
+        alt.LayerChart(layer=layers(shape))
         .add_params(
-            *columns.constants(),
-            *_selected(pinned - queries.start, None if key is None else key - keys.start),
+            alt.param(
+                name="selected_query",
+                expr="hovered.query ? hovered.query[0]"
+                " : clicked.query ? clicked.query[0] : pinned_query",
+            ),
+            alt.param(
+                name="selected_key", expr="clicked_key.key ? clicked_key.key[0] : pinned_key"
+            ),
+            alt.param(name="asked_key", expr="hovered_key.key ? hovered_key.key[0] : -1"),
+            alt.param(name="is_pointing", expr="isValid(hovered.query)"),
         )
-        .resolve_scale(color="independent", fill="independent", x="independent", y="independent")
-        .properties(title=_window_note(head, queries, keys))
+        .resolve_scale(color="independent", fill="independent")
+        .properties(
+            height=shape.height,
+            title=alt.TitleParams(
+                alt.expr("note"), fontSize=FONT_SIZE, fontWeight="normal", anchor="start", offset=4
+            ),
+        )
     )
-
-
-def is_windowed(head: HeadTrace) -> bool:
-    """Whether the head has more tokens than the view shows at once."""
-    return max(len(head.query_tokens), len(head.key_tokens)) > MAX_TOKENS
-
-
-def window_start(position: int, n_tokens: int) -> int:
-    """The first token of the window around a position."""
-    return max(0, min(position - MAX_TOKENS // 2, n_tokens - MAX_TOKENS))
-
-
-# Selection
-
-
-def _selected(pinned: int, pinned_key: int | None) -> list[alt.Parameter]:
-    """`selected_query`: the hovered token, else the clicked one, else the pinned one."""
-    expression = (
-        "hovered.query ? hovered.query[0] : clicked.query ? clicked.query[0] : pinned_query"
-    )
-    return [
-        alt.param(name="pinned_query", value=pinned),
-        alt.param(name="pinned_key", value=-1 if pinned_key is None else pinned_key),
-        alt.param(name="selected_query", expr=expression),
-    ]
+    return structure_of(chart) | {"autosize": {"type": "fit-x", "contains": "padding"}}
 
 
 # Numbers
 
 
-def _window(n_tokens: int, first: int, argument: str) -> range:
-    if first not in range(n_tokens):
-        raise InputError(
-            f"{argument} is {first}; there are {n_tokens} tokens."
-            f"\n\nHint: a number from 0 to {n_tokens - 1}."
-        )
-    return range(first, min(first + MAX_TOKENS, n_tokens))
+def _arrays(head: HeadTrace, shown: Window, has_bands: bool) -> dict[str, Any]:
+    """The head's numbers in the window; colours reach as far as those of the whole head."""
+    queries, keys = (slice(part.start, part.stop) for part in (shown.queries, shown.keys))
+    floors = np.zeros(len(head.query_tokens)) if head.line_floor is None else head.line_floor
+    arrays: dict[str, Any] = {
+        "weights": nested(head.weights[queries, keys]),
+        "weight_limit": largest(head.weights),
+        "line_floors": [float(floor) for floor in floors[queries]],
+        "query_names": list(head.query_tokens[queries]),
+        "key_names": list(head.key_tokens[keys]),
+    }
+    if not has_bands:
+        return arrays
+    masked = np.where(head.is_masked, np.nan, head.masked)
+    # The largest that any query and key, or weight and value, can multiply to.
+    product = np.abs(head.q).max(axis=0) * np.abs(head.k).max(axis=0)
+    value = head.weights.max(axis=0) * np.abs(head.v).max(axis=1)
+    return arrays | {
+        "Q": nested(head.q[queries]),
+        "K": nested(head.k[keys]),
+        "V": nested(head.v[keys]),
+        "scores": nested(head.scores[queries, keys]),
+        "masked": nested(masked[queries, keys]),
+        "q_limit": largest(head.q),
+        "k_limit": largest(head.k),
+        "product_limit": largest(product),
+        "scores_limit": largest(head.scores),
+        "masked_limit": largest(masked),
+        "value_limit": max(largest(value), largest(head.updated)),
+    }
 
 
-def _window_note(head: HeadTrace, queries: range, keys: range) -> str:
-    parts = [
-        f"{what} {tokens.start} to {tokens.stop - 1} of {n_tokens}"
-        for what, tokens, n_tokens in (
-            ("queries", queries, len(head.query_tokens)),
-            ("keys", keys, len(head.key_tokens)),
-        )
-        if len(tokens) < n_tokens
-    ]
-    return f"shown: {', '.join(parts)}" if parts else ""
+def _sums(head: HeadTrace, shown: Window) -> dict[str, Any]:
+    """Rows below the keys: keys that are not shown, no key at all, and the sum of everything."""
+    queries, keys = (slice(part.start, part.stop) for part in (shown.queries, shown.keys))
+    n_left = len(head.key_tokens) - len(shown.keys)
+    rows: list[tuple[str, np.ndarray, np.ndarray | None]] = []
+    if n_left:
+        weights = head.weights[queries].copy()
+        weights[:, keys] = 0
+        rows.append((f"{n_left} keys not shown", weights.sum(axis=1), weights @ head.v))
+    if head.sink.max(initial=0) > 5e-4:  # what would be printed as 0.000 is not worth a row
+        name = "hidden tokens" if head.is_filtered else "sink (no token)"
+        rows.append((name, head.sink[queries], None))
+    total = head.weights[queries].sum(axis=1) + head.sink[queries]
+    rows.append(("sum", total, head.updated[queries]))
+    return {
+        "sum_names": [name for name, _, _ in rows],
+        "sum_additions": ["" for _ in rows[1:]] + [", x′"],  # where the bands are shown
+        "sum_weights": nested(np.stack([weights for _, weights, _ in rows], axis=1)),
+        "sum_values": [
+            None if values is None or head.is_of_words else nested(values) for _, _, values in rows
+        ],
+    }
 
 
-def _softmax_input(head: HeadTrace) -> str:
-    """What the number before the softmax is, in words: the scaled score and all added to it."""
-    parts = [
+def _softmax_input(head: HeadTrace) -> tuple[str, ...]:
+    """What the number before the softmax is: the scaled score and all that is added to it."""
+    return (
         "scaled" if head.softcap is None else "capped",
-        *(["bias"] if head.bias is not None else []),
-        *(["mask"] if head.mask is not None else []),
-    ]
-    return " + ".join(parts)
+        *(["+ bias"] if head.bias is not None else []),
+        *(["+ mask"] if head.mask is not None else []),
+    )
+
+
+def takeaway(head: HeadTrace, query: int) -> str:
+    """What the view shows of one query, for those who do not see it."""
+    weights = head.weights[query]
+    strongest = np.argsort(-weights, kind="stable")[:3]
+    given = ", ".join(
+        f"{plain(token_at(head.key_tokens, key))} {percent(weights[key])}" for key in strongest
+    )
+    return (
+        f"Neuron view of layer {head.layer}, head {head.head}: "
+        f"{plain(token_at(head.query_tokens, query))} gives most of its attention to {given}."
+    )

@@ -60,6 +60,7 @@ TEXT = f"({IS_LIGHT} ? '{PALETTES['light'].text}' : '{PALETTES['dark'].text}')"
 GREY = f"({IS_LIGHT} ? '#6a7079' : '#9aa4af')"
 HIDDEN = f"({IS_LIGHT} ? '#d5d8dc' : '#3a4048')"
 LINE = f"({IS_LIGHT} ? '{PALETTES['light'].sequential[-1]}' : '{PALETTES['dark'].sequential[-1]}')"
+NEGATIVE = f"({IS_LIGHT} ? '{PALETTES['light'].diverging[0]}' : '{PALETTES['dark'].diverging[0]}')"
 
 
 def text_on(share: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from attnviz.page import links, settings
+from attnviz.page import filtering, links, settings
 from attnviz.page.loading import LoadedModel
 from attnviz.results import Trace
 from attnviz.wording import escaped
@@ -94,6 +94,7 @@ _AS_OPENED: dict[str, Any] = {
     **dict.fromkeys(("model", "kind", "layer", "head", "query", "key")),  # None: not an option
     **{"text": DEFAULT_TEXT, "pair": "", "target": "", "view": VIEWS[0], "columns": False},
     **{"why_scale": False, "what_if": False, "if_unscaled": False, "if_factor": None},
+    **{"dimensions": True, "sorted": False, **filtering.AS_OPENED},
     **{"if_temperature": 1.0, "if_causal": None, "if_hidden": [], "if_zeroed": []},
 }
 

@@ -1,6 +1,6 @@
 """Putting a figure on the page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import altair
@@ -16,11 +16,21 @@ def show_figure(
     *,
     width: Literal["stretch", "content"] = "stretch",
     on_select: Callable[[], None] | None = None,
+    selection_mode: Sequence[str] = (),
 ) -> None:
-    """A figure goes to the browser as it is: its structure was checked when it was built."""
+    """A figure goes to the browser as it is: its structure was checked when it was built.
+
+    `selection_mode` names the selections that are reported; without it all are, where there is an
+    `on_select` to report them to.
+    """
     if on_select is not None:
         st.vega_lite_chart(
-            spec=figure.to_dict(), key=key, alt=alt, width=width, on_select=on_select
+            spec=figure.to_dict(),
+            key=key,
+            alt=alt,
+            width=width,
+            on_select=on_select,
+            selection_mode=selection_mode or None,
         )
         return
     with st.container(key=key):  # a chart that reports nothing has no name of its own
@@ -31,5 +41,9 @@ def show_figure(
 
 
 def let_wide_figures_scroll() -> None:
-    """On a narrow screen a figure with a width of its own scrolls, not the page."""
-    st.html('<style>.st-key-shares, [class*="st-key-neurons_"] {overflow-x: auto}</style>')
+    """On a narrow screen a figure with many columns scrolls, not the page."""
+    wide = '[class*="st-key-neurons_"]'
+    st.html(
+        f"<style>.st-key-shares, {wide} {{overflow-x: auto}}"
+        f"{wide} [data-testid=stVegaLiteChart] {{min-width: 760px}}</style>"
+    )

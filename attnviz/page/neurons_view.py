@@ -1,46 +1,139 @@
 """The Neurons view: one query token against all keys, dimension by dimension."""
 
+import pandas as pd
 import streamlit as st
 
-from attnviz.charts.neuron_columns import CLICKED_KEY, CLICKED_QUERY
-from attnviz.charts.neurons import MAX_TOKENS, is_windowed, neurons_chart, window_start
-from attnviz.page import header, pair, saving
+from attnviz.charts.dimensions import dimensions_chart
+from attnviz.charts.neuron_layers import CLICKED_KEY, CLICKED_QUERY
+from attnviz.charts.neurons import neuron_view, neurons_figure
+from attnviz.charts.window import Window, window_around
+from attnviz.dimensions import dimension_shares, dimensions_sentence
+from attnviz.page import filtering, header, pair, saving, tables
+from attnviz.page.figures import show_figure
+from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, Trace
-from attnviz.wording import number
+from attnviz.shares import value_shares
+
+VIEW = "neurons"
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = pair.choose_query(trace, head)
         key = pair.choose_key(trace, head)
-        first_query = window_start(query, len(head.query_tokens))
-        first_key = window_start(key, len(head.key_tokens))
-        chart = neurons_chart(head, query, key, first_query=first_query, first_key=first_key)
-        saving.save_button("neurons", head, lambda: chart)
+        less = filtering.choose(trace, head)
+        buttons = st.container(horizontal=True, width="content")
     header.show_strongest(trace, head, query, key)
-    shown = head.weights[first_query:, first_key:][:MAX_TOKENS, :MAX_TOKENS]
-    st.caption(
-        "Point at a query token to see it meet every key; click a query, or a key's band, to keep "
-        "it. Blue is positive, orange negative. The strongest line and the longest bar shown are "
-        f"weights of {number(shown.max())}."
-        + (" A long text is shown around the two tokens chosen above." if is_windowed(head) else "")
+    with st.container(horizontal=True):
+        is_expanded = st.toggle(
+            "Dimensions", True, key="dimensions", bind="query-params", help="Off: only the lines."
+        )
+        wants_sorted = st.toggle(
+            "Sort dimensions by their share of q · k",
+            key="sorted",
+            bind="query-params",
+            disabled=not is_expanded,
+            help="Of the two tokens chosen: those first that give most of their score.",
+        )
+    shown = less.head(head.layer, head.head, head.kind)
+    queries, keys = less.tokens_of(head.layer, head.kind)
+    query_place = filtering.place_of(queries, query, "query")
+    key_place = filtering.place_of(keys, key, "key")
+    is_sorted = wants_sorted and is_expanded and not shown.is_of_words
+    selection = pinned(
+        VIEW, (queries.positions, keys.positions, is_sorted), (query_place, key_place)
     )
-    # A new key for each pinned pair, so that a token can be clicked again after another way of
-    # choosing has replaced it.
-    chart_key = f"neurons_{query}_{key}"
-    st.altair_chart(
-        chart,
-        key=chart_key,
-        width="content",
+    drawn_query, drawn_key = selection.drawn
+    part = window_around(drawn_query, drawn_key, len(queries), len(keys))
+    with buttons:
+        tables.show(VIEW, lambda: _table(shown, query_place))
+        saving.save_button(
+            VIEW,
+            head,
+            lambda: neuron_view(
+                shown,
+                query_place,
+                key_place,
+                expanded=is_expanded,
+                sort_dimensions=is_sorted,
+                first_query=part.queries.start,
+                first_key=part.keys.start,
+            ),
+        )
+    st.caption(_how_to(part, is_expanded))
+    figure = neurons_figure(
+        shown, part, drawn_query, drawn_key, is_expanded=is_expanded, is_sorted=is_sorted
+    )
+    chart_key = f"{VIEW}_{selection.number}"
+    show_figure(
+        figure,
+        chart_key,
+        figure.description,
         selection_mode=[CLICKED_QUERY, CLICKED_KEY],
-        on_select=lambda: _follow_click(chart_key, first_query, first_key),
-        alt=f"Neuron view of layer {head.layer}, head {head.head}",
+        on_select=lambda: _follow_click(chart_key, selection, part, less, head, is_sorted),
+    )
+    if not is_expanded:
+        return
+    if shown.is_of_words:
+        st.caption(
+            "A word of several pieces has no query, key or value of its own: only lines are shown."
+        )
+        return
+    st.markdown(dimensions_sentence(shown, query_place, key_place))
+    if is_sorted:
+        shares = dimensions_chart(shown, query_place, key_place)
+        show_figure(shares, "dimension_shares", shares.description)
+        tables.show("dimension_shares", lambda: dimension_shares(shown, query_place, key_place))
+
+
+def _how_to(part: Window, is_expanded: bool) -> str:
+    window = "" if part.is_whole else " A long text is shown around the two tokens chosen above."
+    if not is_expanded:
+        return (
+            "All lines, the query's in colour; the stronger, the larger the weight. Point at a "
+            f"token on either side to see its lines alone; click to keep it.{window}"
+        )
+    return (
+        "Point at a query token to see it meet every key, at a key token to see who attends to "
+        f"it; click to keep it. Blue is positive, orange negative.{window}"
     )
 
 
-def _follow_click(chart_key: str, first_query: int, first_key: int) -> None:
-    selection = st.session_state[chart_key].selection
-    for point in selection.get(CLICKED_QUERY) or []:
-        st.session_state["query"] = first_query + point["query"]
-    for point in selection.get(CLICKED_KEY) or []:
-        st.session_state["key"] = first_key + point["key"]
+def _table(head: HeadTrace, query: int) -> pd.DataFrame:
+    """The numbers of one query, a row a key."""
+    if head.is_of_words:
+        return pd.DataFrame({"key token": head.key_tokens, "weight": head.weights[query]})
+    shares = value_shares(head, query).sort_values("key")
+    return pd.DataFrame(
+        {
+            "key token": head.key_tokens,
+            "q · k": head.scores[query],
+            "scaled": head.scaled[query],
+            "before softmax": head.masked[query],
+            "hidden": head.is_masked[query],
+            "weight": head.weights[query],
+            "‖w · v‖": shares["share_norm"].to_numpy(),
+        }
+    )
+
+
+def _follow_click(
+    chart_key: str,
+    selection: Pinned,
+    part: Window,
+    less: Trace,
+    head: HeadTrace,
+    is_sorted: bool,
+) -> None:
+    """Take the clicked tokens over into the pair; the dimensions of another pair sort anew."""
+    chosen = st.session_state[chart_key].selection
+    tokens = less.tokens_of(head.layer, head.kind)
+    now = list(selection.now)
+    for side, (parameter, field, window) in enumerate(
+        ((CLICKED_QUERY, "query", part.queries), (CLICKED_KEY, "key", part.keys))
+    ):
+        for point in chosen.get(parameter) or []:
+            now[side] = window.start + point[field]
+            st.session_state[field] = tokens[side].positions[now[side]][0]
+    if not is_sorted:
+        clicked(VIEW, tuple(now))

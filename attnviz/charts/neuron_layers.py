@@ -1,0 +1,523 @@
+"""What is drawn in the neuron view, a function a part; its arrays are constants of the chart.
+
+Rows are places in the window, not in the text. Products, lines and everything else that belongs
+to one query are computed in the browser, so that nothing of size query × key × dimension is sent.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import altair as alt
+
+from attnviz.charts import palette
+from attnviz.charts.neuron_layout import (
+    TITLE_LINE,
+    Shape,
+    cell_places,
+    end,
+    is_always_shown,
+    legend_place,
+    middle,
+    row_places,
+    share_of_width,
+    start,
+    x,
+    y,
+)
+from attnviz.charts.values import LEGEND_NUMBER, signed_scale
+
+# The selection parameters that report a clicked token, by its place in the window.
+CLICKED_QUERY = "clicked"  # field `query`
+CLICKED_KEY = "clicked_key"  # field `key`
+Align = Literal["left", "center", "right"]
+FONT_SIZE = 13
+SMALL_FONT_SIZE = 11
+# The pointer leaves the chart. Crossing to another mark it only leaves a mark: on a canvas that is
+# a move, in an SVG it arrives at something in the same drawing.
+_TO = "(event.relatedTarget || {})"
+_LEAVES = (
+    f"pointerout[event.type !== 'pointermove' && !{_TO}.ownerSVGElement && {_TO}.tagName !== 'svg']"
+)
+
+
+def layers(of: Shape) -> list[alt.Chart]:
+    """Everything that is drawn, from the back to the front."""
+    titles = [_title(of, column, lines) for column, lines in _titles(of).items()]
+    always = [_touch_queries(of), _touch_keys(of), _lines(of), *_weights(of), *_weight_sums(of)]
+    if not of.has_bands:
+        return [*always, *_tokens(of), *_askers(of), *titles]
+    bands = [
+        _bands(of, "q", "Q", of.n_queries, "query", "query_names", "query token"),
+        _bands(of, "k", "K", of.n_keys, "key", "key_names", "key token"),
+        _products(of),
+        _values(of),
+        _value_sums(of),
+    ]
+    frames = [_frame(of, "q", "selected_query"), _frame(of, "k", "selected_key"), _sum_frame(of)]
+    numbers = [*_number(of, "scores", "q · k"), *_number(of, "masked", " ".join(of.masked_title))]
+    return [*always, *bands, *frames, *numbers, *_tokens(of), *_askers(of), *titles]
+
+
+# Titles and tokens
+
+
+def _titles(of: Shape) -> dict[str, tuple[str, ...]]:
+    titles: dict[str, tuple[str, ...]] = {
+        "query_token": ("query token",),
+        "lines": ("weights",),
+        "softmax": ("weight",),
+        "key_token": ("key token",),
+    }
+    if of.has_bands:
+        titles |= {
+            "q": ("query q",),
+            "k": ("key k",),
+            "product": ("q × k",),
+            "scores": ("q · k",),
+            "masked": of.masked_title,
+            "softmax": ("softmax",),
+            "value": ("w · v",),
+        }
+    return titles
+
+
+def _title(of: Shape, column: str, lines: tuple[str, ...]) -> alt.Chart:
+    colour = {"q": "q", "k": "k", "value": "v"}.get(column)
+    fill = palette.IDENTITY[colour] if colour else alt.expr(palette.TEXT)
+    place = {"query_token": end, "key_token": start, "softmax": start}.get(column, middle)
+    aligned: dict[Any, Align] = {end: "right", start: "left", middle: "center"}
+    return (
+        _rows(1, column)
+        .transform_calculate(x=place(column), y="-0.35")
+        .mark_text(
+            text=list(lines),
+            fontSize=FONT_SIZE,
+            fontWeight="bold",
+            align=aligned[place],
+            baseline="line-bottom",
+            lineHeight=TITLE_LINE,
+            dy=-TITLE_LINE * (len(lines) - 1),
+            fill=fill,
+            tooltip=None,
+        )
+        .encode(x=x(), y=y(of))
+    )
+
+
+def _tokens(of: Shape) -> list[alt.Chart]:
+    def names(column: str, n: int, names: str, align: Align, is_bold: str) -> alt.Chart:
+        edge = end(column) if align == "right" else start(column)
+        return (
+            _rows(n, column)
+            .transform_calculate(x=edge, y="datum.place + 0.5", token=f"{names}[datum.place]")
+            .mark_text(
+                align=align,
+                fontSize=FONT_SIZE,
+                limit=alt.expr(f"width * ({end(column)} - {start(column)}) / 100"),
+                fill=alt.expr(palette.TEXT),
+                fontWeight=alt.expr(f"{is_bold} ? 'bold' : 'normal'"),
+                tooltip=None,
+            )
+            .encode(x=x(), y=y(of), text="token:N")
+        )
+
+    is_key = "datum.place == selected_key || datum.place == asked_key"
+    return [
+        names("query_token", of.n_queries, "query_names", "right", "datum.place == selected_query"),
+        names("key_token", of.n_keys, "key_names", "left", is_key),
+    ]
+
+
+# What answers the pointer
+
+
+def _touch_queries(of: Shape) -> alt.Chart:
+    """Under the query tokens and their bands."""
+    hovered = alt.selection_point(
+        name="hovered",
+        fields=["query"],
+        on="@queries_marks:pointerover, @q_marks:pointerover",
+        clear=_LEAVES,
+        empty=False,
+    )
+    clicked = alt.selection_point(
+        name=CLICKED_QUERY,
+        fields=["query"],
+        on="@queries_marks:click, @q_marks:click",
+        clear=False,
+        toggle=False,
+        empty=False,
+    )
+    last = f"is_expanded ? {end('q')} : {end('query_token')}" if of.has_bands else ""
+    places = row_places("query_token", "query_token") | ({"x2": last} if last else {})
+    return (
+        _rows(of.n_queries, "query_token")
+        .transform_calculate(query="datum.place", **places)
+        .properties(name="queries")
+        .mark_rect(
+            fill=alt.expr(palette.HIDDEN),
+            fillOpacity=alt.expr("datum.place == selected_query ? 0.45 : 0"),
+            cursor="pointer",
+            tooltip=None,
+        )
+        .encode(x=x(), x2="x2:Q", y=y(of), y2="y2:Q")
+        .add_params(hovered, clicked)
+    )
+
+
+def _touch_keys(of: Shape) -> alt.Chart:
+    """Under the key tokens: who attends to this one?"""
+    hovered = alt.selection_point(
+        name="hovered_key",
+        fields=["key"],
+        on="@keys_marks:pointerover",
+        clear=f"@queries_marks:pointerover, @q_marks:pointerover, {_LEAVES}",
+        empty=False,
+    )
+    clicked = alt.selection_point(
+        name=CLICKED_KEY,
+        fields=["key"],
+        on="@keys_marks:click, @k_marks:click",
+        clear=False,
+        toggle=False,
+        empty=False,
+    )
+    return (
+        _rows(of.n_keys, "key_token")
+        .transform_calculate(key="datum.place", **row_places("key_token", "key_token"))
+        .properties(name="keys")
+        .mark_rect(
+            fill=alt.expr(palette.HIDDEN),
+            fillOpacity=alt.expr(
+                "datum.place == selected_key || datum.place == asked_key ? 0.45 : 0"
+            ),
+            cursor="pointer",
+            tooltip=None,
+        )
+        .encode(x=x(), x2="x2:Q", y=y(of), y2="y2:Q")
+        .add_params(hovered, clicked)
+    )
+
+
+# Weights
+
+
+def _lines(of: Shape) -> alt.Chart:
+    """From the selected query, or to the key pointed at; all of them where nothing else is shown.
+
+    A line's opacity and width are its weight relative to the largest shown.
+    """
+    is_of_selected = "datum.query == selected_query"
+    is_shown = (
+        "datum.weight > 0 && datum.weight >= line_floors[datum.query]"
+        " && (asked_key >= 0 ? datum.key == asked_key"
+        f" : (is_expanded || is_pointing) ? {is_of_selected} : true)"
+    )
+    stroke = f"asked_key >= 0 || {is_of_selected} ? {palette.LINE} : {palette.GREY}"
+    return (
+        alt.Chart(alt.sequence(of.n_queries * of.n_keys, as_="place"))
+        .transform_calculate(
+            query=f"floor(datum.place / {of.n_keys})", key=f"datum.place % {of.n_keys}"
+        )
+        .transform_calculate(weight="weights[datum.query][datum.key]")
+        .transform_filter(is_shown)
+        .transform_calculate(
+            x=start("lines"),
+            x2=end("lines"),
+            y="datum.query + 0.5",
+            y2="datum.key + 0.5",
+            share="datum.weight / weight_limit",
+            thickness="1 + 2.5 * datum.weight / weight_limit",
+            from_token="query_names[datum.query]",
+            to_token="key_names[datum.key]",
+        )
+        .mark_rule(stroke=alt.expr(stroke))
+        .encode(
+            x=x(),
+            x2="x2:Q",
+            y=y(of),
+            y2="y2:Q",
+            opacity=alt.Opacity(
+                "share:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None
+            ),
+            strokeWidth=alt.StrokeWidth("thickness:Q", scale=None),
+            tooltip=[
+                alt.Tooltip("from_token:N", title="query token"),
+                alt.Tooltip("to_token:N", title="key token"),
+                alt.Tooltip("weight:Q", title="weight"),
+            ],
+        )
+    )
+
+
+def _askers(of: Shape) -> list[alt.Chart]:
+    """What each query gives to the key that is pointed at, on the lines, which it hides."""
+    base = (
+        _rows(of.n_queries, "lines")
+        .transform_filter("asked_key >= 0")
+        .transform_calculate(
+            x=start("lines"),
+            y="datum.place + 0.5",
+            printed="format(weights[datum.place][asked_key], '.3f')",
+        )
+        .encode(x=x(), y=y(of), text="printed:N")
+    )
+    style: dict[str, Any] = {"align": "left", "fontSize": FONT_SIZE - 1, "tooltip": None}
+    return [
+        base.mark_text(stroke=alt.expr("background"), strokeWidth=5, strokeJoin="round", **style),
+        base.mark_text(fill=alt.expr(palette.TEXT), **style),
+    ]
+
+
+def _weights(of: Shape) -> list[alt.Chart]:
+    base = (
+        _rows(of.n_keys, "softmax")
+        .transform_calculate(weight="weights[selected_query][datum.place]")
+        .transform_calculate(
+            **_bar("datum.weight"),
+            y="datum.place + 0.22",
+            y2="datum.place + 0.78",
+            y_text="datum.place + 0.5",
+            printed="format(datum.weight, '.3f')",
+            from_token="query_names[selected_query]",
+            token="key_names[datum.place]",
+        )
+    )
+    bars = base.mark_rect(fill=alt.expr(palette.LINE)).encode(
+        x=x(),
+        x2="x2:Q",
+        y=y(of),
+        y2="y2:Q",
+        tooltip=[
+            alt.Tooltip("from_token:N", title="query token"),
+            alt.Tooltip("token:N", title="key token"),
+            alt.Tooltip("weight:Q", title="weight"),
+        ],
+    )
+    return [bars, _bar_numbers(base, of)]
+
+
+def _weight_sums(of: Shape) -> list[alt.Chart]:
+    """What goes to keys that are not shown, and the sum, of the selected query."""
+    if not of.n_sums:
+        return []
+    base = (
+        _rows(of.n_sums, "softmax")
+        .transform_calculate(
+            y_text=f"datum.place + {of.n_keys + 0.5}",
+            weight="sum_weights[selected_query][datum.place]",
+        )
+        .transform_calculate(
+            x2=start("softmax"),
+            printed="isValid(datum.weight) ? format(datum.weight, '.3f') : ''",
+            name="sum_names[datum.place] + (is_expanded ? sum_additions[datum.place] : '')",
+            x_name=start("key_token"),
+        )
+    )
+    names = base.mark_text(
+        align="left", fontSize=FONT_SIZE - 1, fill=alt.expr(palette.GREY), tooltip=None
+    ).encode(x=x("x_name"), y=y(of, "y_text"), text="name:N")
+    return [_bar_numbers(base, of), names]
+
+
+def _bar(weight: str) -> dict[str, str]:
+    length = f"{weight} / weight_limit * 0.52 * ({end('softmax')} - {start('softmax')})"
+    return {"x": start("softmax"), "x2": f"{start('softmax')} + {length}"}
+
+
+def _bar_numbers(base: alt.Chart, of: Shape) -> alt.Chart:
+    return base.mark_text(
+        align="left", dx=4, fontSize=FONT_SIZE - 1, fill=alt.expr(palette.TEXT), tooltip=None
+    ).encode(x=x("x2"), y=y(of, "y_text"), text="printed:N")
+
+
+# Dimensions
+
+
+def _bands(
+    of: Shape, column: str, array: str, n: int, role: str, names: str, title: str
+) -> alt.Chart:
+    """The rows of q or k, cell by cell, in the order in which dimensions are shown."""
+    calculated = {
+        "v": f"{array}[datum.place][datum.dimension]",
+        "token": f"{names}[datum.place]",
+        role: "datum.place",
+    }
+    tooltip = {"token:N": title, "dimension:O": "dimension", "v:Q": column}
+    cells = _cells(of, column, n, of.d_head, "dimensions[datum.slot]", calculated, tooltip)
+    return cells.properties(name=column)
+
+
+def _products(of: Shape) -> alt.Chart:
+    calculated = {
+        "q": "Q[selected_query][datum.dimension]",
+        "k": "K[datum.place][datum.dimension]",
+        "v": "Q[selected_query][datum.dimension] * K[datum.place][datum.dimension]",
+        "from_token": "query_names[selected_query]",
+        "token": "key_names[datum.place]",
+    }
+    tooltip = {
+        "from_token:N": "query token",
+        "token:N": "key token",
+        "dimension:O": "dimension",
+        "q:Q": "q",
+        "k:Q": "k",
+        "v:Q": "q × k",
+    }
+    order = "dimensions[datum.slot]"
+    return _cells(of, "product", of.n_keys, of.d_head, order, calculated, tooltip)
+
+
+def _values(of: Shape) -> alt.Chart:
+    calculated = {
+        "weight": "weights[selected_query][datum.place]",
+        "value": "V[datum.place][datum.dimension]",
+        "v": "weights[selected_query][datum.place] * V[datum.place][datum.dimension]",
+        "token": "key_names[datum.place]",
+    }
+    tooltip = {
+        "token:N": "key token",
+        "dimension:O": "dimension",
+        "weight:Q": "weight w",
+        "value:Q": "v",
+        "v:Q": "w · v",
+    }
+    return _cells(of, "value", of.n_keys, of.d_value, "datum.slot", calculated, tooltip)
+
+
+def _value_sums(of: Shape) -> alt.Chart:
+    """The values of keys that are not shown, and the update: the sum of all w · v."""
+    calculated = {
+        "v": "sum_values[datum.sum][selected_query][datum.dimension]",
+        "name": "sum_names[datum.sum]",
+    }
+    tooltip = {"name:N": "sum of", "dimension:O": "dimension", "v:Q": "w · v"}
+    return _cells(
+        of, "value", of.n_sums, of.d_value, "datum.slot", calculated, tooltip, first_row=of.n_keys
+    ).transform_filter("isValid(datum.v)")
+
+
+def _cells(
+    of: Shape,
+    column: str,
+    n_rows: int,
+    n_dimensions: int,
+    dimension: str,
+    calculated: Mapping[str, str],
+    tooltip: Mapping[str, str],
+    first_row: int = 0,
+) -> alt.Chart:
+    """A row of cells for each token, a cell for each dimension, coloured by `v`."""
+    return (
+        alt.Chart(alt.sequence(n_rows * n_dimensions, as_="cell"))
+        .transform_filter("is_expanded")
+        .transform_calculate(
+            sum=f"floor(datum.cell / {n_dimensions})",
+            place=f"floor(datum.cell / {n_dimensions}) + {first_row}",
+            slot=f"datum.cell % {n_dimensions}",
+        )
+        .transform_calculate(dimension=dimension, **cell_places(column, n_dimensions))
+        .transform_calculate(**calculated)
+        .mark_rect(strokeWidth=0, cursor="pointer" if column in ("q", "k") else "default")
+        .encode(
+            x=x(),
+            x2="x2:Q",
+            y=y(of),
+            y2="y2:Q",
+            color=alt.Color(
+                "v:Q",
+                scale=signed_scale(f"{column}_limit"),
+                legend=_legend(column, of) if first_row == 0 else None,
+            ),
+            tooltip=[
+                alt.Tooltip(field, title=title, format=".7~g" if field == "v:Q" else alt.Undefined)
+                for field, title in tooltip.items()
+            ],
+        )
+    )
+
+
+def _frame(of: Shape, column: str, place: str) -> alt.Chart:
+    """A frame around a selected band."""
+    return _outlined(
+        _rows(1, column)
+        .transform_calculate(place=place)
+        .transform_filter("datum.place >= 0")
+        .transform_calculate(**row_places(column, column)),
+        of,
+    )
+
+
+def _sum_frame(of: Shape) -> alt.Chart:
+    """A frame around the update, the last of the sums."""
+    places = row_places("value", "value")
+    base = _rows(1, "value").transform_calculate(place=f"{of.n_keys + of.n_sums - 1}")
+    return _outlined(base.transform_calculate(**places), of)
+
+
+def _outlined(base: alt.Chart, of: Shape) -> alt.Chart:
+    return base.mark_rect(
+        fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None
+    ).encode(x=x(), x2="x2:Q", y=y(of), y2="y2:Q")
+
+
+# Numbers
+
+
+def _number(of: Shape, array: str, title: str) -> list[alt.Chart]:
+    """One number a key, on a tile in its colour."""
+    base = (
+        _rows(of.n_keys, array)
+        .transform_calculate(v=f"{array}[selected_query][datum.place]")
+        .transform_calculate(
+            **row_places(array, array),
+            x_text=middle(array),
+            y_text="datum.place + 0.5",
+            printed="isValid(datum.v) ? format(datum.v, '.3g') : 'hidden'",
+            from_token="query_names[selected_query]",
+            token="key_names[datum.place]",
+        )
+    )
+    limit = f"{array}_limit"
+    tiles = base.mark_rect(fill=alt.expr(palette.HIDDEN)).encode(
+        x=x(),
+        x2="x2:Q",
+        y=y(of),
+        y2="y2:Q",
+        fill=alt.Fill("v:Q", scale=signed_scale(limit), legend=_legend(array, of)),
+        tooltip=[
+            alt.Tooltip("from_token:N", title="query token"),
+            alt.Tooltip("token:N", title="key token"),
+            alt.Tooltip("v:Q", title=title),
+        ],
+    )
+    text = base.mark_text(
+        fontSize=FONT_SIZE - 1,
+        fill=alt.expr(palette.text_on(f"(datum.v / {limit})")),
+        tooltip=None,
+    ).encode(x=x("x_text"), y=y(of, "y_text"), text="printed:N")
+    return [tiles, text]
+
+
+def _legend(column: str, of: Shape) -> alt.Legend:
+    """A gradient in numbers under its column; gone where the column is."""
+    limit, is_shown = f"{column}_limit", alt.expr("is_expanded ? 1 : 0")
+    is_narrow = share_of_width(column) < 0.1
+    values = f"[-{limit}, {limit}]" if is_narrow else f"[-{limit}, 0, {limit}]"
+    return alt.Legend(
+        title=None,
+        values=alt.expr(values),
+        labelExpr=LEGEND_NUMBER,
+        labelOverlap=False,
+        labelFontSize=SMALL_FONT_SIZE,
+        labelColor=alt.expr(palette.TEXT),
+        labelOpacity=is_shown,
+        gradientOpacity=is_shown,
+        **legend_place(column, of),
+    )
+
+
+def _rows(n: int, column: str) -> alt.Chart:
+    """One datum a row, `place`; none while the column is not shown."""
+    rows = alt.Chart(alt.sequence(n, as_="place"))
+    return rows if is_always_shown(column) else rows.transform_filter("is_expanded")

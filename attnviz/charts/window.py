@@ -1,0 +1,65 @@
+"""The tokens that a view of a long text shows at once."""
+
+from dataclasses import dataclass
+
+from attnviz.errors import InputError
+
+MAX_TOKENS = 40  # of the queries and of the keys: what a screen can show
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which queries and keys are shown; a place is counted within it, a position in the text."""
+
+    queries: range
+    keys: range
+    n_queries: int  # of the whole text
+    n_keys: int
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.queries) == self.n_queries and len(self.keys) == self.n_keys
+
+    @property
+    def note(self) -> str:
+        """Which part is shown, in words; empty where all of it is."""
+        parts = [
+            f"{what} {shown.start} to {shown.stop - 1} of {n}"
+            for what, shown, n in (
+                ("queries", self.queries, self.n_queries),
+                ("keys", self.keys, self.n_keys),
+            )
+            if len(shown) < n
+        ]
+        return f"shown: {', '.join(parts)}" if parts else ""
+
+
+def window(n_queries: int, n_keys: int, first_query: int = 0, first_key: int = 0) -> Window:
+    """At most 40 queries and 40 keys, from these on.
+
+    Raises InputError for a first token that is not there.
+    """
+    return Window(
+        _from(first_query, n_queries, "first_query"),
+        _from(first_key, n_keys, "first_key"),
+        n_queries,
+        n_keys,
+    )
+
+
+def window_around(query: int, key: int, n_queries: int, n_keys: int) -> Window:
+    """The window that has this query and this key in its middle, as far as the text reaches."""
+    return window(n_queries, n_keys, _start(query, n_queries), _start(key, n_keys))
+
+
+def _start(position: int, n_tokens: int) -> int:
+    return max(0, min(position - MAX_TOKENS // 2, n_tokens - MAX_TOKENS))
+
+
+def _from(first: int, n_tokens: int, argument: str) -> range:
+    if first not in range(n_tokens):
+        raise InputError(
+            f"{argument} is {first}; there are {n_tokens} tokens."
+            f"\n\nHint: a number from 0 to {n_tokens - 1}."
+        )
+    return range(first, min(first + MAX_TOKENS, n_tokens))

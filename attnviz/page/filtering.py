@@ -1,0 +1,135 @@
+"""One popover of filters, the same in every view that has it: what is left out of the trace."""
+
+import streamlit as st
+
+from attnviz import filters
+from attnviz.results import HeadTrace, Trace
+from attnviz.tokens import Tokens
+from attnviz.wording import token
+
+SEGMENTS = {
+    "A → A": (0, 0),
+    "A → B": (0, 1),
+    "B → A": (1, 0),
+    "B → B": (1, 1),
+}
+ALL = "all"
+TOPS = ("1", "2", "3", "5", "8", "13", "21", ALL)
+SHARES = ("50", "60", "70", "80", "90", "95", "99", ALL)  # percent
+
+# What the popover's controls are set to when the page opens.
+AS_OPENED = {
+    "hide_special": False,
+    "hidden": [],
+    "renormalise": False,
+    "words": False,
+    "segments": ALL,
+    "top": ALL,
+    "share": ALL,
+}
+
+
+def choose(trace: Trace, head: HeadTrace) -> Trace:
+    """The trace as the popover's filters leave it.
+
+    Raises InputError where they leave nothing to show.
+    """
+    n_on = sum(st.session_state.get(name, opened) != opened for name, opened in AS_OPENED.items())
+    label = f"Filters ({n_on})" if n_on else "Filters"
+    with st.popover(label, icon=":material/filter_list:", key="filters"):
+        less = _tokens(trace, head)
+        less = _lines(less)
+        st.button("Clear filters", on_click=clear, icon=":material/filter_list_off:")
+    return less
+
+
+def place_of(tokens: Tokens, position: int, what: str) -> int:
+    """Where the token chosen above the view is among those left; the first, said so, without it."""
+    place = tokens.place_of(position)
+    if place is None:
+        st.caption(
+            f":material/filter_list: The {what} token chosen is hidden by a filter; "
+            f"{token(tokens.labels[0])} is shown instead."
+        )
+    return place or 0
+
+
+def clear() -> None:
+    """Show everything; for a button."""
+    st.session_state.update(AS_OPENED)
+
+
+def _tokens(trace: Trace, head: HeadTrace) -> Trace:
+    queries, keys = trace.tokens_of(head.layer, head.kind)
+    names = [f"{place} {label}" for place, label in enumerate(keys.labels)]
+    hides_special = st.toggle(
+        "Hide special tokens",
+        key="hide_special",
+        bind="query-params",
+        disabled=not any(keys.is_special + queries.is_special),
+        help="Such as [CLS] and [SEP], which the tokenizer adds.",
+    )
+    hidden = st.multiselect(
+        "Hide tokens",
+        names,
+        key="hidden",
+        bind="query-params",
+        help="As keys, and as queries too where both are tokens of one text.",
+    )
+    segment = ALL
+    if len({segment for segment in keys.segments if segment is not None}) > 1:
+        segment = st.selectbox(
+            "Sentence pair",
+            (ALL, *SEGMENTS),
+            key="segments",
+            bind="query-params",
+            help="Which text the query is of → which the key is of.",
+        )
+    is_renormalised = st.toggle(
+        "Renormalise",
+        key="renormalise",
+        bind="query-params",
+        disabled=not (hides_special or hidden or segment != ALL),
+        help="Divide each row by what is left of it, so that it sums to 1 again. Off: the "
+        "model's own weights, which then sum to less.",
+    )
+    in_words = st.toggle(
+        "Words instead of pieces",
+        key="words",
+        bind="query-params",
+        disabled=all(keys.starts_word + queries.starts_word),
+        help="Weights to a word are summed over its pieces, weights from a word averaged.",
+    )
+    less = trace
+    if segment != ALL:
+        less = filters.only_segments(less, *SEGMENTS[segment], renormalise=is_renormalised)
+    if hides_special:
+        less = filters.hide_special(less, renormalise=is_renormalised)
+    if hidden:
+        is_one_text = keys is queries
+        places = [names.index(name) for name in hidden]
+        less = filters.hide_tokens(
+            less, places, places if is_one_text else (), renormalise=is_renormalised
+        )
+    return filters.in_words(less) if in_words else less
+
+
+def _lines(trace: Trace) -> Trace:
+    top = st.select_slider(
+        "Lines of each query: at most",
+        TOPS,
+        ALL,
+        key="top",
+        bind="query-params",
+        help="The strongest. Numbers stay as they are.",
+    )
+    share = st.select_slider(
+        "… and no more than make up, in % of its weight",
+        SHARES,
+        ALL,
+        key="share",
+        bind="query-params",
+    )
+    return filters.with_lines(
+        trace, None if top == ALL else int(top), None if share == ALL else int(share) / 100
+    )
