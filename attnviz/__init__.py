@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         UnsupportedModelError,
     )
     from attnviz.models import load
+    from attnviz.notebook import show
     from attnviz.results import HeadTrace, Trace
     from attnviz.whatif import what_if
 
@@ -34,6 +35,7 @@ _HOME_OF = {
     "UnsupportedModelError": "attnviz.errors",
     "load": "attnviz.models",
     "neuron_view": "attnviz.charts.neurons",
+    "show": "attnviz.notebook",
     "steps_view": "attnviz.charts.steps",
     "trace": "attnviz.capture",
     "trace_inputs": "attnviz.capture",
@@ -50,6 +52,7 @@ __all__ = [
     "UnsupportedModelError",
     "load",
     "neuron_view",
+    "show",
     "steps_view",
     "trace",
     "trace_inputs",

@@ -14,6 +14,7 @@ _hook = install_import_hook(
 )
 _hook.__enter__()
 
+import notebooks
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -33,6 +34,19 @@ def minilm():
 def sentence_trace(minilm):
     """The trace of the sentence that attnviz starts from."""
     return attnviz.trace(*minilm, SENTENCE)
+
+
+@pytest.fixture(scope="session")
+def shown_in_notebook(tmp_path_factory):
+    """What a notebook was given to show for that sentence, for each display: MIME type → data."""
+    loaded, *shown = notebooks.results(
+        tmp_path_factory.mktemp("notebook"),
+        "import attnviz; model, tokenizer = attnviz.load()",
+        f"attnviz.show(model, tokenizer, {SENTENCE!r})",
+        f"attnviz.show(model, tokenizer, {SENTENCE!r}, display_mode='dark')",
+    )
+    assert loaded is None
+    return dict(zip(("light", "dark"), shown, strict=True))
 
 
 @pytest.fixture

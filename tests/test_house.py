@@ -10,7 +10,7 @@ import pytest
 from attnviz.charts.palette import PALETTES
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("torch", "transformers", "streamlit")
+HEAVY = ("torch", "transformers", "streamlit", "IPython")
 ROOMS_WITH_TORCH = ("inputs", "observing", "projecting", "capture", "models")
 WITH_TORCH = {f"attnviz.{room}" for room in ROOMS_WITH_TORCH}
 
@@ -43,7 +43,8 @@ def test_only_the_rooms_that_may_import_torch_or_streamlit_do(module):
 def test_importing_attnviz_loads_nothing_heavy_until_a_name_is_used():
     assert imported_by("import attnviz") == set()
     assert imported_by("import attnviz; attnviz.trace") >= {"torch", "transformers"}
-    assert imported_by("import attnviz; attnviz.steps_view; attnviz.neuron_view") == set()
+    views = "attnviz.steps_view; attnviz.neuron_view; attnviz.show"
+    assert imported_by(f"import attnviz; {views}") == set()
 
 
 def test_the_page_imports_only_streamlit_and_attnviz():

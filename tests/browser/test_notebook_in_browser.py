@@ -1,0 +1,104 @@
+"""What an executed notebook shows in a real Chromium, without network."""
+
+import altair as alt
+import hand_made
+import pytest
+
+import attnviz
+from attnviz import export
+from attnviz.charts.palette import PALETTES
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def head():
+    return attnviz.trace(*attnviz.load(), "time flies like an arrow").head(0, 8)
+
+
+@pytest.fixture
+def opened(chromium, tmp_path):
+    """Open a document as a file, offline; it may ask for nothing but itself, and never fail."""
+    contexts, asked, failed = [], [], []
+    file = tmp_path / "document.html"
+
+    def open_document(document, width=1280):
+        file.write_text(document, encoding="utf-8")
+        context = chromium.new_context(viewport={"width": width, "height": 900})
+        contexts.append(context)
+        context.set_offline(True)
+        context.on("request", lambda request: asked.append(request.url))
+        context.on("console", lambda line: failed.append(line.text) if line.type == "error" else 0)
+        context.on("weberror", lambda error: failed.append(str(error.error)))
+        context.on("dialog", lambda dialog: (failed.append(dialog.message), dialog.dismiss()))
+        page = context.new_page()
+        page.goto(file.as_uri())
+        return page
+
+    yield open_document
+    for context in contexts:
+        context.close()
+    assert set(asked) == {file.as_uri()}
+    assert failed == []
+
+
+def document_of(output):
+    return f'<!DOCTYPE html><meta charset="utf-8"><body>{output}</body>'
+
+
+def texts(frame):
+    return set(frame.locator("svg.marks text").all_text_contents())
+
+
+def wait_for_texts(frame, expected):
+    for text in expected:
+        frame.locator("svg.marks").get_by_text(text, exact=True).first.wait_for()
+
+
+def printed(weights):
+    return {f"{weight:.3f}" for weight in weights}
+
+
+@pytest.mark.parametrize("display_mode", ["light", "dark"])
+def test_an_executed_cell_shows_the_head_and_answers_the_pointer(
+    opened, shown_in_notebook, head, display_mode
+):
+    page = opened(document_of(shown_in_notebook[display_mode]["text/html"]))
+    frame = page.frame_locator("iframe")
+    wait_for_texts(frame, {*head.query_tokens, *printed(head.weights[0])})
+    assert not printed(head.weights[5]) <= texts(frame)
+    arrow = frame.locator("svg.marks").get_by_text("arrow", exact=True).first.bounding_box()
+    page.mouse.move(arrow["x"] + arrow["width"] / 2, arrow["y"] + arrow["height"] / 2)
+    wait_for_texts(frame, printed(head.weights[5]))
+    background = frame.locator(":root").evaluate("root => getComputedStyle(root).backgroundColor")
+    red, green, blue = bytes.fromhex(PALETTES[display_mode].background[1:])
+    assert background == f"rgb({red}, {green}, {blue})"
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_frame_is_as_high_as_its_chart(opened, shown_in_notebook, width):
+    page = opened(document_of(shown_in_notebook["light"]["text/html"]), width)
+    frame = page.frame_locator("iframe")
+    frame.locator("svg.marks").wait_for()
+    page.wait_for_timeout(500)
+    chart = frame.locator("svg.marks").bounding_box()
+    box = page.locator("iframe").bounding_box()
+    assert 0 <= box["height"] - chart["height"] < 30
+    content = frame.locator(":root").evaluate("root => [root.scrollHeight, root.scrollWidth]")
+    assert content == [box["height"], box["width"]]
+
+
+def test_a_token_that_looks_like_a_script_is_a_token(opened):
+    evil = "</script><script>alert(1)</script>"
+    head = hand_made.random_head(queries=(evil, *"bcde"), keys=("<!--", *"wxyz"))
+    page = opened(export.to_html(attnviz.neuron_view(head), title=evil))
+    wait_for_texts(page, {*"bcde", "<!--", *"wxyz", *printed(head.weights[0])})
+    assert any(text.startswith("</script>") for text in texts(page))
+    assert page.title() == evil
+
+
+def test_a_chart_that_asks_for_the_width_of_its_container_has_that_of_the_page(opened):
+    chart = alt.Chart(alt.sequence(3)).mark_tick().encode(x="data:Q").properties(width="container")
+    page = opened(export.to_html(chart))
+    page.locator("svg.marks").wait_for()
+    assert page.locator("svg.marks").bounding_box()["width"] > 1200
