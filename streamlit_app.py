@@ -8,6 +8,7 @@ from attnviz.page import (
     examples,
     figures,
     header,
+    heads_view,
     links,
     loading,
     neurons_view,
@@ -65,9 +66,9 @@ if talk.is_on():
 
 header.show(trace, head)
 examples.show_note()
-steps_tab, neurons_tab = st.tabs(controls.VIEWS, key="view", bind="query-params")
+tabs = st.tabs(controls.VIEWS, key="view", bind="query-params")
 links.check("view", "view", controls.VIEWS, st.session_state["view"])
-for tab, view in ((steps_tab, steps_view), (neurons_tab, neurons_view)):
+for tab, view in zip(tabs, (steps_view, neurons_view, heads_view), strict=True):
     if tab.open:
         with tab:
             try:

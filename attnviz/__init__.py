@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attnviz.capture import trace, trace_inputs
+    from attnviz.charts.heads import head_view
     from attnviz.charts.neurons import neuron_view
     from attnviz.charts.steps import steps_view
     from attnviz.errors import (
@@ -33,6 +34,7 @@ _HOME_OF = {
     "NoAttentionError": "attnviz.errors",
     "Trace": "attnviz.results",
     "UnsupportedModelError": "attnviz.errors",
+    "head_view": "attnviz.charts.heads",
     "load": "attnviz.models",
     "neuron_view": "attnviz.charts.neurons",
     "show": "attnviz.notebook",
@@ -50,6 +52,7 @@ __all__ = [
     "NoAttentionError",
     "Trace",
     "UnsupportedModelError",
+    "head_view",
     "load",
     "neuron_view",
     "show",

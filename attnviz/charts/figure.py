@@ -12,6 +12,9 @@ from typing import Any
 
 import altair as alt
 
+# A browser draws more of them faster on a canvas, where they have no labels of their own.
+MOST_MARKS_IN_SVG = 2_000
+
 
 def structure_of(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """The chart's specification without what belongs to the outermost chart alone."""
@@ -28,13 +31,18 @@ class Figure:
     structure: dict[str, Any]
     constants: Mapping[str, Any]
     description: str = ""  # what is to be seen, for those who do not see it
+    n_marks: int = 0  # about how many are drawn at rest
 
     def to_dict(self) -> dict[str, Any]:
         """The Vega-Lite specification."""
         structure = copy.deepcopy(self.structure)
         constants = [{"name": name, "value": value} for name, value in self.constants.items()]
-        description = {"description": self.description} if self.description else {}
-        return structure | description | {"params": [*constants, *structure.get("params", [])]}
+        structure["params"] = [*constants, *structure.get("params", [])]
+        if self.description:
+            structure["description"] = self.description
+        if self.n_marks > MOST_MARKS_IN_SVG:
+            structure["usermeta"] = {"embedOptions": {"renderer": "canvas"}}
+        return structure
 
     def chart(self) -> Any:
         """The same as an Altair chart, for notebooks and larger figures."""

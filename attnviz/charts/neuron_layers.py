@@ -24,6 +24,7 @@ from attnviz.charts.neuron_layout import (
     x,
     y,
 )
+from attnviz.charts.pointer import LEAVES
 from attnviz.charts.values import LEGEND_NUMBER, signed_scale
 
 # The selection parameters that report a clicked token, by its place in the window.
@@ -32,12 +33,6 @@ CLICKED_KEY = "clicked_key"  # field `key`
 Align = Literal["left", "center", "right"]
 FONT_SIZE = 13
 SMALL_FONT_SIZE = 11
-# The pointer leaves the chart. Crossing to another mark it only leaves a mark: on a canvas that is
-# a move, in an SVG it arrives at something in the same drawing.
-_TO = "(event.relatedTarget || {})"
-_LEAVES = (
-    f"pointerout[event.type !== 'pointermove' && !{_TO}.ownerSVGElement && {_TO}.tagName !== 'svg']"
-)
 
 
 def layers(of: Shape) -> list[alt.Chart]:
@@ -137,7 +132,7 @@ def _touch_queries(of: Shape) -> alt.Chart:
         name="hovered",
         fields=["query"],
         on="@queries_marks:pointerover, @q_marks:pointerover",
-        clear=_LEAVES,
+        clear=LEAVES,
         empty=False,
     )
     clicked = alt.selection_point(
@@ -171,7 +166,7 @@ def _touch_keys(of: Shape) -> alt.Chart:
         name="hovered_key",
         fields=["key"],
         on="@keys_marks:pointerover",
-        clear=f"@queries_marks:pointerover, @q_marks:pointerover, {_LEAVES}",
+        clear=f"@queries_marks:pointerover, @q_marks:pointerover, {LEAVES}",
         empty=False,
     )
     clicked = alt.selection_point(

@@ -51,6 +51,12 @@ class Shape:
         return max(self.n_queries, self.n_keys + self.n_sums)
 
     @property
+    def n_cells(self) -> int:
+        """How many cells q, k, q × k and w · v have together."""
+        of_head = (self.n_queries + 2 * self.n_keys) * self.d_head
+        return of_head + (self.n_keys + 1) * self.d_value if self.has_bands else 0
+
+    @property
     def header(self) -> float:
         """How many rows the columns' titles take."""
         return 0.7 + len(self.masked_title) * TITLE_LINE / PITCH

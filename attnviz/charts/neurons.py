@@ -108,7 +108,7 @@ def neurons_figure(
         "pinned_query": pinned - shown.queries.start,
         "pinned_key": -1 if key is None else key - shown.keys.start,
     }
-    return Figure(_structure(shape), constants, takeaway(head, pinned))
+    return Figure(_structure(shape), constants, takeaway(head, pinned), shape.n_cells)
 
 
 @cache

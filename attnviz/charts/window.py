@@ -34,32 +34,42 @@ class Window:
         return f"shown: {', '.join(parts)}" if parts else ""
 
 
-def window(n_queries: int, n_keys: int, first_query: int = 0, first_key: int = 0) -> Window:
-    """At most 40 queries and 40 keys, from these on.
+def window(
+    n_queries: int,
+    n_keys: int,
+    first_query: int = 0,
+    first_key: int = 0,
+    *,
+    size: int = MAX_TOKENS,
+) -> Window:
+    """At most `size` queries and as many keys, from these on.
 
     Raises InputError for a first token that is not there.
     """
     return Window(
-        _from(first_query, n_queries, "first_query"),
-        _from(first_key, n_keys, "first_key"),
+        _from(first_query, n_queries, size, "first_query"),
+        _from(first_key, n_keys, size, "first_key"),
         n_queries,
         n_keys,
     )
 
 
-def window_around(query: int, key: int, n_queries: int, n_keys: int) -> Window:
+def window_around(
+    query: int, key: int, n_queries: int, n_keys: int, *, size: int = MAX_TOKENS
+) -> Window:
     """The window that has this query and this key in its middle, as far as the text reaches."""
-    return window(n_queries, n_keys, _start(query, n_queries), _start(key, n_keys))
+    starts = _start(query, n_queries, size), _start(key, n_keys, size)
+    return window(n_queries, n_keys, *starts, size=size)
 
 
-def _start(position: int, n_tokens: int) -> int:
-    return max(0, min(position - MAX_TOKENS // 2, n_tokens - MAX_TOKENS))
+def _start(position: int, n_tokens: int, size: int) -> int:
+    return max(0, min(position - size // 2, n_tokens - size))
 
 
-def _from(first: int, n_tokens: int, argument: str) -> range:
+def _from(first: int, n_tokens: int, size: int, argument: str) -> range:
     if first not in range(n_tokens):
         raise InputError(
             f"{argument} is {first}; there are {n_tokens} tokens."
             f"\n\nHint: a number from 0 to {n_tokens - 1}."
         )
-    return range(first, min(first + MAX_TOKENS, n_tokens))
+    return range(first, min(first + size, n_tokens))

@@ -42,7 +42,7 @@ def show_figure(
 
 def let_wide_figures_scroll() -> None:
     """On a narrow screen a figure with many columns scrolls, not the page."""
-    wide = '[class*="st-key-neurons_"]'
+    wide = ':is([class*="st-key-neurons_"], [class*="st-key-heads_"])'
     st.html(
         f"<style>.st-key-shares, {wide} {{overflow-x: auto}}"
         f"{wide} [data-testid=stVegaLiteChart] {{min-width: 760px}}</style>"

@@ -1,0 +1,165 @@
+"""The Heads view: all heads of one layer on one picture."""
+
+import pandas as pd
+import streamlit as st
+
+from attnviz.charts.heads import (
+    CLICKED_KEY,
+    CLICKED_QUERY,
+    ISOLATED,
+    TOGGLED,
+    head_view,
+    heads_figure,
+    most_tokens,
+)
+from attnviz.charts.window import Window, window_around
+from attnviz.page import filtering, pair, saving, tables
+from attnviz.page.figures import show_figure
+from attnviz.page.pinned import Pinned, clicked, pinned
+from attnviz.results import HeadTrace, LayerTrace, Trace
+from attnviz.wording import percent, token_at
+
+VIEW = "heads"
+FOCUS = {"all": "of all tokens", "query": "from the query token", "key": "to the key token"}
+
+
+def show(trace: Trace, head: HeadTrace) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        query = pair.choose_query(trace, head)
+        key = pair.choose_key(trace, head)
+        on = _choose_heads(trace.n_heads(head.layer, head.kind))
+        less = filtering.choose(trace, head)
+        buttons = st.container(horizontal=True, width="content")
+    focus = st.segmented_control(
+        "Lines",
+        list(FOCUS),
+        default="all",
+        format_func=FOCUS.__getitem__,
+        key="lines",
+        bind="query-params",
+        required=True,
+    )
+    call = less.layer(head.layer, head.kind)
+    query_place = filtering.place_of(call.query_tokens, query, "query")
+    key_place = filtering.place_of(call.key_tokens, key, "key")
+    st.markdown(who_links(call, head.layer, query_place, key_place))
+    selection = pinned(
+        VIEW,
+        (call.query_tokens.positions, call.key_tokens.positions, call.n_heads),
+        (query_place, key_place, focus, tuple(on)),
+    )
+    drawn_query, drawn_key, drawn_focus, drawn_on = selection.drawn
+    part = window_around(
+        drawn_query,
+        drawn_key,
+        len(call.query_tokens),
+        len(call.key_tokens),
+        size=most_tokens(call.n_heads),
+    )
+    with buttons:
+        tables.show(VIEW, lambda: _table(call, query_place))
+        saving.save_button(
+            VIEW,
+            head,
+            lambda: head_view(
+                less,
+                head.layer,
+                head.kind,
+                heads=on,
+                query=query_place if focus == "query" else None,
+                key=key_place if focus == "key" else None,
+                first_query=part.queries.start,
+                first_key=part.keys.start,
+            ),
+        )
+    window = "" if part.is_whole else " A long text is shown around the two tokens chosen above."
+    st.caption(
+        "Click a head to switch it off or on, double-click it to see it alone. Point at a token on "
+        f"either side to see its lines and, beside the others, a stripe a head; click to keep it."
+        f"{window}"
+    )
+    figure = heads_figure(call, head.layer, part, drawn_on, drawn_focus, drawn_query, drawn_key)
+    chart_key = f"{VIEW}_{selection.number}"
+    show_figure(
+        figure,
+        chart_key,
+        figure.description,
+        selection_mode=[CLICKED_QUERY, CLICKED_KEY, TOGGLED, ISOLATED],
+        on_select=lambda: _follow_click(chart_key, selection, part, call),
+    )
+
+
+def who_links(call: LayerTrace, layer: int, query: int, key: int) -> str:
+    """Which heads of the layer give most from one token to another, as Markdown."""
+    weights = call.own_weights[:, query, key]
+    strongest = [int(head) for head in (-weights).argsort(kind="stable")[:3]]
+    named = ", ".join(f"head {head} **{percent(weights[head])}**" for head in strongest)
+    return (
+        f"From {token_at(call.query_tokens.labels, query)} to "
+        f"{token_at(call.key_tokens.labels, key)} in layer {layer}: {named}; the mean of all "
+        f"{call.n_heads} heads is {percent(weights.mean())}."
+    )
+
+
+def heads_on(drawn: tuple[int, ...], toggled: list[int], isolated: list[int]) -> list[int]:
+    """Which heads the chart shows after clicks: as `is_on` in its structure."""
+    return sorted(set(isolated or drawn) ^ set(toggled))
+
+
+def _choose_heads(n_heads: int) -> list[int]:
+    """The heads that are on, from a popover that needs no pointer; all of them to begin with."""
+    heads = list(range(n_heads))
+    if "heads" in st.session_state:  # another layer or model may have fewer
+        kept = [head for head in st.session_state["heads"] or [] if head in heads]
+        was_all = st.session_state.get("_n_heads_offered") == len(st.session_state["heads"] or [])
+        st.session_state["heads"] = heads if was_all or not kept else kept
+    st.session_state["_n_heads_offered"] = n_heads
+    n_on = len(st.session_state.get("heads", heads))
+    label = "Heads" if n_on == n_heads else f"Heads ({n_on} of {n_heads})"
+    with st.popover(label, icon=":material/stacked_line_chart:", key="choose_heads"):
+        on = st.pills(
+            "Heads that are on",
+            heads,
+            selection_mode="multi",
+            default=heads,
+            key="heads",
+            bind="query-params",
+        )
+        st.button("All", on_click=_set_heads, args=(heads,), key="all_heads")
+    return sorted(on)
+
+
+def _set_heads(heads: list[int]) -> None:
+    st.session_state["heads"] = heads
+
+
+def _table(call: LayerTrace, query: int) -> pd.DataFrame:
+    """What one query gives to each key, a column a head."""
+    columns = {f"head {head}": weights[query] for head, weights in enumerate(call.own_weights)}
+    return pd.DataFrame({"key token": call.key_tokens.labels} | columns)
+
+
+def _follow_click(chart_key: str, selection: Pinned, part: Window, call: LayerTrace) -> None:
+    """Take clicked tokens and heads over; a second click on a token shows all lines again."""
+    chosen = st.session_state[chart_key].selection
+    drawn_query, drawn_key, drawn_focus, drawn_on = selection.drawn
+    query, key, focus = drawn_query, drawn_key, drawn_focus
+    was_drawn = (drawn_focus, drawn_query if drawn_focus == "query" else drawn_key)
+    is_undone = False
+    for point in chosen.get(CLICKED_QUERY) or []:
+        query, focus = part.queries.start + point["query"], "query"
+        is_undone = was_drawn == ("query", query)
+    for point in chosen.get(CLICKED_KEY) or []:
+        key, focus = part.keys.start + point["key"], "key"
+        is_undone = was_drawn == ("key", key)
+    on = heads_on(
+        drawn_on,
+        [point["head"] for point in chosen.get(TOGGLED) or []],
+        [point["head"] for point in chosen.get(ISOLATED) or []],
+    )
+    st.session_state["query"] = call.query_tokens.positions[query][0]
+    st.session_state["key"] = call.key_tokens.positions[key][0]
+    st.session_state["lines"] = "all" if is_undone else focus
+    st.session_state["heads"] = on
+    if not is_undone:
+        clicked(VIEW, (query, key, focus, tuple(on)))
