@@ -11,6 +11,7 @@ from attnviz.page import (
     heads_view,
     links,
     loading,
+    model_view,
     neurons_view,
     pair,
     steps_view,
@@ -68,7 +69,7 @@ header.show(trace, head)
 examples.show_note()
 tabs = st.tabs(controls.VIEWS, key="view", bind="query-params")
 links.check("view", "view", controls.VIEWS, st.session_state["view"])
-for tab, view in zip(tabs, (steps_view, neurons_view, heads_view), strict=True):
+for tab, view in zip(tabs, (steps_view, neurons_view, heads_view, model_view), strict=True):
     if tab.open:
         with tab:
             try:

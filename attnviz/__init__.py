@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attnviz.capture import trace, trace_inputs
     from attnviz.charts.heads import head_view
+    from attnviz.charts.model import model_view
     from attnviz.charts.neurons import neuron_view
     from attnviz.charts.steps import steps_view
     from attnviz.errors import (
@@ -36,6 +37,7 @@ _HOME_OF = {
     "UnsupportedModelError": "attnviz.errors",
     "head_view": "attnviz.charts.heads",
     "load": "attnviz.models",
+    "model_view": "attnviz.charts.model",
     "neuron_view": "attnviz.charts.neurons",
     "show": "attnviz.notebook",
     "steps_view": "attnviz.charts.steps",
@@ -54,6 +56,7 @@ __all__ = [
     "UnsupportedModelError",
     "head_view",
     "load",
+    "model_view",
     "neuron_view",
     "show",
     "steps_view",

@@ -48,7 +48,7 @@ _PAGE = Template("""\
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'">
+ content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:">
 <title>$title</title>
 <style>
 :root { color-scheme: $display_mode; background: $background; }

@@ -10,7 +10,7 @@ from attnviz.page.loading import LoadedModel
 from attnviz.results import Trace
 from attnviz.wording import escaped
 
-VIEWS = ("Steps", "Neurons", "Heads")
+VIEWS = ("Steps", "Neurons", "Heads", "Model")
 DEFAULT_TEXT = "time flies like an arrow"
 DEFAULT_HEAD = 8  # the head of the picture that attnviz starts from, where a model has as many
 
@@ -94,7 +94,13 @@ _AS_OPENED: dict[str, Any] = {
     **dict.fromkeys(("model", "kind", "layer", "head", "query", "key")),  # None: not an option
     **{"text": DEFAULT_TEXT, "pair": "", "target": "", "view": VIEWS[0], "columns": False},
     **{"why_scale": False, "what_if": False, "if_unscaled": False, "if_factor": None},
-    **{"dimensions": True, "sorted": False, "lines": "all", **filtering.AS_OPENED},
+    **{
+        "dimensions": True,
+        "sorted": False,
+        "lines": "all",
+        "by_measure": False,
+        **filtering.AS_OPENED,
+    },
     **{"if_temperature": 1.0, "if_causal": None, "if_hidden": [], "if_zeroed": []},
 }
 

@@ -44,6 +44,6 @@ def let_wide_figures_scroll() -> None:
     """On a narrow screen a figure with many columns scrolls, not the page."""
     wide = ':is([class*="st-key-neurons_"], [class*="st-key-heads_"])'
     st.html(
-        f"<style>.st-key-shares, {wide} {{overflow-x: auto}}"
+        f'<style>.st-key-shares, [class*="st-key-model_"], {wide} {{overflow-x: auto}}'
         f"{wide} [data-testid=stVegaLiteChart] {{min-width: 760px}}</style>"
     )

@@ -1,0 +1,80 @@
+"""The Model view: every head at a glance; a click opens one."""
+
+from weakref import WeakKeyDictionary
+
+import pandas as pd
+import streamlit as st
+
+from attnviz.charts.model import OPENED, model_figure, model_view
+from attnviz.heads import MEASURES, measures
+from attnviz.page import filtering, saving, tables
+from attnviz.page.controls import open_head
+from attnviz.page.figures import show_figure
+from attnviz.page.pinned import clicked, pinned
+from attnviz.results import HeadTrace, Trace
+
+VIEW = "model"
+TITLES = {measure.name: measure.title for measure in MEASURES}
+# By kind, for as long as somebody has the trace: it takes as long as drawing.
+_measured: WeakKeyDictionary[Trace, dict[str, pd.DataFrame]] = WeakKeyDictionary()
+
+
+def show(trace: Trace, head: HeadTrace) -> None:
+    offered = [name for name in TITLES if not (name == "distance" and head.kind == "cross")]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        measure = st.selectbox(
+            "Bar under each head",
+            offered,
+            format_func=TITLES.__getitem__,
+            key="measure",
+            bind="query-params",
+        )
+        is_sorted = st.toggle("Sort by it", key="by_measure", bind="query-params")
+        less = filtering.choose(trace, head)
+        buttons = st.container(horizontal=True, width="content")
+    table = _measures(less, head.kind)
+    with buttons:
+        tables.show(VIEW, lambda: table.rename(columns=TITLES))
+        saving.save_button(
+            VIEW,
+            head,
+            lambda: model_view(
+                less,
+                head.kind,
+                measure=measure,
+                is_sorted=is_sorted,
+                layer=head.layer,
+                head=head.head,
+            ),
+        )
+    meaning = next(one.meaning for one in MEASURES if one.name == measure)
+    st.caption(
+        "A row a query, a column a key in each thumbnail. Click one to open that head in every "
+        f"view. {TITLES[measure].capitalize()}: {meaning}."
+    )
+    selection = pinned(VIEW, (measure, is_sorted, head.kind), (head.layer, head.head))
+    figure = model_figure(
+        less, head.kind, measure, *selection.drawn, is_sorted=is_sorted, table=table
+    )
+    chart_key = f"{VIEW}_{selection.number}"
+    show_figure(
+        figure,
+        chart_key,
+        figure.description,
+        width="content",
+        selection_mode=[OPENED],
+        on_select=lambda: _follow_click(chart_key),
+    )
+
+
+def _measures(trace: Trace, kind: str) -> pd.DataFrame:
+    known = _measured.setdefault(trace, {})
+    if kind not in known:
+        known[kind] = measures(trace, kind)
+    return known[kind]
+
+
+def _follow_click(chart_key: str) -> None:
+    for point in st.session_state[chart_key].selection.get(OPENED) or []:
+        open_head(point["layer"], point["head"])
+        clicked(VIEW, (point["layer"], point["head"]))
