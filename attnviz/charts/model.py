@@ -96,9 +96,7 @@ def model_figure(
     names = [one.name for one in MEASURES]
     constants = {
         "thumbnails": sheet(pictures),
-        "note": list(
-            dict.fromkeys(note for one in layers for note in trace.layer(one, kind).notes)
-        ),
+        "note": list(dict.fromkeys(notes)),
         "tile_row": heads["row"].tolist(),
         "tile_column": heads["column"].tolist(),
         "tile_layer": heads["layer"].tolist(),
