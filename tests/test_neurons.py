@@ -211,7 +211,7 @@ def test_any_number_of_dimensions_fits_the_row_and_each_has_a_cell(d_head):
     cells = [
         path
         for path in ElementTree.fromstring(svg).iter()
-        if path.tag.endswith("}path") and "dimension:" in (path.get("aria-label") or "")
+        if path.tag.endswith("}path") and ", dimension " in (path.get("aria-label") or "")
     ]
     assert len(cells) == n_cells
 

@@ -182,6 +182,11 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
         alt.Tooltip("to_token:N", title="key token"),
         alt.Tooltip("weight:Q", title="weight"),
     ]
+    # What a line and a stripe are called by those who read the page aloud.
+    given = alt.expr(
+        "'head ' + datum.head + ', ' + datum.from_token + ' to ' + datum.to_token + ': '"
+        " + datum.weight"
+    )
     named = {
         "from_token": "query_names[datum.query]",
         "to_token": "key_names[datum.key]",
@@ -207,7 +212,14 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
         )
 
     squares = (
-        box(heads().mark_rect(cursor="pointer", strokeWidth=1.5, cornerRadius=2))
+        box(
+            heads().mark_rect(
+                cursor="pointer",
+                strokeWidth=1.5,
+                cornerRadius=2,
+                description=alt.expr("'head ' + datum.head + (datum.is_on ? ', on' : ', off')"),
+            )
+        )
         .encode(
             fill=alt.Fill("colour:N", scale=None),
             stroke=alt.Stroke("colour:N", scale=None),
@@ -241,6 +253,7 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
             fontSize=FONT_SIZE - (1 if n_heads <= 32 else 4),
             fontWeight="bold",
             fill=alt.expr(f"datum.is_on ? '#ffffff' : {palette.TEXT}"),
+            aria=False,
             tooltip=None,
         )
         .encode(x=x("middle"), y=y("y_text"), text="head:O")
@@ -269,6 +282,7 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
             base.mark_rect(
                 fill=alt.expr(palette.HIDDEN),
                 fillOpacity=alt.expr(marked),
+                description=alt.expr(f"'{side} token ' + datum.token"),
                 cursor="pointer",
                 tooltip=None,
             )
@@ -297,6 +311,7 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
             limit=alt.expr(f"width * {last - first - 1} / 100"),
             fill=alt.expr(palette.TEXT),
             fontWeight=alt.expr(f"datum.place == shown_{side} ? 'bold' : 'normal'"),
+            aria=False,
             tooltip=None,
         ).encode(x=x("edge"), y=y("middle"), text="token:N")
         return [touch, text]
@@ -312,6 +327,7 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
                 fontSize=FONT_SIZE,
                 fontWeight="bold",
                 align=align,
+                description=said,
                 fill=alt.expr(palette.TEXT),
                 tooltip=None,
             )
@@ -348,7 +364,8 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
         )
     )
     lane_height = PITCH * LANES / n_heads
-    drawn = box(lines.mark_rule(strokeWidth=max(1, min(3, 1.3 * lane_height)))).encode(
+    width = max(1, min(3, 1.3 * lane_height))
+    drawn = box(lines.mark_rule(strokeWidth=width, description=given)).encode(
         stroke=alt.Stroke("colour:N", scale=None),
         opacity=alt.Opacity("weight:Q", scale=None),
         tooltip=tooltip,
@@ -381,7 +398,7 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
                 **named,
             )
         )
-        return box(base.mark_rect(strokeWidth=0)).encode(
+        return box(base.mark_rect(strokeWidth=0, description=given)).encode(
             fill=alt.Fill("colour:N", scale=None),
             fillOpacity=alt.FillOpacity("weight:Q", scale=None),
             tooltip=tooltip,
@@ -399,9 +416,15 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
                 y=f"{n_rows + FOOTER - 0.5}",
             )
         )
-        line = base.mark_rule(strokeWidth=3, stroke=alt.expr(palette.TEXT), tooltip=None)
+        line = base.mark_rule(
+            strokeWidth=3, stroke=alt.expr(palette.TEXT), aria=False, tooltip=None
+        )
         text = base.mark_text(
-            align="left", fontSize=FONT_SIZE - 1, fill=alt.expr(palette.TEXT), tooltip=None
+            align="left",
+            fontSize=FONT_SIZE - 1,
+            fill=alt.expr(palette.TEXT),
+            aria=False,
+            tooltip=None,
         )
         return [
             line.encode(x=x(), x2="x2:Q", y=y(), opacity=alt.Opacity("weight:Q", scale=None)),

@@ -82,7 +82,7 @@ def model_figure(
     n_rows = int(heads["row"].max()) + 1
     row_pitch = _row_pitch(size, is_sorted)
     pictures = np.zeros((n_rows * row_pitch, n_columns * (size + GAP)), np.uint8)
-    places = heads[["layer", "head", "row", "column"]].to_numpy(dtype=int)
+    places = heads[["layer", "head", "row", "column"]].to_numpy().tolist()
     for of_layer, of_head, row, column in places:
         call = trace.layer(of_layer, kind)
         weights = call.own_weights[of_head]
@@ -210,6 +210,7 @@ def _structure(
             baseline="top",
             aspect=False,
             smooth=False,
+            aria=False,
             tooltip=None,
         )
         .encode(x=x(), y=y(), url="url:N")
@@ -220,6 +221,7 @@ def _structure(
         tiles.mark_rect(
             fillOpacity=0,
             cursor="pointer",
+            description=alt.expr("'layer ' + datum.layer + ', head ' + datum.head"),
             stroke=alt.expr(f"{is_selected} ? {palette.TEXT} : {palette.HIDDEN}"),
             strokeWidth=alt.expr(f"{is_selected} ? 3 : 1"),
         )
@@ -253,7 +255,10 @@ def _structure(
     unit = f", {described.unit}" if described.unit else ""
     bars = (
         tiles.transform_filter("isValid(datum.value)")
-        .mark_rect(tooltip=None)
+        .mark_rect(
+            description=alt.expr(f"'{described.title} ' + format(datum.value, '.3~g')"),
+            tooltip=None,
+        )
         .encode(
             x=x(),
             x2="bar_end:Q",
@@ -279,7 +284,7 @@ def _structure(
     ramp = (
         alt.Chart(alt.sequence(1, as_="one"))
         .transform_calculate(weight="0", x="0", y="0")
-        .mark_rect(fillOpacity=0, tooltip=None)
+        .mark_rect(fillOpacity=0, aria=False, tooltip=None)
         .encode(
             x=x(),
             y=y(),
@@ -308,6 +313,7 @@ def _structure(
             baseline="middle",
             fontSize=FONT_SIZE if size >= 24 else 9,
             fill=alt.expr(palette.TEXT),
+            aria=False,
             tooltip=None,
         ).encode(x=x(), y=y(), text=text)
 

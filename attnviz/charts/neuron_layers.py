@@ -32,6 +32,9 @@ CLICKED_QUERY = "clicked"  # field `query`
 CLICKED_KEY = "clicked_key"  # field `key`
 Align = Literal["left", "center", "right"]
 FONT_SIZE = 13
+# What a mark is called by those who read the page aloud.
+GIVEN = "datum.from_token + ' to ' + (datum.to_token || datum.token) + ': ' + datum.weight"
+PRINTED = alt.expr("datum.printed")
 SMALL_FONT_SIZE = 11
 
 
@@ -86,6 +89,7 @@ def _title(of: Shape, column: str, lines: tuple[str, ...]) -> alt.Chart:
         .transform_calculate(x=place(column), y="-0.35")
         .mark_text(
             text=list(lines),
+            description=" ".join(lines),
             fontSize=FONT_SIZE,
             fontWeight="bold",
             align=aligned[place],
@@ -107,6 +111,7 @@ def _tokens(of: Shape) -> list[alt.Chart]:
             .transform_calculate(x=edge, y="datum.place + 0.5", token=f"{names}[datum.place]")
             .mark_text(
                 align=align,
+                description=alt.expr("datum.token"),
                 fontSize=FONT_SIZE,
                 limit=alt.expr(f"width * ({end(column)} - {start(column)}) / 100"),
                 fill=alt.expr(palette.TEXT),
@@ -152,6 +157,7 @@ def _touch_queries(of: Shape) -> alt.Chart:
         .mark_rect(
             fill=alt.expr(palette.HIDDEN),
             fillOpacity=alt.expr("datum.place == selected_query ? 0.45 : 0"),
+            description=alt.expr("'query token ' + query_names[datum.place]"),
             cursor="pointer",
             tooltip=None,
         )
@@ -186,6 +192,7 @@ def _touch_keys(of: Shape) -> alt.Chart:
             fillOpacity=alt.expr(
                 "datum.place == selected_key || datum.place == asked_key ? 0.45 : 0"
             ),
+            description=alt.expr("'key token ' + key_names[datum.place]"),
             cursor="pointer",
             tooltip=None,
         )
@@ -226,7 +233,7 @@ def _lines(of: Shape) -> alt.Chart:
             from_token="query_names[datum.query]",
             to_token="key_names[datum.key]",
         )
-        .mark_rule(stroke=alt.expr(stroke))
+        .mark_rule(stroke=alt.expr(stroke), description=alt.expr(GIVEN))
         .encode(
             x=x(),
             x2="x2:Q",
@@ -258,9 +265,14 @@ def _askers(of: Shape) -> list[alt.Chart]:
         .encode(x=x(), y=y(of), text="printed:N")
     )
     style: dict[str, Any] = {"align": "left", "fontSize": FONT_SIZE - 1, "tooltip": None}
+    halo: dict[str, Any] = {
+        "stroke": alt.expr("background"),
+        "strokeWidth": 5,
+        "strokeJoin": "round",
+    }
     return [
-        base.mark_text(stroke=alt.expr("background"), strokeWidth=5, strokeJoin="round", **style),
-        base.mark_text(fill=alt.expr(palette.TEXT), **style),
+        base.mark_text(aria=False, **halo, **style),
+        base.mark_text(fill=alt.expr(palette.TEXT), description=PRINTED, **style),
     ]
 
 
@@ -278,7 +290,7 @@ def _weights(of: Shape) -> list[alt.Chart]:
             token="key_names[datum.place]",
         )
     )
-    bars = base.mark_rect(fill=alt.expr(palette.LINE)).encode(
+    bars = base.mark_rect(fill=alt.expr(palette.LINE), description=alt.expr(GIVEN)).encode(
         x=x(),
         x2="x2:Q",
         y=y(of),
@@ -310,7 +322,11 @@ def _weight_sums(of: Shape) -> list[alt.Chart]:
         )
     )
     names = base.mark_text(
-        align="left", fontSize=FONT_SIZE - 1, fill=alt.expr(palette.GREY), tooltip=None
+        align="left",
+        fontSize=FONT_SIZE - 1,
+        fill=alt.expr(palette.GREY),
+        description=alt.expr("datum.name"),
+        tooltip=None,
     ).encode(x=x("x_name"), y=y(of, "y_text"), text="name:N")
     return [_bar_numbers(base, of), names]
 
@@ -322,7 +338,12 @@ def _bar(weight: str) -> dict[str, str]:
 
 def _bar_numbers(base: alt.Chart, of: Shape) -> alt.Chart:
     return base.mark_text(
-        align="left", dx=4, fontSize=FONT_SIZE - 1, fill=alt.expr(palette.TEXT), tooltip=None
+        align="left",
+        dx=4,
+        fontSize=FONT_SIZE - 1,
+        fill=alt.expr(palette.TEXT),
+        description=PRINTED,
+        tooltip=None,
     ).encode(x=x("x2"), y=y(of, "y_text"), text="printed:N")
 
 
@@ -413,7 +434,14 @@ def _cells(
         )
         .transform_calculate(dimension=dimension, **cell_places(column, n_dimensions))
         .transform_calculate(**calculated)
-        .mark_rect(strokeWidth=0, cursor="pointer" if column in ("q", "k") else "default")
+        .mark_rect(
+            strokeWidth=0,
+            cursor="pointer" if column in ("q", "k") else "default",
+            description=alt.expr(
+                f"'{tooltip['v:Q']} of ' + (datum.token || datum.name)"
+                " + ', dimension ' + datum.dimension + ': ' + datum.v"
+            ),
+        )
         .encode(
             x=x(),
             x2="x2:Q",
@@ -452,7 +480,7 @@ def _sum_frame(of: Shape) -> alt.Chart:
 
 def _outlined(base: alt.Chart, of: Shape) -> alt.Chart:
     return base.mark_rect(
-        fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None
+        fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), aria=False, tooltip=None
     ).encode(x=x(), x2="x2:Q", y=y(of), y2="y2:Q")
 
 
@@ -474,7 +502,7 @@ def _number(of: Shape, array: str, title: str) -> list[alt.Chart]:
         )
     )
     limit = f"{array}_limit"
-    tiles = base.mark_rect(fill=alt.expr(palette.HIDDEN)).encode(
+    tiles = base.mark_rect(fill=alt.expr(palette.HIDDEN), aria=False).encode(
         x=x(),
         x2="x2:Q",
         y=y(of),
@@ -489,6 +517,7 @@ def _number(of: Shape, array: str, title: str) -> list[alt.Chart]:
     text = base.mark_text(
         fontSize=FONT_SIZE - 1,
         fill=alt.expr(palette.text_on(f"(datum.v / {limit})")),
+        description=alt.expr(f"'{title} of ' + datum.token + ': ' + datum.printed"),
         tooltip=None,
     ).encode(x=x("x_text"), y=y(of, "y_text"), text="printed:N")
     return [tiles, text]

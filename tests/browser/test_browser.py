@@ -114,26 +114,6 @@ def test_a_click_on_a_cell_follows_that_pair(opened):
     opened.get_by_text("time gives like").first.wait_for()
 
 
-def test_hovering_over_a_token_answers_in_the_browser_and_a_click_keeps_it(visit, head):
-    sent = []
-    page = visit("?view=Neurons", on_sent=lambda frame: sent.append(frame), wait_for="neurons")
-    box = chart(page, "neurons").bounding_box()
-    before = texts(page, "neurons")
-    assert f"{head.weights[2, 0]:.3f}" in before
-    n_before = len(sent)
-    arrow = chart(page, "neurons").get_by_text("arrow", exact=True).first.bounding_box()
-    page.mouse.move(box["x"] + 30, arrow["y"] + arrow["height"] / 2)
-    expected = {f"{weight:.3f}" for weight in head.weights[5]}
-    wait_for_texts(page, "neurons", expected)
-    assert len(sent) == n_before
-    page.mouse.click(box["x"] + 30, arrow["y"] + arrow["height"] / 2)
-    address(page, r"query=5\+arrow")
-    page.mouse.move(5, 5)
-    page.reload()
-    chart(page, "neurons").wait_for(timeout=30_000)
-    wait_for_texts(page, "neurons", expected)
-
-
 def test_a_click_on_a_keys_band_follows_that_key(visit):
     page = visit("?view=Neurons", wait_for="neurons")
     like = chart(page, "neurons").get_by_text("like", exact=True).first.bounding_box()
