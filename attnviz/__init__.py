@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from attnviz import filters, heads
     from attnviz.capture import trace, trace_inputs
     from attnviz.charts.heads import head_view
     from attnviz.charts.model import model_view
@@ -54,7 +55,9 @@ __all__ = [
     "NoAttentionError",
     "Trace",
     "UnsupportedModelError",
+    "filters",
     "head_view",
+    "heads",
     "load",
     "model_view",
     "neuron_view",
@@ -66,7 +69,13 @@ __all__ = [
 ]
 
 
+# Rooms with names of their own: `attnviz.filters.hide_special(trace)`.
+_ROOMS = ("filters", "heads")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"attnviz.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'attnviz' has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)

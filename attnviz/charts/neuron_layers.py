@@ -265,13 +265,9 @@ def _askers(of: Shape) -> list[alt.Chart]:
         .encode(x=x(), y=y(of), text="printed:N")
     )
     style: dict[str, Any] = {"align": "left", "fontSize": FONT_SIZE - 1, "tooltip": None}
-    halo: dict[str, Any] = {
-        "stroke": alt.expr("background"),
-        "strokeWidth": 5,
-        "strokeJoin": "round",
-    }
+    outline = alt.expr("background")
     return [
-        base.mark_text(aria=False, **halo, **style),
+        base.mark_text(stroke=outline, strokeWidth=5, strokeJoin="round", aria=False, **style),
         base.mark_text(fill=alt.expr(palette.TEXT), description=PRINTED, **style),
     ]
 
@@ -404,7 +400,8 @@ def _values(of: Shape) -> alt.Chart:
 def _value_sums(of: Shape) -> alt.Chart:
     """The values of keys that are not shown, and the update: the sum of all w · v."""
     calculated = {
-        "v": "sum_values[datum.sum][selected_query][datum.dimension]",
+        "v": "sum_values[datum.sum]"
+        " ? sum_values[datum.sum][selected_query][datum.dimension] : null",
         "name": "sum_names[datum.sum]",
     }
     tooltip = {"name:N": "sum of", "dimension:O": "dimension", "v:Q": "w · v"}

@@ -34,13 +34,19 @@ def choose(trace: Trace, head: HeadTrace) -> Trace:
 
     Raises InputError where they leave nothing to show.
     """
-    n_on = sum(st.session_state.get(name, opened) != opened for name, opened in AS_OPENED.items())
+    n_on = _n_on()
     label = f"Filters ({n_on})" if n_on else "Filters"
     with st.popover(label, icon=":material/filter_list:", key="filters"):
         less = _tokens(trace, head)
         less = _lines(less)
         st.button("Clear filters", on_click=clear, icon=":material/filter_list_off:")
+    if _n_on() != n_on:  # a link's filters are known once their controls are there
+        st.rerun()
     return less
+
+
+def _n_on() -> int:
+    return sum(st.session_state.get(name, opened) != opened for name, opened in AS_OPENED.items())
 
 
 def place_of(tokens: Tokens, position: int, what: str) -> int:

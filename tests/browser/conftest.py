@@ -76,7 +76,7 @@ def address(tmp_path_factory):
 @pytest.fixture
 def visit(chromium, address):
     """Open the page at a link, in a browser window of its own, and wait for its pictures."""
-    contexts = []
+    contexts, errors = [], []
 
     def open_page(
         query,
@@ -94,6 +94,8 @@ def visit(chromium, address):
         )
         contexts.append(context)
         page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: errors.append(said.text) if _is_error(said) else None)
         if on_request:
             page.on("request", on_request)
         if on_sent:
@@ -108,3 +110,9 @@ def visit(chromium, address):
     yield open_page
     for context in contexts:
         context.close()
+    assert errors == []
+
+
+def _is_error(message):
+    """What the page itself calls an error; a missing GPU or a file that is not served is none."""
+    return message.type == "error" and "ERROR" in message.text
