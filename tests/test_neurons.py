@@ -11,7 +11,7 @@ import attnviz
 from attnviz import export, filters
 from attnviz.charts.dimensions import dimensions_chart
 from attnviz.charts.neurons import neurons_figure, takeaway
-from attnviz.charts.window import window, window_around
+from attnviz.charts.window import strongest_outside, window, window_around
 from attnviz.dimensions import dimension_shares, dimensions_sentence, n_enough
 
 
@@ -134,6 +134,8 @@ def test_keys_that_are_not_shown_are_added_up():
     np.testing.assert_allclose(as_array(sent["sum_weights"])[:, 1], 1, rtol=1e-5)
     np.testing.assert_allclose(as_array(sent["sum_values"][0]), weights @ head.v[left], atol=1e-6)
     assert sent["pinned_query"] == 20
+    strongest = strongest_outside(head.weights[70], shown)
+    assert strongest == sorted(left, key=lambda key: -head.weights[70, key])[:3]
 
 
 def test_the_share_of_a_sink_has_a_row_of_its_own():

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float
+
 from attnviz.errors import InputError
 
 MAX_TOKENS = 40  # of the queries and of the keys: what a screen can show
@@ -32,6 +35,14 @@ class Window:
             if len(shown) < n
         ]
         return f"shown: {', '.join(parts)}" if parts else ""
+
+
+def strongest_outside(
+    weights: Float[np.ndarray, " key_pos"], shown: Window, n: int = 3
+) -> list[int]:
+    """The keys with the largest of one query's weights among those not shown, largest first."""
+    outside = [key for key in range(len(weights)) if key not in shown.keys]
+    return sorted(outside, key=lambda key: -weights[key])[:n]
 
 
 def window(

@@ -6,13 +6,14 @@ import streamlit as st
 from attnviz.charts.dimensions import dimensions_chart
 from attnviz.charts.neuron_layers import CLICKED_KEY, CLICKED_QUERY
 from attnviz.charts.neurons import neuron_view, neurons_figure
-from attnviz.charts.window import Window, window_around
+from attnviz.charts.window import Window, strongest_outside, window_around
 from attnviz.dimensions import dimension_shares, dimensions_sentence
 from attnviz.page import filtering, header, pair, saving, tables
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, Trace
 from attnviz.shares import value_shares
+from attnviz.wording import percent, token_at
 
 VIEW = "neurons"
 
@@ -61,6 +62,15 @@ def show(trace: Trace, head: HeadTrace) -> None:
             ),
         )
     st.caption(_how_to(part, is_expanded))
+    if outside := strongest_outside(shown.weights[query_place], part):
+        st.caption(
+            f"Not shown, {token_at(shown.query_tokens, query_place)} gives most to "
+            + ", ".join(
+                f"{token_at(shown.key_tokens, key)} {percent(shown.weights[query_place, key])}"
+                for key in outside
+            )
+            + ": choose one as key token to see it."
+        )
     figure = neurons_figure(
         shown, part, drawn_query, drawn_key, is_expanded=is_expanded, is_sorted=is_sorted
     )

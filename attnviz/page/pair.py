@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from attnviz.charts.matrix import PICKED
+from attnviz.charts.window import MAX_TOKENS
 from attnviz.page import links
 from attnviz.page.controls import choose_token
 from attnviz.results import HeadTrace, Trace
@@ -37,8 +38,12 @@ def choose_query(trace: Trace, head: HeadTrace) -> int:
 
 
 def choose_key(trace: Trace, head: HeadTrace) -> int:
-    """The key; the text's last word to begin with, or its first where later words are hidden."""
-    first, second, *_, last = 2 * _words(trace.tokens_of(head.layer, head.kind)[1])
+    """The key; to begin with the last word that every view shows beside the text's beginning.
+
+    Its first where later words are hidden.
+    """
+    words = _words(trace.tokens_of(head.layer, head.kind)[1])
+    first, second, *_, last = 2 * ([word for word in words if word < MAX_TOKENS] or words)
     is_causal = head.kind in ("self", "decoder") and bool(head.is_masked[first, second])
     return choose_token("Key token", "key", head.key_tokens, first if is_causal else last)
 
