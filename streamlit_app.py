@@ -14,6 +14,7 @@ from attnviz.page import (
     model_view,
     neurons_view,
     pair,
+    pinned,
     steps_view,
     talk,
 )
@@ -28,6 +29,7 @@ st.set_page_config(
 )
 figures.let_wide_figures_scroll()
 links.remember()
+pinned.begin_run()
 notes = st.container()
 
 with st.sidebar:

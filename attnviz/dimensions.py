@@ -47,16 +47,17 @@ def dimensions_sentence(head: HeadTrace, query: int, key: int) -> str:
     pair = f"{token_at(head.query_tokens, query)} and {token_at(head.key_tokens, key)}"
     if enough is None:
         return f"The products q × k of {pair} add up to 0: no dimension decides."
-    verb = "gives" if enough == 1 else "give"
+    score, running = number(shares["product"].sum()), shares["running"]
     text = (
-        f"**{enough} of {n} dimensions** {verb} {100 * ENOUGH:.0f}\u00a0% of q · k of {pair} "
-        f"({number(shares['product'].sum())})"
+        f"**{enough} of {n} dimensions** {'is' if enough == 1 else 'are'} enough for "
+        f"{100 * ENOUGH:.0f}\u00a0% of q · k of {pair} ({score}): "
+        f"{'it gives' if enough == 1 else 'they give'} {percent(running[enough - 1])}"
     )
-    against = shares["share"] < 0
-    if not against.any():
+    n_against = int((shares["share"] < 0).sum())
+    if not n_against:
         return f"{text}."
     n_for = int((shares["share"] > 0).sum())
     return (
-        f"{text}; {n_for} pull its way and add up to {percent(shares['running'].max())} of it, "
-        f"{int(against.sum())} pull the other way."
+        f"{text}. All {n_for} that pull its way add up to {percent(running.max())} of it; "
+        f"{n_against} pull the other way."
     )

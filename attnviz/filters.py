@@ -95,8 +95,8 @@ def with_lines(trace: Trace, top: int | None = None, share: float | None = None)
     """With fewer lines drawn; every number stays.
 
     Of each query at most the `top` strongest keys have a line, and no more than it takes to make
-    up a `share` (0 to 1) of what it gives to all keys. Weights from `line_floor` on have a line.
-    Raises InputError for a number that is not possible.
+    up a `share` (0 to 1) of what it gives to all keys; of equal keys the first have theirs.
+    `has_line` says which. Raises InputError for a number that is not possible.
     """
     if top is not None and top < 1:
         raise InputError(f"top is {top}; at least one line a query is drawn.\n\nHint: top=1.")
@@ -108,24 +108,20 @@ def with_lines(trace: Trace, top: int | None = None, share: float | None = None)
     ]
 
     def change(call: LayerTrace) -> LayerTrace:
-        weights = np.sort(call.own_weights, axis=-1)[..., ::-1]
-        n_drawn = np.full(weights.shape[:2], weights.shape[-1])
+        order = np.argsort(-call.own_weights, axis=-1, kind="stable")
+        n_drawn = np.full(order.shape[:2], order.shape[-1])
         if share is not None:
+            weights = np.take_along_axis(call.own_weights, order, axis=-1)
             running = np.cumsum(weights, axis=-1, dtype=np.float64)
             # The strongest key is always drawn; rounding must not ask for one more than it takes.
-            enough = running >= share * running[..., -1:] - 1e-7
-            n_drawn = 1 + enough.argmax(axis=-1)
+            n_drawn = 1 + (running >= share * running[..., -1:] - 1e-7).argmax(axis=-1)
         if top is not None:
             n_drawn = np.minimum(n_drawn, top)
-        # Halfway to the strongest that is not drawn, so that no rounding moves one across.
-        around = np.pad(weights, ((0, 0), (0, 0), (0, 1)))
-        weakest, next_one = (
-            np.take_along_axis(around, n_drawn[..., None] - place, axis=-1)[..., 0]
-            for place in (1, 0)
-        )
-        floor = (weakest + next_one) / 2
+        has_line = np.empty(order.shape, dtype=bool)
+        drawn = np.arange(order.shape[-1]) < n_drawn[..., None]
+        np.put_along_axis(has_line, order, drawn, axis=-1)
         note = f"lines: {', '.join(parts)}"
-        return dataclasses.replace(call, line_floor=floor, notes=(*call.notes, note))
+        return dataclasses.replace(call, has_line=has_line, notes=(*call.notes, note))
 
     return _each_call(trace, change) if parts else trace
 
@@ -170,7 +166,11 @@ def _only(
         what = "query" if not queries.any() else "key"
         raise InputError(f"No {what} token is left ({note}).\n\nHint: hide fewer tokens.")
     weights = call.own_weights[:, queries][:, :, keys]
+    left_out = call.own_weights[:, queries][:, :, ~keys].sum(axis=-1)
+    if call.left_out is not None:
+        left_out = left_out + call.left_out[:, queries]
     if renormalise:
+        left_out = np.zeros_like(left_out)
         left = weights.sum(axis=-1, keepdims=True)
         weights = np.divide(weights, left, out=np.zeros_like(weights), where=left > 0)
         note += ", rows renormalised"
@@ -193,7 +193,8 @@ def _only(
         own_weights=weights,
         own_updated=updated,
         projection=_NO_PROJECTION,
-        line_floor=None if call.line_floor is None else call.line_floor[:, queries],
+        left_out=left_out,
+        has_line=None if call.has_line is None else call.has_line[:, queries][:, :, keys],
         notes=(*call.notes, note),
         is_filtered=True,
     )
@@ -247,7 +248,8 @@ def _merged(call: LayerTrace) -> LayerTrace:
         own_weights=mean_query @ call.own_weights @ keys.T,
         own_updated=np.tensordot(mean_query, call.own_updated, 1),
         projection=_NO_PROJECTION,
-        line_floor=None,  # of other rows than these
+        left_out=None if call.left_out is None else call.left_out @ mean_query.T,
+        has_line=None,  # of other rows than these
         notes=(*call.notes, "pieces merged into words: weights to a word summed, from it averaged"),
         is_filtered=True,
         is_of_words=True,

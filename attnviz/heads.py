@@ -1,5 +1,6 @@
 """Numbers about heads: which of them does what."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +27,8 @@ MEASURES = (
         "entropy",
         "entropy",
         "bits",
-        "how evenly a query spreads its attention, −Σ w·log₂ w, the mean of all queries: 0 where "
-        "one key has all, log₂ n where n keys share it equally",
+        "how evenly a query spreads what it gives, −Σ w·log₂ w of its shares w, the mean of all "
+        "queries: 0 where one key has all, log₂ n where n keys share it equally",
     ),
     Measure(
         "distance",
@@ -55,7 +56,8 @@ def measures(trace: Trace, kind: str | None = None) -> pd.DataFrame:
 
     `kind`, `layer`, `head`, and a column for each of `MEASURES`: `entropy` (bits, from 0),
     `distance` (tokens, from 0; NaN where queries and keys are of different texts), `first` and
-    `special` (0 to 1). Queries that see no key are left out; a head without others is NaN.
+    `special` (0 to 1; NaN where no such key is left). Queries that see no key are left out; a
+    head without others is NaN.
     """
     kinds = trace.kinds if kind is None else (kind,)
     rows = [
@@ -76,18 +78,23 @@ def _measured(kind: str, call: LayerTrace) -> dict[str, np.ndarray]:
         total = np.where(given > 0, of_query, 0).sum(axis=-1)
         return np.where(n_seeing > 0, total / np.maximum(n_seeing, 1), np.nan)
 
-    distance = np.full(call.n_heads, np.nan)
+    distance = unknown = np.full(call.n_heads, np.nan)
     if kind != "cross":
         far = abs(_places(call.query_tokens)[:, None] - _places(call.key_tokens)[None, :])
         with np.errstate(invalid="ignore", divide="ignore"):
             distance = (weights * far).sum(axis=(1, 2)) / given.sum(axis=-1)
-    is_first = [0 in positions for positions in call.key_tokens.positions]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = np.nan_to_num(weights / given[..., None])
+
+    def share_of(keys: Sequence[bool]) -> np.ndarray:
+        return mean(weights[..., list(keys)].sum(axis=-1)) if any(keys) else unknown
+
     return {
         "head": np.arange(call.n_heads),
-        "entropy": mean(entropy(weights)),
+        "entropy": mean(entropy(shares)),
         "distance": distance,
-        "first": mean(weights[..., is_first].sum(axis=-1)),
-        "special": mean(weights[..., list(call.key_tokens.is_special)].sum(axis=-1)),
+        "first": share_of([0 in positions for positions in call.key_tokens.positions]),
+        "special": share_of(call.key_tokens.is_special),
     }
 
 

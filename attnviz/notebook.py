@@ -12,6 +12,7 @@ from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.export import to_html
 from attnviz.results import HeadTrace, Trace
 
+DEFAULT_HEAD = 8  # the source's
 START_HEIGHT = 480  # pixels, until the page in the frame has set its own
 
 
@@ -40,7 +41,7 @@ def show(
     tokenizer: Any,
     text: str,
     layer: int = 0,
-    head: int = 8,
+    head: int | None = None,
     display_mode: DisplayMode = "light",
     *,
     pair: str | None = None,
@@ -49,12 +50,15 @@ def show(
 ) -> Shown:
     """The neuron view of one head on a text, for the last line of a notebook's cell.
 
-    `pair`, `target` and `kind` are those of `attnviz.trace` and of `Trace.head`; `display_mode`
-    is "light" or "dark". Raises InputError for a display mode, layer, head or kind that is not
-    there, and what `attnviz.trace` raises.
+    Without a `head` it is head 8, or head 0 of a layer that has fewer. `pair`, `target` and `kind`
+    are those of `attnviz.trace` and of `Trace.head`; `display_mode` is "light" or "dark". Raises
+    InputError for a display mode, layer, head or kind that is not there, and what `attnviz.trace`
+    raises.
     """
     displayed(alt.Chart(), display_mode)  # refuses an unknown one before the model runs
     trace = attnviz.trace(model, tokenizer, text, pair=pair, target=target)
+    if head is None:
+        head = DEFAULT_HEAD if trace.n_heads(layer, kind) > DEFAULT_HEAD else 0
     head_trace = trace.head(layer, head, kind)
     chart = attnviz.neuron_view(head_trace, display_mode=display_mode)
     description = _description(trace, head_trace)

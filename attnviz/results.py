@@ -61,7 +61,8 @@ class HeadTrace:
     notes: tuple[str, ...] = ()  # what filters did, each a phrase
     is_filtered: bool = False  # the weights are what filters left, not a softmax of all keys
     is_of_words: bool = False  # pieces are merged, and q, k and v are their means
-    line_floor: Float[np.ndarray, " query_pos"] | None = None  # the least weight with a line
+    left_out: Float[np.ndarray, " query_pos"] | None = None  # weight on keys that were hidden
+    has_line: Bool[np.ndarray, "query_pos key_pos"] | None = None  # None: all have one
 
     @cached_property
     def scores(self) -> Float[np.ndarray, "query_pos key_pos"]:
@@ -106,19 +107,20 @@ class HeadTrace:
     def weights(self) -> Float[np.ndarray, "query_pos key_pos"]:
         """softmax(masked / temperature); a row and its sink sum to 1.
 
-        What a filter left of the model's own weights, where one was applied.
+        What filters left of the model's own weights, where they were applied; a row, its sink and
+        `left_out` sum to 1.
         """
         return self.own_weights if self.is_filtered else self._softmax[0]
 
     @property
     def sink(self) -> Float[np.ndarray, " query_pos"]:
-        """The share of each query's attention that went to no token (0 without a sink).
-
-        Where a filter was applied: to no token that is left.
-        """
-        if self.is_filtered:
-            return np.maximum(0, 1 - self.own_weights.sum(axis=1, dtype=np.float32))
-        return self._softmax[1]
+        """The share of each query's attention that went to no token (0 without a sink)."""
+        if not self.is_filtered:
+            return self._softmax[1]
+        given = self.own_weights.sum(axis=1)
+        if self.sink_logit is None:
+            return np.zeros_like(given)
+        return np.maximum(0, 1 - given - (0 if self.left_out is None else self.left_out))
 
     @cached_property
     def updated(self) -> Float[np.ndarray, "query_pos d_value"]:
@@ -211,7 +213,8 @@ class LayerTrace:
     notes: tuple[str, ...] = ()  # what filters did, each a phrase
     is_filtered: bool = False  # the weights are what filters left, not a softmax of all keys
     is_of_words: bool = False  # pieces are merged, and q, k and v are their means
-    line_floor: Float[np.ndarray, "head query_pos"] | None = None  # the least weight with a line
+    left_out: Float[np.ndarray, "head query_pos"] | None = None  # weight on keys that were hidden
+    has_line: Bool[np.ndarray, "head query_pos key_pos"] | None = None  # None: all have one
 
     @property
     def n_heads(self) -> int:
@@ -348,7 +351,8 @@ class Trace:
             notes=call.notes,
             is_filtered=call.is_filtered,
             is_of_words=call.is_of_words,
-            line_floor=None if call.line_floor is None else call.line_floor[head],
+            left_out=None if call.left_out is None else call.left_out[head],
+            has_line=None if call.has_line is None else call.has_line[head],
             **_share_of(call.projection, head),
         )
 

@@ -30,12 +30,17 @@ class Tokens:
         return None
 
     def only(self, places: Sequence[int]) -> "Tokens":
-        """These tokens alone."""
+        """These tokens alone, in their order."""
+        before = [-1, *places]
         return Tokens(
             tuple(self.labels[place] for place in places),
             tuple(self.is_special[place] for place in places),
             tuple(self.segments[place] for place in places),
-            tuple(self.starts_word[place] for place in places),
+            # Where the first pieces of a word are left out, the next one begins it.
+            tuple(
+                any(self.starts_word[last + 1 : place + 1])
+                for last, place in zip(before, places, strict=False)
+            ),
             tuple(self.positions[place] for place in places),
         )
 
@@ -49,7 +54,7 @@ class Tokens:
         """The same text in words instead of pieces."""
         words = self.words()
         return Tokens(
-            tuple(joined([self.labels[place] for place in word]) for word in words),
+            tuple(shown(joined([self.labels[place] for place in word])) for word in words),
             tuple(self.is_special[word[0]] for word in words),
             tuple(self.segments[word[0]] for word in words),
             (True,) * len(words),

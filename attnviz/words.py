@@ -1,6 +1,7 @@
 """Words: which tokens are pieces of one, and what it is called."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 _BYTES = re.compile(r"(?:<0x[0-9A-F]{2}>)+")
@@ -43,7 +44,12 @@ def _starts(
     if numbers is None and not marks_spaces:
         return True
     are_bytes = _BYTES.match(label) or _BYTES.match(before)
-    return not are_bytes and label[:1].isalnum() != before.lstrip("␣")[-1:].isalnum()
+    return not are_bytes and _is_letter(label[:1]) != _is_letter(before.lstrip("␣")[-1:])
+
+
+def _is_letter(character: str) -> bool:
+    """Of a letter or a number, or a mark that is written with one."""
+    return character.isalnum() or unicodedata.category(character or " ")[0] == "M"
 
 
 def joined(labels: Sequence[str]) -> str:

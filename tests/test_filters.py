@@ -1,5 +1,7 @@
 """Filters: what is left of a trace, and that it is still true."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tiny_models
@@ -44,7 +46,8 @@ def test_hidden_special_tokens_take_their_weight_with_them(trace):
     assert less.head(2, 7).key_tokens == trace.tokens[1:-1]
     np.testing.assert_array_equal(weights(less), own(trace)[1:-1, 1:-1])
     left_out = own(trace)[1:-1, [0, -1]].sum(axis=1)
-    np.testing.assert_allclose(less.head(2, 7).sink, left_out, atol=1e-6)
+    np.testing.assert_allclose(less.head(2, 7).left_out, left_out, atol=1e-6)
+    assert (less.head(2, 7).sink == 0).all()
     assert left_out.min() > 0.1
     assert less.head(2, 7).notes == ("special tokens hidden",)
 
@@ -152,6 +155,29 @@ def test_a_word_is_hidden_where_all_its_pieces_are(tiny_causal):
     np.testing.assert_allclose(head.weights.sum(axis=1), 1, atol=1e-5)
 
 
+def test_pieces_on_both_sides_of_a_hidden_word_stay_apart(minilm):
+    trace = attnviz.trace(*minilm, "the unbelievable dragonflies like arrows")
+    less = filters.in_words(filters.hide_tokens(trace, keys=[3], queries=[3]))
+    assert less.head(0, 0).key_tokens[2:4] == ("unbelievable", "##flies")
+
+
+def test_a_sink_stays_the_models_own_and_is_no_hidden_token():
+    model = tiny_models.build("gpt_oss")
+    inputs = {"input_ids": torch.tensor([[5, 17, 33, 8, 60]])}
+    trace = attnviz.trace_inputs(model, inputs, ["a", "##b", "c", "d", "##e"])
+    before = trace.head(0, 0)
+    less = filters.hide_tokens(trace, keys=[0]).head(0, 0)
+    np.testing.assert_allclose(less.sink, before.sink, atol=1e-5)
+    np.testing.assert_allclose(less.left_out, before.own_weights[:, 0], atol=1e-6)
+    words = filters.in_words(trace).head(0, 0)
+    expected = [before.sink[:2].mean(), before.sink[2], before.sink[3:].mean()]
+    np.testing.assert_allclose(words.sink, expected, atol=1e-5)
+    assert words.left_out is None
+    renormalised = filters.hide_tokens(trace, keys=[0], renormalise=True).head(0, 0)
+    np.testing.assert_allclose(renormalised.weights[1:].sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(renormalised.sink[1:], 0, atol=1e-5)
+
+
 def test_a_text_without_pieces_stays_as_it_is(sentence_trace):
     assert filters.in_words(sentence_trace).layer(0) is sentence_trace.layer(0)
 
@@ -159,18 +185,27 @@ def test_a_text_without_pieces_stays_as_it_is(sentence_trace):
 @pytest.mark.parametrize("top", [1, 3, 100])
 def test_the_strongest_keys_have_a_line(trace, top):
     head = filters.with_lines(trace, top=top).head(2, 7)
-    n_drawn = (head.own_weights >= head.line_floor[:, None]).sum(axis=1)
-    np.testing.assert_array_equal(n_drawn, min(top, len(head.key_tokens)))
+    assert (head.has_line.sum(axis=1) == min(top, 8)).all()
+    weakest = np.where(head.has_line, head.own_weights, 2).min(axis=1)
+    assert (np.where(head.has_line, 0, head.own_weights).max(axis=1) <= weakest).all()
     np.testing.assert_array_equal(head.weights, trace.head(2, 7).weights)
+    assert filters.in_words(filters.with_lines(trace, top=top)).head(2, 7).has_line is None
+
+
+def test_of_equal_keys_the_first_have_a_line(trace):
+    call = trace.layer(0)
+    even = dataclasses.replace(call, own_weights=np.full_like(call.own_weights, 1 / 8))
+    less = filters.with_lines(dataclasses.replace(trace, calls={("self", 0): even}), top=2)
+    assert (less.layer(0).has_line.sum(axis=-1) == 2).all()
+    assert less.layer(0).has_line[..., :2].all()
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 1.0])
 def test_lines_make_up_the_share_that_is_asked_for_and_no_more(trace, share):
     head = filters.with_lines(trace, share=share).head(4, 1)
-    for row, floor in zip(head.own_weights, head.line_floor, strict=True):
-        drawn = np.sort(row[row >= floor])[::-1]
+    for row, has_line in zip(head.own_weights, head.has_line, strict=True):
+        drawn = np.sort(row[has_line])[::-1]
         assert drawn.sum() >= share - 1e-5
-        assert len(drawn) == 1 or floor < drawn[-1]
         assert drawn[:-1].sum() < share
 
 
@@ -214,6 +249,14 @@ def test_measures_are_those_of_the_models_own_weights(trace):
     assert row["distance"] == pytest.approx((w * far).sum() / n, rel=1e-5)
     assert row["first"] == pytest.approx(w[:, 0].mean(), rel=1e-6)
     assert row["special"] == pytest.approx(w[:, [0, -1]].sum(axis=1).mean(), rel=1e-6)
+
+
+def test_entropy_is_that_of_what_is_left(trace):
+    less = heads.measures(filters.hide_special(trace))
+    renormalised = heads.measures(filters.hide_special(trace, renormalise=True))
+    np.testing.assert_allclose(less["entropy"], renormalised["entropy"], rtol=1e-4)
+    assert less["first"].isna().all()
+    assert less["special"].isna().all()
 
 
 def test_distances_in_a_filtered_trace_are_still_those_of_the_text(trace):

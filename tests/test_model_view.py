@@ -120,7 +120,7 @@ def test_a_filter_is_seen_and_said(sentence_trace):
     less = filters.hide_special(sentence_trace)
     sent = model_figure(less, None, "special").constants
     assert sent["note"] == ["special tokens hidden"]
-    assert sent["tile_special"] == [0.0] * 72
+    assert sent["tile_special"] == [None] * 72
     shown = pixels(model_figure(sentence_trace, None, "special").constants["thumbnails"])
     assert not np.array_equal(pixels(sent["thumbnails"]), shown)
 

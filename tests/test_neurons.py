@@ -126,7 +126,7 @@ def test_keys_that_are_not_shown_are_added_up():
     assert shown.note == "shown: queries 50 to 89 of 100, keys 5 to 44 of 60"
     sent = neurons_figure(head, shown, 70).constants
     assert sent["note"] == [shown.note]
-    assert sent["sum_names"] == ["20 keys not shown", "sum"]
+    assert sent["sum_names"] == ["20 others", "sum"]
     np.testing.assert_array_equal(as_array(sent["weights"]), head.weights[50:90, 5:45])
     left = np.r_[0:5, 45:60]
     weights = head.weights[50:90, left]
@@ -159,8 +159,7 @@ def test_a_hidden_key_says_so_instead_of_a_number():
 def test_every_line_has_its_weight_and_a_filter_leaves_the_strongest(sentence_trace):
     less = filters.with_lines(sentence_trace, top=2).head(0, 8)
     sent = figure_of(less, 2).constants
-    is_drawn = as_array(sent["weights"]) >= as_array(sent["line_floors"])[:, None]
-    np.testing.assert_array_equal(is_drawn.sum(axis=1), 2)
+    np.testing.assert_array_equal(sent["has_line"], less.has_line)
     assert n_lines(attnviz.neuron_view(less, 2)) == 2
     assert n_lines(attnviz.neuron_view(sentence_trace.head(0, 8), 2)) == 7
     np.testing.assert_array_equal(as_array(sent["weights"]), less.weights)
@@ -202,6 +201,15 @@ def test_what_a_filter_took_is_said_and_added_up(sentence_trace):
     )
 
 
+def test_who_attends_to_a_key_is_drawn_on_request(head):
+    chart = attnviz.neuron_view(head, 2, 5, asked=True)
+    texts = drawn(chart)
+    assert "who attends" in texts
+    assert {f"{weight:.3f}" for weight in head.weights[:, 5]} <= set(texts)
+    assert n_lines(chart) == 7
+    assert "who attends" not in drawn(attnviz.neuron_view(head, 2, 5))
+
+
 # Dimensions
 
 
@@ -235,8 +243,9 @@ def test_the_running_sum_says_how_many_dimensions_give_80_percent():
     np.testing.assert_allclose(shares["running"], np.cumsum([4, 3, 2, 1, 1, -1]) / 10)
     assert n_enough(shares) == 3
     said = dimensions_sentence(head, 0, 0)
-    assert "**3 of 6 dimensions** give 80\u00a0%" in said
-    assert "5 pull its way and add up to 110.0\u00a0% of it, 1 pull the other way" in said
+    assert "**3 of 6 dimensions** are enough for 80\u00a0% of q · k" in said
+    assert "they give 90.0\u00a0%" in said
+    assert "All 5 that pull its way add up to 110.0\u00a0% of it; 1 pull the other way" in said
 
 
 def test_a_negative_score_is_shared_out_too():
@@ -254,6 +263,8 @@ def test_a_score_of_0_has_no_shares():
     assert shares["share"].isna().all()
     assert n_enough(shares) is None
     assert "add up to 0" in dimensions_sentence(head, 0, 0)
+    assert dimensions_chart(head, 0, 0).constants["shares_share"] == [None, None]
+    export.to_svg(dimensions_chart(head, 0, 0).chart())
 
 
 def test_the_shares_are_drawn_as_they_are(head):
@@ -301,6 +312,22 @@ def test_seven_tokens_at_64_dimensions_are_sent_in_less_than_100_kb():
 def test_any_number_of_tokens_is_sent_in_less_than_1_mb(d_head):
     head = hand_made.random_head(n_queries=512, n_keys=512, d_head=d_head, d_value=d_head)
     assert len(attnviz.neuron_view(head, 2).to_json(indent=None)) < 1_000_000
+
+
+def test_no_colour_is_beyond_its_scale():
+    v = np.r_[np.ones((40, 1)), -np.ones((40, 1))]
+    head = hand_made.head(np.zeros((1, 1)), np.zeros((80, 1)), v)
+    sent = figure_of(head).constants
+    assert sent["value_limit"] == pytest.approx(np.abs(sent["sum_values"][0]).max())
+
+
+def test_the_notebooks_chart_takes_the_keyboard_and_collapses(head):
+    specification = attnviz.neuron_view(head, 2).to_dict()
+    by_name = {parameter["name"]: parameter for parameter in specification["params"]}
+    tokens = by_name["clicked"]["bind"]["query"]
+    assert tokens["labels"] == [f"{at} {label}" for at, label in enumerate(head.query_tokens)]
+    assert by_name["clicked"]["value"] == [{"query": 2}]
+    assert by_name["is_expanded"]["bind"]["input"] == "checkbox"
 
 
 def test_it_is_drawn_in_both_displays(head):

@@ -76,7 +76,9 @@ def test_a_page_loads_nothing_and_forbids_itself_the_network_and_eval():
         assert not LOADING & set(attributes), (tag, attributes)
     assert not re.search(r"url\(|@import", re.search("<style>(.*?)</style>", document, re.S)[1])
     policies = [a["content"] for t, a in elements.found if t == "meta" and "http-equiv" in a]
-    assert policies == ["default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"]
+    assert policies == [
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+    ]
     assert '"actions": false' in document
 
 

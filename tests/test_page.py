@@ -58,7 +58,7 @@ def test_only_the_open_view_is_computed(page):
     page.session_state["view"] = "Neurons"
     run(page)
     assert len(charts(page)) == 1
-    assert "hconcat" in charts(page)[0]
+    assert "Q" in constants(page)
 
 
 def test_the_check_line_says_what_was_measured(page, sentence_trace):
@@ -165,7 +165,7 @@ def test_a_link_brings_back_what_it_was_made_from(page):
     assert page.subheader[0].value == "Layer 2, head 5"
     assert page.text_input(key="pair").value == "on the mat"
     assert (page.selectbox(key="query").value, page.selectbox(key="key").value) == (3, 1)
-    assert "hconcat" in charts(page)[0]
+    assert "Q" in constants(page)
 
 
 def test_a_new_text_keeps_the_pair_only_where_the_tokens_are_the_same(page):

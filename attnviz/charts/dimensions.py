@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 
 import altair as alt
+import numpy as np
 
 from attnviz.charts import palette
 from attnviz.charts.axes import FONT_SIZE, axis, ticks
@@ -22,7 +23,10 @@ def dimensions_chart(head: HeadTrace, query: int, key: int) -> Figure:
     The rule marks the number of dimensions that give 80 %.
     """
     shares = dimension_shares(head, query, key)
-    constants: dict[str, Any] = {f"shares_{name}": shares[name].tolist() for name in FIELDS}
+    constants: dict[str, Any] = {
+        f"shares_{name}": [None if np.isnan(value) else value for value in shares[name].tolist()]
+        for name in FIELDS
+    }
     return Figure(
         _structure(len(shares)),
         constants | {"n_enough": n_enough(shares) or 0},
@@ -80,11 +84,11 @@ def _structure(n: int) -> dict[str, Any]:
     ).encode(x="x:Q")
     label = enough.mark_text(
         align="left",
-        baseline="bottom",
+        baseline="top",
         dx=5,
         fontSize=FONT_SIZE,
         fill=alt.expr(palette.TEXT),
-        y=alt.expr("height - 4"),
+        y=2,
         tooltip=None,
     ).encode(x="x:Q", text="said:N")
     chart = alt.LayerChart(layer=[bars, line, points, rule, label]).properties(height=HEIGHT)

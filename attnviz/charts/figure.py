@@ -14,6 +14,8 @@ import altair as alt
 
 # A browser draws more of them faster on a canvas, where they have no labels of their own.
 MOST_MARKS_IN_SVG = 2_000
+# Of a kind of figure, kept: one for each number of queries and keys that is looked at.
+MAX_STRUCTURES = 32
 
 
 def structure_of(chart: alt.TopLevelMixin) -> dict[str, Any]:

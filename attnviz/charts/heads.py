@@ -8,17 +8,17 @@ head's square switches it off and on, a double click leaves it alone on.
 """
 
 from collections.abc import Collection
-from functools import cache
+from functools import lru_cache
 from typing import Any, Literal
 
 import altair as alt
 import numpy as np
 
 from attnviz.charts import palette
-from attnviz.charts.figure import Figure, structure_of
+from attnviz.charts.figure import MAX_STRUCTURES, Figure, structure_of
 from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.charts.pointer import LEAVES
-from attnviz.charts.values import nested
+from attnviz.charts.values import as_bits, nested
 from attnviz.charts.window import MAX_TOKENS, Window, window
 from attnviz.errors import InputError
 from attnviz.results import LayerTrace, Trace
@@ -34,6 +34,7 @@ Focus = Literal["all", "query", "key"]  # whose lines are shown
 
 PITCH = 22  # px a row
 FONT_SIZE = 13
+FONT = "max(13, min(17, width / 66))"  # grows with the view on a projector
 HEADER = 3.4  # rows, for the squares and the titles
 MAX_WEIGHTS = 60_000  # sent at once; more heads are shown on fewer tokens
 NOTEBOOK_WIDTH = 760  # px
@@ -92,11 +93,12 @@ def heads_figure(
     focus: Focus = "all",
     query: int | None = None,
     key: int | None = None,
+    framed: int | None = None,
 ) -> Figure:
     """The same as a figure, for a page that has colours and a width of its own.
 
     Clicks are reported by the selection parameters CLICKED_QUERY, CLICKED_KEY (places in the
-    window), TOGGLED and ISOLATED (heads).
+    window), TOGGLED and ISOLATED (heads). The square of one head may be `framed`.
     """
     on = list(range(call.n_heads) if heads is None else heads)
     for head in on:
@@ -104,27 +106,20 @@ def heads_figure(
             raise InputError(
                 f"Layer {layer} has no head {head!r}.\n\nHint: 0 to {call.n_heads - 1}."
             )
-    for what, position, window_of_it in (("query", query, shown.queries), ("key", key, shown.keys)):
-        if position is not None and position not in window_of_it:
-            raise InputError(
-                f"{what.capitalize()} {position} is not among the tokens shown, "
-                f"{window_of_it.start} to {window_of_it.stop - 1}."
-                f"\n\nHint: pass first_{what} so that the window holds it."
-            )
+    shown.check(query, key)
     queries, keys = (slice(part.start, part.stop) for part in (shown.queries, shown.keys))
     weights = call.own_weights[:, queries, keys]
-    floors = call.line_floor
-    if floors is None:
-        floors = np.zeros((call.n_heads, len(call.query_tokens)), np.float32)
+    has_line = None if call.has_line is None else call.has_line[:, queries, keys]
     query_place = -1 if query is None else query - shown.queries.start
     key_place = -1 if key is None else key - shown.keys.start
     constants = {
         "weights": [nested(of_head) for of_head in weights],
-        "line_floors": nested(floors[:, queries]),
-        "query_names": list(call.query_tokens.labels[queries]),
-        "key_names": list(call.key_tokens.labels[keys]),
+        "has_line": None if has_line is None else [as_bits(of_head) for of_head in has_line],
+        "query_names": shown.named(call.query_tokens.labels, shown.queries),
+        "key_names": shown.named(call.key_tokens.labels, shown.keys),
         "note": [part for part in (shown.note, *call.notes) if part],
         "pinned_heads": on,
+        "framed_head": -1 if framed is None else framed,
         "pinned_query": query_place if focus == "query" else -1,
         "pinned_key": key_place if focus == "key" else -1,
         "chosen_query": query_place,
@@ -154,7 +149,7 @@ def takeaway(call: LayerTrace, layer: int, query: int | None, key: int | None) -
     )
 
 
-@cache
+@lru_cache(MAX_STRUCTURES)
 def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
     n_rows = max(n_queries, n_keys)
 
@@ -200,6 +195,7 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
         return (
             alt.Chart(alt.sequence(n_heads, as_="head"))
             .transform_calculate(is_on=is_on, colour=colour)
+            .transform_calculate(edge=f"datum.head == framed_head ? {palette.TEXT} : datum.colour")
             .transform_calculate(
                 x=f"datum.head * {step} + {0.06 * step}",
                 x2=f"datum.head * {step} + {0.94 * step}",
@@ -215,14 +211,14 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
         box(
             heads().mark_rect(
                 cursor="pointer",
-                strokeWidth=1.5,
+                strokeWidth=alt.expr("datum.head == framed_head ? 3 : 1.5"),
                 cornerRadius=2,
                 description=alt.expr("'head ' + datum.head + (datum.is_on ? ', on' : ', off')"),
             )
         )
         .encode(
             fill=alt.Fill("colour:N", scale=None),
-            stroke=alt.Stroke("colour:N", scale=None),
+            stroke=alt.Stroke("edge:N", scale=None),
             fillOpacity=alt.condition("datum.is_on", alt.value(1), alt.value(0)),
             tooltip=[alt.Tooltip("head:O", title="head"), alt.Tooltip("says:N", title="it is")],
         )
@@ -250,7 +246,7 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
     numbers = (
         heads()
         .mark_text(
-            fontSize=FONT_SIZE - (1 if n_heads <= 32 else 4),
+            fontSize=alt.expr(f"{FONT} - 1" if n_heads <= 24 else "9"),
             fontWeight="bold",
             fill=alt.expr(f"datum.is_on ? '#ffffff' : {palette.TEXT}"),
             aria=False,
@@ -307,7 +303,7 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
         text = base.mark_text(
             align="right" if is_query else "left",
             dx=-4 if is_query else 4,
-            fontSize=FONT_SIZE,
+            fontSize=alt.expr(FONT),
             limit=alt.expr(f"width * {last - first - 1} / 100"),
             fill=alt.expr(palette.TEXT),
             fontWeight=alt.expr(f"datum.place == shown_{side} ? 'bold' : 'normal'"),
@@ -324,7 +320,7 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
             .transform_calculate(x=f"{at}", y=f"{y_at}")
             .mark_text(
                 text=said,
-                fontSize=FONT_SIZE,
+                fontSize=alt.expr(FONT),
                 fontWeight="bold",
                 align=align,
                 description=said,
@@ -348,7 +344,7 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
         .transform_calculate(weight="weights[datum.head][datum.query][datum.key]", is_on=is_on)
         .transform_filter(
             "datum.is_on && datum.weight > 0"
-            " && datum.weight >= line_floors[datum.head][datum.query]"
+            " && (!has_line || has_line[datum.head][datum.query][datum.key])"
         )
         .transform_filter(
             "shown_query >= 0 ? datum.query == shown_query"
@@ -421,7 +417,7 @@ def _structure(n_heads: int, n_queries: int, n_keys: int) -> dict[str, Any]:
         )
         text = base.mark_text(
             align="left",
-            fontSize=FONT_SIZE - 1,
+            fontSize=alt.expr(f"{FONT} - 1"),
             fill=alt.expr(palette.TEXT),
             aria=False,
             tooltip=None,

@@ -4,7 +4,7 @@ Layers run down and heads across, or the heads are sorted by one number about th
 thumbnail a bar is that number. A click opens the head.
 """
 
-from functools import cache
+from functools import lru_cache
 from typing import Any, Literal
 
 import altair as alt
@@ -13,7 +13,7 @@ import pandas as pd
 
 from attnviz.charts import palette
 from attnviz.charts.axes import legend
-from attnviz.charts.figure import Figure, structure_of
+from attnviz.charts.figure import MAX_STRUCTURES, Figure, structure_of
 from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.charts.thumbnails import COLOUR, most_cells, sheet, thumbnail
 from attnviz.errors import InputError
@@ -86,8 +86,8 @@ def model_figure(
     for of_layer, of_head, row, column in places:
         call = trace.layer(of_layer, kind)
         weights = call.own_weights[of_head]
-        if call.line_floor is not None:
-            weights = np.where(weights >= call.line_floor[of_head][:, None], weights, 0)
+        if call.has_line is not None:
+            weights = np.where(call.has_line[of_head], weights, 0)
         top, left = row * row_pitch, column * (size + GAP)
         pictures[top : top + size, left : left + size] = thumbnail(weights, size)
     values = heads[measure].to_numpy()
@@ -159,7 +159,7 @@ def _row_pitch(size: int, is_sorted: bool) -> int:
     return size + GAP + BAR + (NAME if is_sorted else 0)
 
 
-@cache
+@lru_cache(MAX_STRUCTURES)
 def _structure(
     n_tiles: int,
     n_rows: int,

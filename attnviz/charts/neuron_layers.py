@@ -30,9 +30,14 @@ from attnviz.charts.values import LEGEND_NUMBER, signed_scale
 # The selection parameters that report a clicked token, by its place in the window.
 CLICKED_QUERY = "clicked"  # field `query`
 CLICKED_KEY = "clicked_key"  # field `key`
+ASKED = "asked"  # field `key`: who attends to this one is kept shown
 Align = Literal["left", "center", "right"]
 FONT_SIZE = 13
+# On a wide screen, as a projector's, type grows with the view.
+FONT = "max(13, min(18, width / 66))"
 # What a mark is called by those who read the page aloud.
+IS_KEY = "datum.place == (asked_key >= 0 ? asked_key : selected_key)"
+LINES_TITLE = "asked_key >= 0 ? 'who attends' : 'weights'"
 GIVEN = "datum.from_token + ' to ' + (datum.to_token || datum.token) + ': ' + datum.weight"
 PRINTED = alt.expr("datum.printed")
 SMALL_FONT_SIZE = 11
@@ -88,9 +93,9 @@ def _title(of: Shape, column: str, lines: tuple[str, ...]) -> alt.Chart:
         _rows(1, column)
         .transform_calculate(x=place(column), y="-0.35")
         .mark_text(
-            text=list(lines),
+            text=list(lines) if column != "lines" else alt.expr(LINES_TITLE),
             description=" ".join(lines),
-            fontSize=FONT_SIZE,
+            fontSize=alt.expr(FONT),
             fontWeight="bold",
             align=aligned[place],
             baseline="line-bottom",
@@ -112,7 +117,7 @@ def _tokens(of: Shape) -> list[alt.Chart]:
             .mark_text(
                 align=align,
                 description=alt.expr("datum.token"),
-                fontSize=FONT_SIZE,
+                fontSize=alt.expr(FONT),
                 limit=alt.expr(f"width * ({end(column)} - {start(column)}) / 100"),
                 fill=alt.expr(palette.TEXT),
                 fontWeight=alt.expr(f"{is_bold} ? 'bold' : 'normal'"),
@@ -121,10 +126,9 @@ def _tokens(of: Shape) -> list[alt.Chart]:
             .encode(x=x(), y=y(of), text="token:N")
         )
 
-    is_key = "datum.place == selected_key || datum.place == asked_key"
     return [
         names("query_token", of.n_queries, "query_names", "right", "datum.place == selected_query"),
-        names("key_token", of.n_keys, "key_names", "left", is_key),
+        names("key_token", of.n_keys, "key_names", "left", IS_KEY),
     ]
 
 
@@ -183,21 +187,27 @@ def _touch_keys(of: Shape) -> alt.Chart:
         toggle=False,
         empty=False,
     )
+    asked = alt.selection_point(
+        name=ASKED,
+        fields=["key"],
+        on="@keys_marks:click",
+        clear="@queries_marks:click, @q_marks:click, @k_marks:click",
+        toggle=f"{ASKED}.key && {ASKED}.key[0] === datum.key",
+        empty=False,
+    )
     return (
         _rows(of.n_keys, "key_token")
         .transform_calculate(key="datum.place", **row_places("key_token", "key_token"))
         .properties(name="keys")
         .mark_rect(
             fill=alt.expr(palette.HIDDEN),
-            fillOpacity=alt.expr(
-                "datum.place == selected_key || datum.place == asked_key ? 0.45 : 0"
-            ),
+            fillOpacity=alt.expr(f"{IS_KEY} ? 0.45 : 0"),
             description=alt.expr("'key token ' + key_names[datum.place]"),
             cursor="pointer",
             tooltip=None,
         )
         .encode(x=x(), x2="x2:Q", y=y(of), y2="y2:Q")
-        .add_params(hovered, clicked)
+        .add_params(hovered, clicked, asked)
     )
 
 
@@ -211,7 +221,7 @@ def _lines(of: Shape) -> alt.Chart:
     """
     is_of_selected = "datum.query == selected_query"
     is_shown = (
-        "datum.weight > 0 && datum.weight >= line_floors[datum.query]"
+        "datum.weight > 0 && (!has_line || has_line[datum.query][datum.key])"
         " && (asked_key >= 0 ? datum.key == asked_key"
         f" : (is_expanded || is_pointing) ? {is_of_selected} : true)"
     )
@@ -264,7 +274,7 @@ def _askers(of: Shape) -> list[alt.Chart]:
         )
         .encode(x=x(), y=y(of), text="printed:N")
     )
-    style: dict[str, Any] = {"align": "left", "fontSize": FONT_SIZE - 1, "tooltip": None}
+    style: dict[str, Any] = {"align": "left", "fontSize": alt.expr(f"{FONT} - 1"), "tooltip": None}
     outline = alt.expr("background")
     return [
         base.mark_text(stroke=outline, strokeWidth=5, strokeJoin="round", aria=False, **style),
@@ -319,7 +329,7 @@ def _weight_sums(of: Shape) -> list[alt.Chart]:
     )
     names = base.mark_text(
         align="left",
-        fontSize=FONT_SIZE - 1,
+        fontSize=alt.expr(f"{FONT} - 1"),
         fill=alt.expr(palette.GREY),
         description=alt.expr("datum.name"),
         tooltip=None,
@@ -336,7 +346,7 @@ def _bar_numbers(base: alt.Chart, of: Shape) -> alt.Chart:
     return base.mark_text(
         align="left",
         dx=4,
-        fontSize=FONT_SIZE - 1,
+        fontSize=alt.expr(f"{FONT} - 1"),
         fill=alt.expr(palette.TEXT),
         description=PRINTED,
         tooltip=None,
@@ -512,7 +522,7 @@ def _number(of: Shape, array: str, title: str) -> list[alt.Chart]:
         ],
     )
     text = base.mark_text(
-        fontSize=FONT_SIZE - 1,
+        fontSize=alt.expr(f"{FONT} - 1"),
         fill=alt.expr(palette.text_on(f"(datum.v / {limit})")),
         description=alt.expr(f"'{title} of ' + datum.token + ': ' + datum.printed"),
         tooltip=None,

@@ -6,17 +6,17 @@ pointer is answered in the browser: hovering over a query token shows its lines 
 over a key token who attends to it; a click keeps the token.
 """
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import altair as alt
 import numpy as np
 
-from attnviz.charts.figure import Figure, structure_of
-from attnviz.charts.neuron_layers import FONT_SIZE, layers
+from attnviz.charts.figure import MAX_STRUCTURES, Figure, structure_of
+from attnviz.charts.neuron_layers import ASKED, CLICKED_QUERY, FONT_SIZE, layers
 from attnviz.charts.neuron_layout import Shape
 from attnviz.charts.palette import DisplayMode, displayed
-from attnviz.charts.values import largest, nested
+from attnviz.charts.values import as_bits, largest, nested
 from attnviz.charts.window import Window, window
 from attnviz.dimensions import order_of
 from attnviz.errors import InputError
@@ -33,27 +33,53 @@ def neuron_view(
     *,
     expanded: bool = True,
     sort_dimensions: bool = False,
+    asked: bool = False,
     first_query: int = 0,
     first_key: int = 0,
     display_mode: DisplayMode | None = None,
 ) -> alt.LayerChart:
     """The head's neuron view, with one query token selected (default: the first shown).
 
-    Without `expanded` only tokens and lines are shown. `sort_dimensions` puts the dimensions
-    first that give the largest share of the score of `query` and `key`. At most 40 queries and
+    Below the chart a list of the tokens takes the keyboard, and a box collapses the dimensions;
+    without `expanded` they are collapsed to begin with. `sort_dimensions` puts the dimensions
+    first that give the largest share of the score of `query` and `key`; `asked` shows the lines to
+    the key instead of those from the query. At most 40 queries and
     40 keys are shown, from `first_query` and `first_key` on; the chart says so. `display_mode` is
     "light" (default) or "dark". Raises InputError for a token that is not there or not shown.
     """
+    shown = window(len(head.query_tokens), len(head.key_tokens), first_query, first_key)
     figure = neurons_figure(
         head,
-        window(len(head.query_tokens), len(head.key_tokens), first_query, first_key),
+        shown,
         query,
         key,
         is_expanded=expanded,
         is_sorted=sort_dimensions,
+        is_asked=asked,
     )
-    chart = figure.chart().properties(width=NOTEBOOK_WIDTH)
-    return displayed(chart, display_mode or "light")
+    specification = figure.to_dict() | {"width": NOTEBOOK_WIDTH}
+    _bind(specification["params"], head, shown)
+    return displayed(alt.LayerChart.from_dict(specification), display_mode or "light")
+
+
+def _bind(parameters: list[dict[str, Any]], head: HeadTrace, shown: Window) -> None:
+    """Let a list of the tokens and a box below the chart move the selection and collapse it.
+
+    They take the keyboard, which the chart itself does not. A page has controls of its own.
+    """
+    by_name = {parameter["name"]: parameter for parameter in parameters}
+    tokens = alt.binding_select(
+        options=list(range(len(shown.queries))),
+        labels=[f"{place} {head.query_tokens[place]}" for place in shown.queries],
+        name="query token ",
+    )
+    clicked = by_name[CLICKED_QUERY]
+    clicked["bind"] = {"query": tokens.to_dict()}
+    clicked["value"] = [{"query": by_name["pinned_query"]["value"]}]
+    if by_name["is_asked"]["value"]:
+        by_name[ASKED]["value"] = [{"key": by_name["pinned_key"]["value"]}]
+    if not head.is_of_words:
+        by_name["is_expanded"]["bind"] = alt.binding_checkbox(name="dimensions ").to_dict()
 
 
 def neurons_figure(
@@ -64,23 +90,16 @@ def neurons_figure(
     *,
     is_expanded: bool = True,
     is_sorted: bool = False,
+    is_asked: bool = False,
 ) -> Figure:
     """The same as a figure, for a page that has colours and a width of its own.
 
-    Clicks are reported by the selection parameters CLICKED_QUERY and CLICKED_KEY, as places in
+    Where it `is_asked` who attends to the key, its lines are shown instead of the query's. Clicks
+    are reported by the selection parameters CLICKED_QUERY, CLICKED_KEY and ASKED, as places in
     the window.
     """
     pinned = shown.queries.start if query is None else query
-    for what, position, window_of in (
-        ("query", pinned, shown.queries),
-        ("key", key, shown.keys),
-    ):
-        if position is not None and position not in window_of:
-            raise InputError(
-                f"{what.capitalize()} {position} is not among the tokens shown, "
-                f"{window_of.start} to {window_of.stop - 1}."
-                f"\n\nHint: pass first_{what} so that the window holds it."
-            )
+    shown.check(pinned, key)
     order = np.arange(head.q.shape[1])
     if is_sorted:
         if key is None:
@@ -90,6 +109,7 @@ def neurons_figure(
         order = order_of(head, pinned, key)
     has_bands = not head.is_of_words
     sums = _sums(head, shown)
+    bands = [np.array(values, np.float32) for values in sums["sum_values"] if values is not None]
     shape = Shape(
         n_queries=len(shown.queries),
         n_keys=len(shown.keys),
@@ -100,18 +120,19 @@ def neurons_figure(
         masked_title=_softmax_input(head),
     )
     constants = {
-        **_arrays(head, shown, has_bands),
+        **_arrays(head, shown, has_bands, bands),
         **sums,
         "note": [part for part in (shown.note, *head.notes) if part],
         "is_expanded": is_expanded and has_bands,
         "dimensions": order.tolist(),
+        "is_asked": is_asked and key is not None,
         "pinned_query": pinned - shown.queries.start,
         "pinned_key": -1 if key is None else key - shown.keys.start,
     }
     return Figure(_structure(shape), constants, takeaway(head, pinned), shape.n_cells)
 
 
-@cache
+@lru_cache(MAX_STRUCTURES)
 def _structure(shape: Shape) -> dict[str, Any]:
     chart = (
         alt.LayerChart(layer=layers(shape))
@@ -124,7 +145,11 @@ def _structure(shape: Shape) -> dict[str, Any]:
             alt.param(
                 name="selected_key", expr="clicked_key.key ? clicked_key.key[0] : pinned_key"
             ),
-            alt.param(name="asked_key", expr="hovered_key.key ? hovered_key.key[0] : -1"),
+            alt.param(
+                name="asked_key",
+                expr="hovered_key.key ? hovered_key.key[0] : hovered.query || clicked.query && "
+                "!asked.key ? -1 : asked.key ? asked.key[0] : is_asked ? selected_key : -1",
+            ),
             alt.param(name="is_pointing", expr="isValid(hovered.query)"),
         )
         .resolve_scale(color="independent", fill="independent")
@@ -141,16 +166,17 @@ def _structure(shape: Shape) -> dict[str, Any]:
 # Numbers
 
 
-def _arrays(head: HeadTrace, shown: Window, has_bands: bool) -> dict[str, Any]:
+def _arrays(
+    head: HeadTrace, shown: Window, has_bands: bool, sums: list[np.ndarray]
+) -> dict[str, Any]:
     """The head's numbers in the window; colours reach as far as those of the whole head."""
     queries, keys = (slice(part.start, part.stop) for part in (shown.queries, shown.keys))
-    floors = np.zeros(len(head.query_tokens)) if head.line_floor is None else head.line_floor
     arrays: dict[str, Any] = {
         "weights": nested(head.weights[queries, keys]),
         "weight_limit": largest(head.weights),
-        "line_floors": [float(floor) for floor in floors[queries]],
-        "query_names": list(head.query_tokens[queries]),
-        "key_names": list(head.key_tokens[keys]),
+        "has_line": None if head.has_line is None else as_bits(head.has_line[queries, keys]),
+        "query_names": shown.named(head.query_tokens, shown.queries),
+        "key_names": shown.named(head.key_tokens, shown.keys),
     }
     if not has_bands:
         return arrays
@@ -169,7 +195,7 @@ def _arrays(head: HeadTrace, shown: Window, has_bands: bool) -> dict[str, Any]:
         "product_limit": largest(product),
         "scores_limit": largest(head.scores),
         "masked_limit": largest(masked),
-        "value_limit": max(largest(value), largest(head.updated)),
+        "value_limit": largest(np.concatenate([a.ravel() for a in (value, head.updated, *sums)])),
     }
 
 
@@ -181,11 +207,12 @@ def _sums(head: HeadTrace, shown: Window) -> dict[str, Any]:
     if n_left:
         weights = head.weights[queries].copy()
         weights[:, keys] = 0
-        rows.append((f"{n_left} keys not shown", weights.sum(axis=1), weights @ head.v))
-    if head.sink.max(initial=0) > 5e-4:  # what would be printed as 0.000 is not worth a row
-        name = "hidden tokens" if head.is_filtered else "sink (no token)"
-        rows.append((name, head.sink[queries], None))
-    total = head.weights[queries].sum(axis=1) + head.sink[queries]
+        rows.append((f"{n_left} others", weights.sum(axis=1), weights @ head.v))
+    left_out = np.zeros_like(head.sink) if head.left_out is None else head.left_out
+    for name, share in (("hidden tokens", left_out), ("sink (no token)", head.sink)):
+        if share.max(initial=0) > 5e-4:  # what would be printed as 0.000 is not worth a row
+            rows.append((name, share[queries], None))
+    total = (head.weights.sum(axis=1) + head.sink + left_out)[queries]
     rows.append(("sum", total, head.updated[queries]))
     return {
         "sum_names": [name for name, _, _ in rows],

@@ -17,6 +17,11 @@ def nested(rows: Iterable[np.ndarray]) -> list[list[float | None]]:
     return [[None if np.isnan(value) else float(str(value)) for value in row] for row in rows]
 
 
+def as_bits(rows: Iterable[np.ndarray]) -> list[list[int]]:
+    """1 where something is true, else 0."""
+    return [[int(value) for value in row] for row in rows]
+
+
 def largest(values: np.ndarray) -> float:
     """The largest magnitude, NaN apart; 1 where there is none, so that a scale has two ends."""
     return float(str(np.float32(np.nanmax(np.abs(values), initial=0)))) or 1.0

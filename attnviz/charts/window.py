@@ -1,5 +1,6 @@
 """The tokens that a view of a long text shows at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,20 @@ class Window:
     keys: range
     n_queries: int  # of the whole text
     n_keys: int
+
+    def check(self, query: int | None, key: int | None) -> None:
+        """Raise InputError for a position that is not shown."""
+        for what, position, shown in (("query", query, self.queries), ("key", key, self.keys)):
+            if position is not None and position not in shown:
+                raise InputError(
+                    f"{what.capitalize()} {position} is not among the tokens shown, "
+                    f"{shown.start} to {shown.stop - 1}."
+                    f"\n\nHint: pass first_{what} so that the window holds it."
+                )
+
+    def named(self, tokens: Sequence[str], shown: range) -> list[str]:
+        """The tokens shown; those of a long text with their positions, as in lists of them."""
+        return [tokens[at] if self.is_whole else f"{at} {tokens[at]}" for at in shown]
 
     @property
     def is_whole(self) -> bool:

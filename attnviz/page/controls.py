@@ -94,7 +94,7 @@ _AS_OPENED: dict[str, Any] = {
     **dict.fromkeys(("model", "kind", "layer", "head", "query", "key")),  # None: not an option
     **{"text": DEFAULT_TEXT, "pair": "", "target": "", "view": VIEWS[0], "columns": False},
     **{"why_scale": False, "what_if": False, "if_unscaled": False, "if_factor": None},
-    **{"dimensions": True, "sorted": False, "lines": "all", "heads": []},
+    **{"dimensions": True, "sorted": False, "asked": False, "lines": "all", "heads": None},
     **{"measure": "entropy", "by_measure": False, **filtering.AS_OPENED},
     **{"if_temperature": 1.0, "if_causal": None, "if_hidden": [], "if_zeroed": []},
 }

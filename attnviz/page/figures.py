@@ -23,9 +23,11 @@ def show_figure(
     `selection_mode` names the selections that are reported; without it all are, where there is an
     `on_select` to report them to.
     """
+    spec = figure.to_dict()
+    spec.pop("description", None)  # on the page `alt` takes its place
     if on_select is not None:
         st.vega_lite_chart(
-            spec=figure.to_dict(),
+            spec=spec,
             key=key,
             alt=alt,
             width=width,
@@ -35,7 +37,7 @@ def show_figure(
         return
     with st.container(key=key):  # a chart that reports nothing has no name of its own
         if isinstance(figure, Figure):
-            st.vega_lite_chart(spec=figure.to_dict(), key=f"{key}_chart", alt=alt, width=width)
+            st.vega_lite_chart(spec=spec, key=f"{key}_chart", alt=alt, width=width)
         else:
             st.altair_chart(figure, key=f"{key}_chart", alt=alt, width=width)
 
@@ -45,5 +47,6 @@ def let_wide_figures_scroll() -> None:
     wide = ':is([class*="st-key-neurons_"], [class*="st-key-heads_"])'
     st.html(
         f'<style>.st-key-shares, [class*="st-key-model_"], {wide} {{overflow-x: auto}}'
+        f"{wide} svg {{user-select: none}}"
         f"{wide} [data-testid=stVegaLiteChart] {{min-width: 760px}}</style>"
     )

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from attnviz import filters
+from attnviz.page import links
 from attnviz.results import HeadTrace, Trace
 from attnviz.tokens import Tokens
 from attnviz.wording import token
@@ -34,19 +35,17 @@ def choose(trace: Trace, head: HeadTrace) -> Trace:
 
     Raises InputError where they leave nothing to show.
     """
-    n_on = _n_on()
+    n_on = st.session_state.get("_n_filters", 0)
     label = f"Filters ({n_on})" if n_on else "Filters"
     with st.popover(label, icon=":material/filter_list:", key="filters"):
         less = _tokens(trace, head)
         less = _lines(less)
         st.button("Clear filters", on_click=clear, icon=":material/filter_list_off:")
-    if _n_on() != n_on:  # a link's filters are known once their controls are there
+    n_on_now = len(less.layer(head.layer, head.kind).notes)
+    if n_on_now != n_on:  # known only once the controls are there
+        st.session_state["_n_filters"] = n_on_now
         st.rerun()
     return less
-
-
-def _n_on() -> int:
-    return sum(st.session_state.get(name, opened) != opened for name, opened in AS_OPENED.items())
 
 
 def place_of(tokens: Tokens, position: int, what: str) -> int:
@@ -82,6 +81,7 @@ def _tokens(trace: Trace, head: HeadTrace) -> Trace:
         bind="query-params",
         help="As keys, and as queries too where both are tokens of one text.",
     )
+    links.check("hidden", "hidden token", names, ", ".join(hidden) or "none")
     segment = ALL
     if len({segment for segment in keys.segments if segment is not None}) > 1:
         segment = st.selectbox(
@@ -91,6 +91,7 @@ def _tokens(trace: Trace, head: HeadTrace) -> Trace:
             bind="query-params",
             help="Which text the query is of → which the key is of.",
         )
+        links.check("segments", "sentence pair filter", (ALL, *SEGMENTS), segment)
     is_renormalised = st.toggle(
         "Renormalise",
         key="renormalise",
@@ -107,16 +108,16 @@ def _tokens(trace: Trace, head: HeadTrace) -> Trace:
         help="Weights to a word are summed over its pieces, weights from a word averaged.",
     )
     less = trace
-    if segment != ALL:
-        less = filters.only_segments(less, *SEGMENTS[segment], renormalise=is_renormalised)
-    if hides_special:
-        less = filters.hide_special(less, renormalise=is_renormalised)
-    if hidden:
+    if hidden:  # first, for it goes by the positions of the whole text
         is_one_text = keys is queries
         places = [names.index(name) for name in hidden]
         less = filters.hide_tokens(
             less, places, places if is_one_text else (), renormalise=is_renormalised
         )
+    if segment != ALL:
+        less = filters.only_segments(less, *SEGMENTS[segment], renormalise=is_renormalised)
+    if hides_special:
+        less = filters.hide_special(less, renormalise=is_renormalised)
     return filters.in_words(less) if in_words else less
 
 
@@ -136,6 +137,8 @@ def _lines(trace: Trace) -> Trace:
         key="share",
         bind="query-params",
     )
+    links.check("top", "number of lines", TOPS, top)
+    links.check("share", "share of lines", SHARES, share)
     return filters.with_lines(
         trace, None if top == ALL else int(top), None if share == ALL else int(share) / 100
     )

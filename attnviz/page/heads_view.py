@@ -13,7 +13,7 @@ from attnviz.charts.heads import (
     most_tokens,
 )
 from attnviz.charts.window import Window, window_around
-from attnviz.page import filtering, pair, saving, tables
+from attnviz.page import filtering, links, pair, saving, tables
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, LayerTrace, Trace
@@ -30,6 +30,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         on = _choose_heads(trace.n_heads(head.layer, head.kind))
         less = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
+    links.respell("lines", FOCUS)
     focus = st.segmented_control(
         "Lines",
         list(FOCUS),
@@ -39,10 +40,11 @@ def show(trace: Trace, head: HeadTrace) -> None:
         bind="query-params",
         required=True,
     )
+    links.check("lines", "lines", list(FOCUS.values()), FOCUS[focus])
     call = less.layer(head.layer, head.kind)
     query_place = filtering.place_of(call.query_tokens, query, "query")
     key_place = filtering.place_of(call.key_tokens, key, "key")
-    st.markdown(who_links(call, head.layer, query_place, key_place))
+    st.markdown(who_links(call, head.layer, query_place, key_place, on))
     selection = pinned(
         VIEW,
         (call.query_tokens.positions, call.key_tokens.positions, call.n_heads),
@@ -78,7 +80,9 @@ def show(trace: Trace, head: HeadTrace) -> None:
         f"either side to see its lines and, beside the others, a stripe a head; click to keep it."
         f"{window}"
     )
-    figure = heads_figure(call, head.layer, part, drawn_on, drawn_focus, drawn_query, drawn_key)
+    figure = heads_figure(
+        call, head.layer, part, drawn_on, drawn_focus, drawn_query, drawn_key, head.head
+    )
     chart_key = f"{VIEW}_{selection.number}"
     show_figure(
         figure,
@@ -89,15 +93,18 @@ def show(trace: Trace, head: HeadTrace) -> None:
     )
 
 
-def who_links(call: LayerTrace, layer: int, query: int, key: int) -> str:
-    """Which heads of the layer give most from one token to another, as Markdown."""
+def who_links(call: LayerTrace, layer: int, query: int, key: int, on: list[int]) -> str:
+    """Which of the heads that are on give most from one token to another, as Markdown."""
+    if not on:
+        return "No head is on: click one, or choose some under **Heads**."
     weights = call.own_weights[:, query, key]
-    strongest = [int(head) for head in (-weights).argsort(kind="stable")[:3]]
+    strongest = sorted(on, key=lambda head: -weights[head])[:3]
     named = ", ".join(f"head {head} **{percent(weights[head])}**" for head in strongest)
     return (
         f"From {token_at(call.query_tokens.labels, query)} to "
-        f"{token_at(call.key_tokens.labels, key)} in layer {layer}: {named}; the mean of all "
-        f"{call.n_heads} heads is {percent(weights.mean())}."
+        f"{token_at(call.key_tokens.labels, key)} in layer {layer}: {named}; the mean of "
+        f"{'all' if len(on) == call.n_heads else 'the'} {len(on)} heads that are on is "
+        f"{percent(weights[on].mean())}."
     )
 
 
@@ -109,12 +116,15 @@ def heads_on(drawn: tuple[int, ...], toggled: list[int], isolated: list[int]) ->
 def _choose_heads(n_heads: int) -> list[int]:
     """The heads that are on, from a popover that needs no pointer; all of them to begin with."""
     heads = list(range(n_heads))
-    if "heads" in st.session_state:  # another layer or model may have fewer
-        kept = [head for head in st.session_state["heads"] or [] if head in heads]
-        was_all = st.session_state.get("_n_heads_offered") == len(st.session_state["heads"] or [])
-        st.session_state["heads"] = heads if was_all or not kept else kept
+    links.check("heads", "head", [str(head) for head in heads], "all heads")
+    if "heads" in st.session_state:  # another layer or model may have fewer; None: as it opens
+        before = st.session_state["heads"]
+        kept = [head for head in before or [] if head in heads]
+        was_all = before is None or len(before) == st.session_state.get("_n_heads_offered")
+        is_gone = bool(before) and not kept
+        st.session_state["heads"] = heads if was_all or is_gone else kept
     st.session_state["_n_heads_offered"] = n_heads
-    n_on = len(st.session_state.get("heads", heads))
+    n_on = st.session_state.get("_n_heads_on", n_heads)
     label = "Heads" if n_on == n_heads else f"Heads ({n_on} of {n_heads})"
     with st.popover(label, icon=":material/stacked_line_chart:", key="choose_heads"):
         on = st.pills(
@@ -126,6 +136,9 @@ def _choose_heads(n_heads: int) -> list[int]:
             bind="query-params",
         )
         st.button("All", on_click=_set_heads, args=(heads,), key="all_heads")
+    if len(on) != n_on:  # known only once the control is there
+        st.session_state["_n_heads_on"] = len(on)
+        st.rerun()
     return sorted(on)
 
 
@@ -144,14 +157,15 @@ def _follow_click(chart_key: str, selection: Pinned, part: Window, call: LayerTr
     chosen = st.session_state[chart_key].selection
     drawn_query, drawn_key, drawn_focus, drawn_on = selection.drawn
     query, key, focus = drawn_query, drawn_key, drawn_focus
-    was_drawn = (drawn_focus, drawn_query if drawn_focus == "query" else drawn_key)
-    is_undone = False
     for point in chosen.get(CLICKED_QUERY) or []:
         query, focus = part.queries.start + point["query"], "query"
-        is_undone = was_drawn == ("query", query)
     for point in chosen.get(CLICKED_KEY) or []:
         key, focus = part.keys.start + point["key"], "key"
-        is_undone = was_drawn == ("key", key)
+    # The chart cannot show fewer than it was sent with: what it is sent with is changed instead.
+    is_token = selection.reported != (query, key, focus)
+    selection.reported = (query, key, focus)
+    was_shown = selection.now[:3] == selection.drawn[:3] == (query, key, focus)
+    is_undone = is_token and was_shown and focus != "all"
     on = heads_on(
         drawn_on,
         [point["head"] for point in chosen.get(TOGGLED) or []],

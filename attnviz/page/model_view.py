@@ -7,7 +7,7 @@ import streamlit as st
 
 from attnviz.charts.model import OPENED, model_figure, model_view
 from attnviz.heads import MEASURES, measures
-from attnviz.page import filtering, saving, tables
+from attnviz.page import filtering, links, saving, tables
 from attnviz.page.controls import open_head
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import clicked, pinned
@@ -22,6 +22,7 @@ _measured: WeakKeyDictionary[Trace, dict[str, pd.DataFrame]] = WeakKeyDictionary
 def show(trace: Trace, head: HeadTrace) -> None:
     offered = [name for name in TITLES if not (name == "distance" and head.kind == "cross")]
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        links.respell("measure", TITLES)
         measure = st.selectbox(
             "Bar under each head",
             offered,
@@ -29,10 +30,12 @@ def show(trace: Trace, head: HeadTrace) -> None:
             key="measure",
             bind="query-params",
         )
+        links.check("measure", "measure", [TITLES[name] for name in offered], TITLES[measure])
         is_sorted = st.toggle("Sort by it", key="by_measure", bind="query-params")
         less = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
-    table = _measures(less, head.kind)
+    is_filtered = less.layer(head.layer, head.kind).is_filtered
+    table = _measures(less if is_filtered else trace, head.kind)  # lines change no number
     with buttons:
         tables.show(VIEW, lambda: table.rename(columns=TITLES))
         saving.save_button(

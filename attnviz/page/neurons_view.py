@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from attnviz.charts.dimensions import dimensions_chart
-from attnviz.charts.neuron_layers import CLICKED_KEY, CLICKED_QUERY
+from attnviz.charts.neuron_layers import ASKED, CLICKED_KEY, CLICKED_QUERY
 from attnviz.charts.neurons import neuron_view, neurons_figure
 from attnviz.charts.window import Window, strongest_outside, window_around
 from attnviz.dimensions import dimension_shares, dimensions_sentence
@@ -24,27 +24,33 @@ def show(trace: Trace, head: HeadTrace) -> None:
         key = pair.choose_key(trace, head)
         less = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
-    header.show_strongest(trace, head, query, key)
+    shown = less.head(head.layer, head.head, head.kind)
+    queries, keys = less.tokens_of(head.layer, head.kind)
+    query_place = filtering.place_of(queries, query, "query")
+    key_place = filtering.place_of(keys, key, "key")
+    header.show_strongest(less, shown, query_place, key_place)
     with st.container(horizontal=True):
         is_expanded = st.toggle(
             "Dimensions", True, key="dimensions", bind="query-params", help="Off: only the lines."
         )
         wants_sorted = st.toggle(
-            "Sort dimensions by their share of q · k",
+            "Sort by share of q · k",
             key="sorted",
             bind="query-params",
             disabled=not is_expanded,
             help="Of the two tokens chosen: those first that give most of their score.",
         )
-    shown = less.head(head.layer, head.head, head.kind)
-    queries, keys = less.tokens_of(head.layer, head.kind)
-    query_place = filtering.place_of(queries, query, "query")
-    key_place = filtering.place_of(keys, key, "key")
+        is_asked = st.toggle(
+            "Who attends to the key token",
+            key="asked",
+            bind="query-params",
+            help="Its lines from every query, instead of the query token's lines.",
+        )
     is_sorted = wants_sorted and is_expanded and not shown.is_of_words
     selection = pinned(
-        VIEW, (queries.positions, keys.positions, is_sorted), (query_place, key_place)
+        VIEW, (queries.positions, keys.positions, is_sorted), (query_place, key_place, is_asked)
     )
-    drawn_query, drawn_key = selection.drawn
+    drawn_query, drawn_key, drawn_asked = selection.drawn
     part = window_around(drawn_query, drawn_key, len(queries), len(keys))
     with buttons:
         tables.show(VIEW, lambda: _table(shown, query_place))
@@ -57,6 +63,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
                 key_place,
                 expanded=is_expanded,
                 sort_dimensions=is_sorted,
+                asked=is_asked,
                 first_query=part.queries.start,
                 first_key=part.keys.start,
             ),
@@ -72,14 +79,20 @@ def show(trace: Trace, head: HeadTrace) -> None:
             + ": choose one as key token to see it."
         )
     figure = neurons_figure(
-        shown, part, drawn_query, drawn_key, is_expanded=is_expanded, is_sorted=is_sorted
+        shown,
+        part,
+        drawn_query,
+        drawn_key,
+        is_expanded=is_expanded,
+        is_sorted=is_sorted,
+        is_asked=drawn_asked,
     )
     chart_key = f"{VIEW}_{selection.number}"
     show_figure(
         figure,
         chart_key,
         figure.description,
-        selection_mode=[CLICKED_QUERY, CLICKED_KEY],
+        selection_mode=[CLICKED_QUERY, CLICKED_KEY, ASKED],
         on_select=lambda: _follow_click(chart_key, selection, part, less, head, is_sorted),
     )
     if not is_expanded:
@@ -145,5 +158,8 @@ def _follow_click(
         for point in chosen.get(parameter) or []:
             now[side] = window.start + point[field]
             st.session_state[field] = tokens[side].positions[now[side]][0]
-    if not is_sorted:
+    now[2] = bool(chosen.get(ASKED))
+    st.session_state["asked"] = now[2]
+    # Sorted dimensions are those of the pair, and a pinned key cannot be let go in the browser.
+    if not is_sorted and not selection.drawn[2]:
         clicked(VIEW, tuple(now))

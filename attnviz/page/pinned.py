@@ -19,12 +19,21 @@ class Pinned:
     drawn: Any
     now: Any
     number: int  # a chart with a new number forgets what was clicked in the one before
+    reported: Any = None  # what the chart said last
+
+
+def begin_run() -> None:
+    """At the top of the page: a chart that the last run did not show has forgotten its clicks."""
+    st.session_state["_charts_before"] = st.session_state.get("_charts_now", set())
+    st.session_state["_charts_now"] = set()
 
 
 def pinned(view: str, of: Hashable, now: Any) -> Pinned:
     """What to draw a view's chart with, where `now` is what should be seen to be selected."""
     before = st.session_state.get(f"_pinned_{view}")
-    if before is not None and (before.of, before.now) == (of, now):
+    is_still_there = view in st.session_state["_charts_before"]
+    st.session_state["_charts_now"].add(view)
+    if before is not None and is_still_there and (before.of, before.now) == (of, now):
         return before
     number = 0 if before is None else before.number + 1
     after = Pinned(of, now, now, number)

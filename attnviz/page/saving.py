@@ -16,9 +16,15 @@ def save_button(view: str, head: HeadTrace, chart: Callable[[], alt.TopLevelMixi
     st.download_button(
         "Save as SVG",
         data=lambda: export.to_svg(chart(), display_mode).encode(),
-        file_name=f"attnviz-{view}-layer{head.layer}-head{head.head}.svg",
+        file_name=f"attnviz-{view}{_of(view, head)}.svg",
         mime="image/svg+xml",
         icon=":material/download:",
         key=f"save_{view}",
         on_click="ignore",
     )
+
+
+def _of(view: str, head: HeadTrace) -> str:
+    """What a view is of: one head, one layer, or the model."""
+    layer = "" if view == "model" else f"-layer{head.layer}"
+    return layer if view in ("heads", "model") else f"{layer}-head{head.head}"
