@@ -16,8 +16,6 @@ def show(name: str, table: Callable[[], pd.DataFrame]) -> None:
     if popover.open:
         shown = table()
         decimals = st.column_config.NumberColumn(format="%.4f")
-        config = dict.fromkeys(
-            [str(name) for name in shown if shown[name].dtype.kind == "f"], decimals
-        )
+        config = {str(name): decimals for name in shown if shown[name].dtype.kind == "f"}
         width = min(MOST_WIDTH, COLUMN_WIDTH * len(shown.columns))
         popover.dataframe(shown, hide_index=True, column_config=config, width=width)
