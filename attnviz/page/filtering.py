@@ -40,7 +40,12 @@ def choose(trace: Trace, head: HeadTrace) -> Trace:
     with st.popover(label, icon=":material/filter_list:", key="filters"):
         less = _tokens(trace, head)
         less = _lines(less)
-        st.button("Clear filters", on_click=clear, icon=":material/filter_list_off:")
+        st.button(
+            "Clear filters",
+            on_click=clear,
+            icon=":material/filter_list_off:",
+            key="clear_filters",
+        )
     n_on_now = len(less.layer(head.layer, head.kind).notes)
     if n_on_now != n_on:  # known only once the controls are there
         st.session_state["_n_filters"] = n_on_now
