@@ -3,15 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from attnviz.charts.heads import (
-    CLICKED_KEY,
-    CLICKED_QUERY,
-    ISOLATED,
-    TOGGLED,
-    head_view,
-    heads_figure,
-    most_tokens,
-)
+from attnviz.charts.head_layers import CLICKED_KEY, CLICKED_QUERY, ISOLATED, TOGGLED
+from attnviz.charts.heads import head_view, heads_figure, most_tokens
 from attnviz.charts.window import Window, window_around
 from attnviz.page import filtering, links, pair, saving, tables
 from attnviz.page.figures import show_figure
