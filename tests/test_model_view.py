@@ -11,7 +11,8 @@ from PIL import Image
 
 import attnviz
 from attnviz import export, filters, heads
-from attnviz.charts.model import GAP, model_figure, takeaway
+from attnviz.charts.model import model_figure, takeaway
+from attnviz.charts.model_layers import GAP
 from attnviz.charts.thumbnails import LEVELS, sheet, thumbnail
 
 

@@ -5,32 +5,20 @@ thumbnail a bar is that number. A click opens the head.
 """
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from attnviz.charts import palette
-from attnviz.charts.axes import legend
 from attnviz.charts.figure import MAX_STRUCTURES, Figure, structure_of
+from attnviz.charts.model_layers import FONT_SIZE, Shape, layers
 from attnviz.charts.palette import DisplayMode, displayed
-from attnviz.charts.thumbnails import COLOUR, most_cells, sheet, thumbnail
+from attnviz.charts.thumbnails import sheet, thumbnail
 from attnviz.errors import InputError
 from attnviz.heads import MEASURES, Measure, measures
 from attnviz.results import Trace
 from attnviz.wording import number
-
-OPENED = "opened"  # the selection parameter that reports a click: `layer` and `head`
-
-WIDTH = 800  # px, of all thumbnails of a layer, on a screen 1280 px wide
-LARGEST, SMALLEST = 60, 12  # px, of a thumbnail
-GAP = 4
-BAR = 6
-NAME = 15  # px above a thumbnail, where heads are sorted
-LABEL_WIDTH = 56
-HEADER = 40
-FONT_SIZE = 12
 
 
 def model_view(
@@ -70,50 +58,37 @@ def model_figure(
 ) -> Figure:
     """The same as a figure, for a page that has colours of its own.
 
-    `table` is what `measures` gives for the trace, where it is known already.
+    Clicks are reported by the selection parameter OPENED. `table` is what `measures` gives for
+    the trace, where it is known already.
     """
     kind = kind or trace.kinds[0]
     described = _measure(measure)
     table = measures(trace, kind) if table is None else table
-    layers = trace.layers(kind)
-    n_columns = max(trace.n_heads(layer, kind) for layer in layers)
-    size = max(SMALLEST, min(LARGEST, (WIDTH - LABEL_WIDTH) // n_columns - GAP))
-    heads = _placed(table, layers, n_columns, described, is_sorted)
-    n_rows = int(heads["row"].max()) + 1
-    row_pitch = _row_pitch(size, is_sorted)
-    pictures = np.zeros((n_rows * row_pitch, n_columns * (size + GAP)), np.uint8)
-    places = heads[["layer", "head", "row", "column"]].to_numpy().tolist()
-    for of_layer, of_head, row, column in places:
-        call = trace.layer(of_layer, kind)
-        weights = call.own_weights[of_head]
-        if call.has_line is not None:
-            weights = np.where(call.has_line[of_head], weights, 0)
-        top, left = row * row_pitch, column * (size + GAP)
-        pictures[top : top + size, left : left + size] = thumbnail(weights, size)
-    values = heads[measure].to_numpy()
-    framed = np.flatnonzero((heads["layer"] == layer) & (heads["head"] == head))
-    notes = [note for one in layers for note in trace.layer(one, kind).notes]
-    names = [one.name for one in MEASURES]
-    constants = {
-        "thumbnails": sheet(pictures),
-        "note": list(dict.fromkeys(notes)),
-        "tile_row": heads["row"].tolist(),
-        "tile_column": heads["column"].tolist(),
-        "tile_layer": heads["layer"].tolist(),
-        "tile_head": heads["head"].tolist(),
-        "row_names": [] if is_sorted else [f"layer {layer}" for layer in layers],
-        **{
-            f"tile_{name}": [None if np.isnan(value) else float(value) for value in heads[name]]
-            for name in names
-        },
-        "limit": float(np.nanmax(values, initial=0)) or 1.0,
-        "framed": int(framed[0]) if len(framed) else -1,
-    }
-    n_tokens = max(max(trace.layer(one, kind).own_weights.shape[1:]) for one in layers)
-    structure = _structure(
-        len(heads), n_rows, n_columns, size, measure, is_sorted, n_tokens > most_cells(size)
+    calls = {number: trace.layer(number, kind) for number in trace.layers(kind)}
+    n_columns = max(call.n_heads for call in calls.values())
+    heads = _placed(table, list(calls), n_columns, described, is_sorted)
+    shape = Shape(
+        n_tiles=len(heads),
+        n_rows=int(heads["row"].max()) + 1,
+        n_columns=n_columns,
+        n_tokens=max(max(call.own_weights.shape[1:]) for call in calls.values()),
+        measure=described,
+        is_sorted=is_sorted,
     )
-    return Figure(structure, constants, takeaway(table, described))
+    framed = np.flatnonzero((heads["layer"] == layer) & (heads["head"] == head))
+    constants = {
+        "thumbnails": _thumbnails(trace, kind, heads, shape),
+        "note": list(dict.fromkeys(note for call in calls.values() for note in call.notes)),
+        "row_names": [] if is_sorted else [f"layer {number}" for number in calls],
+        "limit": float(heads[measure].fillna(0).max()) or 1.0,
+        "framed": int(framed[0]) if len(framed) else -1,
+        **{f"tile_{name}": heads[name].tolist() for name in ("row", "column", "layer", "head")},
+        **{
+            f"tile_{one.name}": [None if np.isnan(value) else value for value in heads[one.name]]
+            for one in MEASURES
+        },
+    }
+    return Figure(_structure(shape), constants, takeaway(table, described))
 
 
 def takeaway(table: pd.DataFrame, measure: Measure) -> str:
@@ -140,211 +115,38 @@ def _measure(name: str) -> Measure:
 
 
 def _placed(
-    table: pd.DataFrame,
-    layers: tuple[int, ...],
-    n_columns: int,
-    measure: Measure,
-    is_sorted: bool,
+    table: pd.DataFrame, layers: list[int], n_columns: int, measure: Measure, is_sorted: bool
 ) -> pd.DataFrame:
-    """Each head with its row and column."""
-    if is_sorted:
-        heads = table.sort_values(measure.name, ascending=False, kind="stable", ignore_index=True)
-        places = np.arange(len(heads))
-        return heads.assign(row=places // n_columns, column=places % n_columns)
-    rows = {layer: row for row, layer in enumerate(layers)}
-    return table.assign(row=table["layer"].map(rows), column=table["head"])
+    """The table's heads with the row and the column of each."""
+    if not is_sorted:
+        return table.assign(row=table["layer"].map(layers.index), column=table["head"])
+    heads = table.sort_values(measure.name, ascending=False, kind="stable", ignore_index=True)
+    places = np.arange(len(heads))
+    return heads.assign(row=places // n_columns, column=places % n_columns)
 
 
-def _row_pitch(size: int, is_sorted: bool) -> int:
-    return size + GAP + BAR + (NAME if is_sorted else 0)
+def _thumbnails(trace: Trace, kind: str, heads: pd.DataFrame, shape: Shape) -> str:
+    """One picture with every head at its place."""
+    levels = np.zeros((shape.n_rows * shape.row_pitch, shape.n_columns * shape.pitch), np.uint8)
+    size = shape.size
+    for layer, head, row, column in heads[["layer", "head", "row", "column"]].to_numpy().tolist():
+        call = trace.layer(layer, kind)
+        weights = call.own_weights[head]
+        if call.has_line is not None:
+            weights = np.where(call.has_line[head], weights, 0)
+        top, left = row * shape.row_pitch, column * shape.pitch
+        levels[top : top + size, left : left + size] = thumbnail(weights, size)
+    return sheet(levels)
 
 
 @lru_cache(MAX_STRUCTURES)
-def _structure(
-    n_tiles: int,
-    n_rows: int,
-    n_columns: int,
-    size: int,
-    measure: str,
-    is_sorted: bool,
-    is_in_blocks: bool,
-) -> dict[str, Any]:
-    pitch, row_pitch = size + GAP, _row_pitch(size, is_sorted)
-    left = 0 if is_sorted else LABEL_WIDTH
-    width, height = left + n_columns * pitch, HEADER + n_rows * row_pitch
-
-    def x(field: str = "x") -> alt.X:
-        return alt.X(f"{field}:Q", scale=None, axis=None)
-
-    def y(field: str = "y") -> alt.Y:
-        return alt.Y(f"{field}:Q", scale=None, axis=None)
-
-    tiles = (
-        alt.Chart(alt.sequence(n_tiles, as_="tile"))
-        .transform_calculate(
-            layer="tile_layer[datum.tile]",
-            head="tile_head[datum.tile]",
-            value=f"tile_{measure}[datum.tile]",
-            **{measure.name: f"tile_{measure.name}[datum.tile]" for measure in MEASURES},
-        )
-        .transform_calculate(
-            x=f"{left} + tile_column[datum.tile] * {pitch}",
-            y=f"{HEADER} + tile_row[datum.tile] * {row_pitch}",
-        )
-        .transform_calculate(
-            x2=f"datum.x + {size}",
-            y2=f"datum.y + {size}",
-            bar_top=f"datum.y + {size + 1}",
-            bar_bottom=f"datum.y + {size + BAR - 1}",
-            bar_end=f"datum.x + {size} * datum.value / limit",
-            name="datum.layer + ' · ' + datum.head",
-        )
-    )
-    picture = (
-        alt.Chart(alt.sequence(1, as_="one"))
-        .transform_calculate(x=f"{left}", y=f"{HEADER}", url="thumbnails")
-        .mark_image(
-            width=n_columns * pitch,
-            height=n_rows * row_pitch,
-            align="left",
-            baseline="top",
-            aspect=False,
-            smooth=False,
-            aria=False,
-            tooltip=None,
-        )
-        .encode(x=x(), y=y(), url="url:N")
-    )
-    is_selected = "(opened.layer ? datum.layer === opened.layer[0] && datum.head === opened.head[0]"
-    is_selected += " : datum.tile === framed)"
-    touch = (
-        tiles.mark_rect(
-            fillOpacity=0,
-            cursor="pointer",
-            description=alt.expr("'layer ' + datum.layer + ', head ' + datum.head"),
-            stroke=alt.expr(f"{is_selected} ? {palette.TEXT} : {palette.HIDDEN}"),
-            strokeWidth=alt.expr(f"{is_selected} ? 3 : 1"),
-        )
-        .encode(
-            x=x(),
-            x2="x2:Q",
-            y=y(),
-            y2="y2:Q",
-            tooltip=[
-                alt.Tooltip("layer:O"),
-                alt.Tooltip("head:O"),
-                *(
-                    alt.Tooltip(f"{measure.name}:Q", title=measure.title, format=".4~g")
-                    for measure in MEASURES
-                ),
-            ],
-        )
-        .properties(name="tiles")
-        .add_params(
-            alt.selection_point(
-                name=OPENED,
-                fields=["layer", "head"],
-                on="@tiles_marks:click",
-                clear=False,
-                toggle=False,
-                empty=False,
-            )
-        )
-    )
-    described = _measure(measure)
-    unit = f", {described.unit}" if described.unit else ""
-    bars = (
-        tiles.transform_filter("isValid(datum.value)")
-        .mark_rect(
-            description=alt.expr(f"'{described.title} ' + format(datum.value, '.3~g')"),
-            tooltip=None,
-        )
-        .encode(
-            x=x(),
-            x2="bar_end:Q",
-            y=y("bar_top"),
-            y2="bar_bottom:Q",
-            color=alt.Color(
-                "value:Q",
-                scale=alt.Scale(domain=[0, alt.expr("limit")], interpolate="rgb"),
-                legend=legend(
-                    f"bar below: {described.title}{unit}",
-                    alt.expr("[0, limit]"),
-                    FONT_SIZE,
-                    orient="top",
-                    direction="horizontal",
-                    gradientLength=160,
-                    gradientThickness=8,
-                    titleLimit=260,
-                ),
-            ),
-        )
-    )
-    # Drawn for its legend: the picture's own colours have no scale.
-    ramp = (
-        alt.Chart(alt.sequence(1, as_="one"))
-        .transform_calculate(weight="0", x="0", y="0")
-        .mark_rect(fillOpacity=0, aria=False, tooltip=None)
-        .encode(
-            x=x(),
-            y=y(),
-            fill=alt.Fill(
-                "weight:Q",
-                scale=alt.Scale(
-                    type="sqrt", domain=[0, 1], range=[f"{COLOUR}00", COLOUR], interpolate="rgb"
-                ),
-                legend=legend(
-                    "weight" + (", the largest of each block" if is_in_blocks else ""),
-                    [0, 0.1, 0.5, 1],
-                    FONT_SIZE,
-                    orient="top",
-                    direction="horizontal",
-                    gradientLength=160,
-                    gradientThickness=8,
-                    titleLimit=320,
-                ),
-            ),
-        )
-    )
-
-    def words(base: alt.Chart, align: Literal["left", "center", "right"], text: str) -> alt.Chart:
-        return base.mark_text(
-            align=align,
-            baseline="middle",
-            fontSize=FONT_SIZE if size >= 24 else 9,
-            fill=alt.expr(palette.TEXT),
-            aria=False,
-            tooltip=None,
-        ).encode(x=x(), y=y(), text=text)
-
-    columns = alt.Chart(alt.sequence(n_columns, as_="head")).transform_calculate(
-        x=f"{left + size / 2} + datum.head * {pitch}", y=f"{HEADER - 10}"
-    )
-    rows = alt.Chart(alt.sequence(n_rows, as_="row")).transform_calculate(
-        x=f"{left - 8}",
-        y=f"{HEADER + size / 2} + datum.row * {row_pitch}",
-        name="row_names[datum.row]",
-    )
-    said = f"layer · head, by {described.title}, the largest first" if is_sorted else "head"
-    title = alt.Chart(alt.sequence(1, as_="one")).transform_calculate(
-        x=f"{left}", y=f"{HEADER - 28}", said=f"'{said}'"
-    )
-    above = tiles.transform_calculate(y="datum.y - 7")
-    names = (
-        [words(above, "left", "name:N"), words(title, "left", "said:N")]
-        if is_sorted
-        else [
-            words(columns, "center", "head:O"),
-            words(rows, "right", "name:N"),
-            words(title, "left", "said:N"),
-        ]
-    )
+def _structure(shape: Shape) -> dict[str, Any]:
     chart = (
-        alt.LayerChart(layer=[ramp, picture, touch, bars, *names])
+        alt.LayerChart(layer=layers(shape))
         .resolve_scale(color="independent", fill="independent")
         .properties(
-            width=width,
-            height=height,
+            width=shape.width,
+            height=shape.height,
             title=alt.TitleParams(
                 alt.expr("note"), fontSize=FONT_SIZE + 1, fontWeight="normal", anchor="start"
             ),

@@ -5,7 +5,8 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 import streamlit as st
 
-from attnviz.charts.model import OPENED, model_figure, model_view
+from attnviz.charts.model import model_figure, model_view
+from attnviz.charts.model_layers import OPENED
 from attnviz.heads import MEASURES, measures
 from attnviz.page import filtering, links, saving, tables
 from attnviz.page.controls import open_head

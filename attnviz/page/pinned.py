@@ -28,6 +28,12 @@ def begin_run() -> None:
     st.session_state["_charts_now"] = set()
 
 
+def rerun() -> None:
+    """Run the page again from the top; its charts stay where they are."""
+    st.session_state["_charts_now"] |= st.session_state["_charts_before"]
+    st.rerun()
+
+
 def pinned(view: str, of: Hashable, now: Any) -> Pinned:
     """What to draw a view's chart with, where `now` is what should be seen to be selected."""
     before = st.session_state.get(f"_pinned_{view}")

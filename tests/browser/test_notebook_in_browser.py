@@ -76,12 +76,12 @@ def test_an_executed_cell_shows_the_head_and_answers_the_pointer(
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_the_frame_is_as_high_as_its_chart(opened, shown_in_notebook, width):
+def test_the_frame_is_as_high_as_its_chart_and_controls(opened, shown_in_notebook, width):
     page = opened(document_of(shown_in_notebook["light"]["text/html"]), width)
     frame = page.frame_locator("iframe")
     frame.locator("svg.marks").wait_for()
     page.wait_for_timeout(500)
-    chart = frame.locator("svg.marks").bounding_box()
+    chart = frame.locator("#chart").bounding_box()
     box = page.locator("iframe").bounding_box()
     assert 0 <= box["height"] - chart["height"] < 30
     content = frame.locator(":root").evaluate("root => [root.scrollHeight, root.scrollWidth]")
@@ -102,3 +102,20 @@ def test_a_chart_that_asks_for_the_width_of_its_container_has_that_of_the_page(o
     page = opened(export.to_html(chart))
     page.locator("svg.marks").wait_for()
     assert page.locator("svg.marks").bounding_box()["width"] > 1200
+
+
+def test_the_keyboard_moves_the_selection_and_a_box_collapses_the_dimensions(
+    opened, shown_in_notebook, head
+):
+    page = opened(document_of(shown_in_notebook["light"]["text/html"]))
+    frame = page.frame_locator("iframe")
+    frame.locator("svg.marks").wait_for()
+    frame.get_by_label("query token").focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowDown")
+    wait_for_texts(frame, printed(head.weights[5]))
+    assert "query q" in texts(frame)
+    frame.get_by_label("dimensions").uncheck()
+    page.wait_for_timeout(300)
+    assert "query q" not in texts(frame)
+    assert printed(head.weights[5]) <= texts(frame)

@@ -125,6 +125,35 @@ def test_a_click_is_marked_at_once_reported_and_brought_back_by_the_link(visit, 
     wait_for_weights(page, "neurons", weights)
 
 
+def test_a_clicked_key_keeps_who_attends_to_it(visit, trace):
+    page = visit("?view=Neurons", wait_for="neurons")
+    remember(page, "neurons")
+    page.mouse.click(*middle(page, "neurons", "key token time"))
+    address(page, "asked=true")
+    page.mouse.move(5, 5)
+    texts = {f"{weight:.3f}" for weight in trace.head(0, 8).weights[:, 1]}
+    page.wait_for_timeout(300)
+    assert texts <= set(chart(page, "neurons").locator("text").all_text_contents())
+    assert is_the_same(page, "neurons")
+    page.reload()
+    chart(page, "neurons").get_by_text("who attends").wait_for(timeout=30_000)
+    page.mouse.click(*middle(page, "neurons", "query token an"))
+    page.mouse.move(5, 5)
+    chart(page, "neurons").get_by_text("weights", exact=True).wait_for()
+    page.wait_for_url(lambda url: "asked=" not in url, timeout=15_000)
+
+
+def test_a_click_survives_another_view(visit, trace):
+    page = visit("?view=Neurons", wait_for="neurons")
+    page.mouse.click(*middle(page, "neurons", "query token arrow"))
+    address(page, r"query=5\+arrow")
+    page.get_by_role("tab", name="Heads").click()
+    chart(page, "heads").wait_for()
+    page.get_by_role("tab", name="Neurons").click()
+    chart(page, "neurons").wait_for()
+    wait_for_weights(page, "neurons", trace.head(0, 8).weights[5])
+
+
 def test_a_locked_token_stays_locked_in_another_head(visit, trace):
     page = visit("?view=Neurons", wait_for="neurons")
     page.mouse.click(*middle(page, "neurons", "query token arrow"))
@@ -149,7 +178,7 @@ def test_the_keyboard_moves_the_selection(visit, trace):
 def test_dimensions_are_collapsed_and_sorted_by_visible_switches(visit):
     page = visit("?view=Neurons", wait_for="neurons")
     wait_until(page, "neurons", r"q of .*", 7 * 32)
-    page.get_by_text("Sort dimensions by their share of q · k").click()
+    page.get_by_text("Sort by share of q · k").click()
     page.locator("[class*='st-key-dimension_shares'] svg.marks").wait_for()
     address(page, "sorted=true")
     page.get_by_text("Dimensions", exact=True).click()
@@ -212,6 +241,21 @@ def test_a_clicked_token_keeps_its_lines_and_a_second_click_frees_them(visit):
     page.mouse.click(*middle(page, "heads", "query token arrow"))
     page.mouse.move(5, 5)
     page.wait_for_url(lambda url: "lines=" not in url, timeout=15_000)
+
+
+def test_tokens_are_locked_one_after_another_and_heads_stay_off(visit):
+    page = visit("?view=Heads&layer=2&lines=query", wait_for="heads")
+    for name, place in (("arrow", 5), ("flies", 2), ("arrow", 5)):
+        page.mouse.click(*middle(page, "heads", f"query token {name}"))
+        if name == "arrow":
+            address(page, rf"query={place}\+{name}")
+        page.mouse.move(5, 5)
+        wait_until(page, "heads", rf"head \d+, {name} to .*", 2 * 12 * 7)
+    page.mouse.click(*middle(page, "heads", "head 3, on"))
+    wait_until(page, "heads", r"head \d+, arrow to .*", 2 * 11 * 7)
+    address(page, "heads=")
+    page.get_by_text("Heads (11 of 12)").wait_for()
+    wait_until(page, "heads", r"head \d+, arrow to .*", 2 * 11 * 7)
 
 
 # Model
