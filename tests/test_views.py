@@ -43,6 +43,16 @@ def test_a_chart_says_what_is_to_be_seen_and_has_a_table_behind_it(opened, view)
     assert len(page.dataframe[0].value) in (7, 72)
 
 
+def test_every_matrix_of_the_steps_has_a_table(page, sentence_trace):
+    page.session_state["table_steps"] = True
+    run(page)
+    for step in sentence_trace.head(0, 8).steps:
+        page.selectbox(key="table_of_steps").select(step.title)
+        run(page)
+        table = page.dataframe[0].value
+        np.testing.assert_array_equal(table.iloc[:, 1:].to_numpy(np.float32), step.array)
+
+
 def test_the_neurons_are_those_of_the_head_and_pair_of_the_link(opened, minilm):
     page = opened(view="Neurons", text="the cat sat", layer="2", head="5", query="3", sorted="true")
     head = attnviz.trace(*minilm, "the cat sat").head(2, 5)

@@ -15,7 +15,7 @@ from attnviz.results import HeadTrace, Trace
 from attnviz.sentences import explanation, look_for, sentence
 from attnviz.shares import head_norms, value_shares
 from attnviz.steps import Step
-from attnviz.wording import bound, escaped, number, ordinal, percent, token, token_at
+from attnviz.wording import bound, escaped, number, ordinal, percent, plain, token, token_at
 
 # The page's names for the colours that q, k, v and the update have in the charts' headings.
 IDENTITY = {"q": "violet", "k": "green", "v": "red", "updated": "yellow"}
@@ -108,7 +108,7 @@ def _show_products(followed: Followed) -> None:
 
 def _show_chart(followed: Followed, step: Step) -> None:
     head, chart_key = followed.head, f"matrix_{step.name}"
-    alternative = f"{step.title}: {step.array.shape[0]} × {step.array.shape[1]} values"
+    alternative = f"{step.title}: {plain(sentence(head, step, followed.query, followed.key))}"
     is_clickable = not followed.is_large and not is_in_blocks(step)
     figure = matrix_chart(
         head,

@@ -36,12 +36,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import numpy as np
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 import attnviz
-from attnviz.charts.neurons import MAX_TOKENS
+from attnviz.charts.window import MAX_TOKENS
+from attnviz.export import to_html
 from tests.browser.conftest import CHROMIUM, FLAGS
 
 LAYER, HEAD = 0, 8
@@ -122,36 +122,9 @@ VEGA = """async n => {
 }"""
 
 
-def renderer(spec: dict[str, Any]) -> str:
-    """What Streamlit would draw the chart with: canvas for more than 2,000 marks, else SVG.
-
-    It counts the rows of the data sets that come with the chart, once for each mark that draws
-    them as they are; what the browser makes of them is not counted.
-    """
-    chosen = spec.get("usermeta", {}).get("embedOptions", {}).get("renderer")
-    rows = {name: len(values) for name, values in spec.get("datasets", {}).items()}
-    return chosen or ("canvas" if _counted_marks(spec, rows, 0) > 2000 else "svg")
-
-
-def _counted_marks(view: dict[str, Any], rows: dict[str, int], inherited: int) -> int:
-    if "data" in view:
-        inherited = rows.get(view["data"].get("name"), 0)
-    if "transform" in view:
-        inherited = 0
-    if "mark" in view:
-        mark = view["mark"]
-        is_aggregated = "aggregate" in json.dumps(view.get("encoding", {}))
-        is_joined = (mark["type"] if isinstance(mark, dict) else mark) in ("line", "area", "trail")
-        return 0 if is_aggregated or is_joined else inherited
-    parts = [part for many in ("layer", "hconcat", "vconcat") for part in view.get(many, [])]
-    return sum(_counted_marks(part, rows, inherited) for part in parts)
-
-
 def attnviz_page(head: attnviz.HeadTrace) -> str:
-    chart = attnviz.neuron_view(head, query=0)
-    with alt.data_transformers.enable("default", max_rows=None):
-        drawn_by = renderer(chart.to_dict())
-        return chart.to_html(inline=True, embed_options={"renderer": drawn_by})
+    """As the page shows it: SVG up to 2,000 marks, a canvas beyond, expressions interpreted."""
+    return to_html(attnviz.neuron_view(head, query=0))
 
 
 def open_attnviz(page: Page, file: Path, head: attnviz.HeadTrace) -> list[tuple[float, float]]:
