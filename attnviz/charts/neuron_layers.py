@@ -5,6 +5,7 @@ to one query are computed in the browser, so that nothing of size query × key �
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import altair as alt
@@ -49,16 +50,20 @@ def layers(of: Shape) -> list[alt.Chart]:
     always = [_touch_queries(of), _touch_keys(of), _lines(of), *_weights(of), *_weight_sums(of)]
     if not of.has_bands:
         return [*always, *_tokens(of), *_askers(of), *titles]
-    bands = [
-        _bands(of, "q", "Q", of.n_queries, "query", "query_names", "query token"),
-        _bands(of, "k", "K", of.n_keys, "key", "key_names", "key token"),
-        _products(of),
-        _values(of),
-        _value_sums(of),
-    ]
+    bands = [_cells(of, band) for band in _bands(of)]
+    pointed = [_pointed(of, band) for band in _bands(of)]
     frames = [_frame(of, "q", "selected_query"), _frame(of, "k", "selected_key"), _sum_frame(of)]
     numbers = [*_number(of, "scores", "q · k"), *_number(of, "masked", " ".join(of.masked_title))]
-    return [*always, *bands, *frames, *numbers, *_tokens(of), *_askers(of), *titles]
+    return [
+        *always,
+        *bands,
+        *pointed,
+        *frames,
+        *numbers,
+        *_tokens(of),
+        *_askers(of),
+        *titles,
+    ]
 
 
 # Titles and tokens
@@ -147,7 +152,7 @@ def _touch_queries(of: Shape) -> alt.Chart:
     clicked = alt.selection_point(
         name=CLICKED_QUERY,
         fields=["query"],
-        on="@queries_marks:click, @q_marks:click",
+        on="@queries_marks:click, @q_marks:click, @over_q_marks:click",
         clear=False,
         toggle=False,
         empty=False,
@@ -182,7 +187,7 @@ def _touch_keys(of: Shape) -> alt.Chart:
     clicked = alt.selection_point(
         name=CLICKED_KEY,
         fields=["key"],
-        on="@keys_marks:click, @k_marks:click",
+        on="@keys_marks:click, @k_marks:click, @over_k_marks:click",
         clear=False,
         toggle=False,
         empty=False,
@@ -191,7 +196,8 @@ def _touch_keys(of: Shape) -> alt.Chart:
         name=ASKED,
         fields=["key"],
         on="@keys_marks:click",
-        clear="@queries_marks:click, @q_marks:click, @k_marks:click",
+        clear="@queries_marks:click, @q_marks:click, @over_q_marks:click, @k_marks:click,"
+        " @over_k_marks:click",
         toggle=f"{ASKED}.key && {ASKED}.key[0] === datum.key",
         empty=False,
     )
@@ -356,114 +362,146 @@ def _bar_numbers(base: alt.Chart, of: Shape) -> alt.Chart:
 # Dimensions
 
 
-def _bands(
-    of: Shape, column: str, array: str, n: int, role: str, names: str, title: str
-) -> alt.Chart:
-    """The rows of q or k, cell by cell, in the order in which dimensions are shown."""
-    calculated = {
-        "v": f"{array}[datum.place][datum.dimension]",
-        "token": f"{names}[datum.place]",
-        role: "datum.place",
+@dataclass(frozen=True)
+class Band:
+    """Rows of cells, one cell a dimension; `v` and the tooltip's fields are Vega expressions."""
+
+    name: str
+    column: str
+    n_rows: int
+    n_dimensions: int
+    v: str
+    says: Mapping[str, str]  # by title, what a cell is of
+    title: str  # of v
+    first_row: int = 0
+    role: str = "row"  # what `place` is to the selections: a "query", a "key", or neither
+    dimension: str = "datum.slot"
+
+
+def _bands(of: Shape) -> list[Band]:
+    in_order = "dimensions[datum.slot]"
+    product = "Q[selected_query][datum.dimension] * K[datum.place][datum.dimension]"
+    pair = {
+        "query token": "query_names[selected_query]",
+        "key token": "key_names[datum.place]",
     }
-    tooltip = {"token:N": title, "dimension:O": "dimension", "v:Q": column}
-    cells = _cells(of, column, n, of.d_head, "dimensions[datum.slot]", calculated, tooltip)
-    return cells.properties(name=column)
+    return [
+        Band(
+            *("q", "q", of.n_queries, of.d_head),
+            v="Q[datum.place][datum.dimension]",
+            says={"query token": "query_names[datum.place]"},
+            title="q",
+            role="query",
+            dimension=in_order,
+        ),
+        Band(
+            *("k", "k", of.n_keys, of.d_head),
+            v="K[datum.place][datum.dimension]",
+            says={"key token": "key_names[datum.place]"},
+            title="k",
+            role="key",
+            dimension=in_order,
+        ),
+        Band(
+            *("product", "product", of.n_keys, of.d_head),
+            v=product,
+            says=pair
+            | {
+                "q": "Q[selected_query][datum.dimension]",
+                "k": "K[datum.place][datum.dimension]",
+            },
+            title="q × k",
+            dimension=in_order,
+        ),
+        Band(
+            *("value", "value", of.n_keys, of.d_value),
+            v="weights[selected_query][datum.place] * V[datum.place][datum.dimension]",
+            says=pair
+            | {
+                "weight w": "weights[selected_query][datum.place]",
+                "v": "V[datum.place][datum.dimension]",
+            },
+            title="w · v",
+        ),
+        Band(
+            *("sum", "value", of.n_sums, of.d_value),
+            v=f"sum_values[datum.place - {of.n_keys}]"
+            f" ? sum_values[datum.place - {of.n_keys}][selected_query][datum.dimension] : null",
+            says={"sum of": f"sum_names[datum.place - {of.n_keys}]"},
+            title="w · v",
+            first_row=of.n_keys,
+        ),
+    ]
 
 
-def _products(of: Shape) -> alt.Chart:
-    calculated = {
-        "q": "Q[selected_query][datum.dimension]",
-        "k": "K[datum.place][datum.dimension]",
-        "v": "Q[selected_query][datum.dimension] * K[datum.place][datum.dimension]",
-        "from_token": "query_names[selected_query]",
-        "token": "key_names[datum.place]",
-    }
-    tooltip = {
-        "from_token:N": "query token",
-        "token:N": "key token",
-        "dimension:O": "dimension",
-        "q:Q": "q",
-        "k:Q": "k",
-        "v:Q": "q × k",
-    }
-    order = "dimensions[datum.slot]"
-    return _cells(of, "product", of.n_keys, of.d_head, order, calculated, tooltip)
-
-
-def _values(of: Shape) -> alt.Chart:
-    calculated = {
-        "weight": "weights[selected_query][datum.place]",
-        "value": "V[datum.place][datum.dimension]",
-        "v": "weights[selected_query][datum.place] * V[datum.place][datum.dimension]",
-        "token": "key_names[datum.place]",
-    }
-    tooltip = {
-        "token:N": "key token",
-        "dimension:O": "dimension",
-        "weight:Q": "weight w",
-        "value:Q": "v",
-        "v:Q": "w · v",
-    }
-    return _cells(of, "value", of.n_keys, of.d_value, "datum.slot", calculated, tooltip)
-
-
-def _value_sums(of: Shape) -> alt.Chart:
-    """The values of keys that are not shown, and the update: the sum of all w · v."""
-    calculated = {
-        "v": "sum_values[datum.sum]"
-        " ? sum_values[datum.sum][selected_query][datum.dimension] : null",
-        "name": "sum_names[datum.sum]",
-    }
-    tooltip = {"name:N": "sum of", "dimension:O": "dimension", "v:Q": "w · v"}
-    return _cells(
-        of, "value", of.n_sums, of.d_value, "datum.slot", calculated, tooltip, first_row=of.n_keys
-    ).transform_filter("isValid(datum.v)")
-
-
-def _cells(
-    of: Shape,
-    column: str,
-    n_rows: int,
-    n_dimensions: int,
-    dimension: str,
-    calculated: Mapping[str, str],
-    tooltip: Mapping[str, str],
-    first_row: int = 0,
-) -> alt.Chart:
-    """A row of cells for each token, a cell for each dimension, coloured by `v`."""
+def _cells(of: Shape, band: Band) -> alt.Chart:
+    """All cells, coloured by `v`; there are thousands, so no more is computed for each."""
+    others = [f"@{other.name}_marks:pointerover" for other in _bands(of) if other != band]
+    pointed = alt.selection_point(
+        name=f"over_{band.name}",
+        fields=["place", "slot"],
+        on=f"@{band.name}_marks:pointerover",
+        clear=", ".join([*others, LEAVES]),
+        empty=False,
+    )
     return (
-        alt.Chart(alt.sequence(n_rows * n_dimensions, as_="cell"))
+        alt.Chart(alt.sequence(band.n_rows * band.n_dimensions, as_="cell"))
         .transform_filter("is_expanded")
         .transform_calculate(
-            sum=f"floor(datum.cell / {n_dimensions})",
-            place=f"floor(datum.cell / {n_dimensions}) + {first_row}",
-            slot=f"datum.cell % {n_dimensions}",
+            place=f"floor(datum.cell / {band.n_dimensions}) + {band.first_row}",
+            slot=f"datum.cell % {band.n_dimensions}",
         )
-        .transform_calculate(dimension=dimension, **cell_places(column, n_dimensions))
-        .transform_calculate(**calculated)
-        .mark_rect(
-            strokeWidth=0,
-            cursor="pointer" if column in ("q", "k") else "default",
-            description=alt.expr(
-                f"'{tooltip['v:Q']} of ' + (datum.token || datum.name)"
-                " + ', dimension ' + datum.dimension + ': ' + datum.v"
-            ),
+        .transform_calculate(
+            dimension=band.dimension,
+            **{band.role: "datum.place"},
+            **cell_places(band.column, band.n_dimensions),
         )
+        .transform_calculate(v=band.v)
+        .transform_filter("isValid(datum.v)")
+        .mark_rect(strokeWidth=0, aria=False, tooltip=None)
         .encode(
-            x=x(),
-            x2="x2:Q",
-            y=y(of),
-            y2="y2:Q",
+            **_box(of),
             color=alt.Color(
                 "v:Q",
-                scale=signed_scale(f"{column}_limit"),
-                legend=_legend(column, of) if first_row == 0 else None,
+                scale=signed_scale(f"{band.column}_limit"),
+                legend=None if band.first_row else _legend(band.column, of),
             ),
+        )
+        .properties(name=band.name)
+        .add_params(pointed)
+    )
+
+
+def _pointed(of: Shape, band: Band) -> alt.Chart:
+    """The one cell under the pointer: framed, and with its exact value on hover."""
+    over = f"over_{band.name}"
+    titles = [*band.says, "dimension", band.title]
+    fields = {f"said_{at}": said for at, said in enumerate(band.says.values())}
+    return (
+        alt.Chart(alt.sequence(1, as_="one"))
+        .transform_filter(f"{over}.slot")
+        .transform_calculate(place=f"{over}.place[0]", slot=f"{over}.slot[0]")
+        .transform_calculate(
+            dimension=band.dimension,
+            **{band.role: "datum.place"},
+            **cell_places(band.column, band.n_dimensions),
+        )
+        .transform_calculate(v=band.v, **fields)
+        .mark_rect(
+            fillOpacity=0,
+            stroke=alt.expr(palette.TEXT),
+            strokeWidth=1,
+            cursor="pointer" if band.role in ("query", "key") else "default",
+            aria=False,
+        )
+        .encode(
+            **_box(of),
             tooltip=[
-                alt.Tooltip(field, title=title, format=".7~g" if field == "v:Q" else alt.Undefined)
-                for field, title in tooltip.items()
+                alt.Tooltip(f"{field}:N", title=title)
+                for field, title in zip([*fields, "dimension", "v"], titles, strict=True)
             ],
         )
+        .properties(name=over)
     )
 
 
@@ -552,3 +590,8 @@ def _rows(n: int, column: str) -> alt.Chart:
     """One datum a row, `place`; none while the column is not shown."""
     rows = alt.Chart(alt.sequence(n, as_="place"))
     return rows if is_always_shown(column) else rows.transform_filter("is_expanded")
+
+
+def _box(of: Shape) -> dict[str, Any]:
+    """From one corner to the other."""
+    return {"x": x(), "x2": "x2:Q", "y": y(of), "y2": "y2:Q"}
