@@ -12,6 +12,7 @@ import altair as alt
 
 from attnviz.charts import palette
 from attnviz.charts.neuron_layout import (
+    PITCH,
     TITLE_LINE,
     Shape,
     cell_places,
@@ -444,7 +445,7 @@ def _cells(of: Shape, band: Band) -> alt.Chart:
         clear=", ".join([*others, LEAVES]),
         empty=False,
     )
-    return (
+    cells = (
         alt.Chart(alt.sequence(band.n_rows * band.n_dimensions, as_="cell"))
         .transform_filter("is_expanded")
         .transform_calculate(
@@ -456,11 +457,18 @@ def _cells(of: Shape, band: Band) -> alt.Chart:
             **{band.role: "datum.place"},
             **cell_places(band.column, band.n_dimensions),
         )
+        .transform_calculate(**_in_pixels(of))
         .transform_calculate(v=band.v)
-        .transform_filter("isValid(datum.v)")
-        .mark_rect(strokeWidth=0, aria=False, tooltip=None)
+    )
+    if band.name == "sum":  # a sink has no value
+        cells = cells.transform_filter("isValid(datum.v)")
+    return (
+        cells.mark_rect(strokeWidth=0, aria=False, tooltip=None)
         .encode(
-            **_box(of),
+            x=alt.X("left:Q", scale=None, axis=None),
+            x2="right:Q",
+            y=alt.Y("top:Q", scale=None, axis=None),
+            y2="bottom:Q",
             color=alt.Color(
                 "v:Q",
                 scale=signed_scale(f"{band.column}_limit"),
@@ -590,6 +598,16 @@ def _rows(n: int, column: str) -> alt.Chart:
     """One datum a row, `place`; none while the column is not shown."""
     rows = alt.Chart(alt.sequence(n, as_="place"))
     return rows if is_always_shown(column) else rows.transform_filter("is_expanded")
+
+
+def _in_pixels(of: Shape) -> dict[str, str]:
+    """The same corners, so that no scale has to be asked for each of thousands of cells."""
+    return {
+        "left": "datum.x * width / 100",
+        "right": "datum.x2 * width / 100",
+        "top": f"(datum.y + {of.header}) * {PITCH}",
+        "bottom": f"(datum.y2 + {of.header}) * {PITCH}",
+    }
 
 
 def _box(of: Shape) -> dict[str, Any]:
