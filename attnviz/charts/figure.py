@@ -26,6 +26,13 @@ def structure_of(chart: alt.TopLevelMixin) -> dict[str, Any]:
     return specification
 
 
+def note_above() -> alt.TitleParams:
+    """What is not shown, in words: the constant `note`, a list of lines, above the chart."""
+    return alt.TitleParams(
+        alt.expr("note"), fontSize=13, fontWeight="normal", anchor="start", offset=4
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Figure:
     """A structure, which is never changed, and its constants by name."""

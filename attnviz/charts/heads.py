@@ -13,7 +13,7 @@ from typing import Any, Literal
 import altair as alt
 import numpy as np
 
-from attnviz.charts.figure import MAX_STRUCTURES, Figure, structure_of
+from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
 from attnviz.charts.head_layers import INVISIBLE, Shape, layers
 from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.charts.values import as_bits, nested
@@ -26,7 +26,6 @@ Focus = Literal["all", "query", "key"]  # whose lines are shown
 
 MAX_WEIGHTS = 60_000  # sent at once; more heads are shown on fewer tokens
 NOTEBOOK_WIDTH = 760  # px
-NOTE_SIZE = 13  # px
 
 
 def head_view(
@@ -148,9 +147,7 @@ def _structure(shape: Shape) -> dict[str, Any]:
         )
         .properties(
             height=shape.height,
-            title=alt.TitleParams(
-                alt.expr("note"), fontSize=NOTE_SIZE, fontWeight="normal", anchor="start", offset=4
-            ),
+            title=note_above(),
         )
     )
     return structure_of(chart) | {"autosize": {"type": "fit-x", "contains": "padding"}}

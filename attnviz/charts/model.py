@@ -11,8 +11,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from attnviz.charts.figure import MAX_STRUCTURES, Figure, structure_of
-from attnviz.charts.model_layers import FONT_SIZE, Shape, layers
+from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.charts.model_layers import Shape, layers
 from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.charts.thumbnails import sheet, thumbnail
 from attnviz.errors import InputError
@@ -147,9 +147,7 @@ def _structure(shape: Shape) -> dict[str, Any]:
         .properties(
             width=shape.width,
             height=shape.height,
-            title=alt.TitleParams(
-                alt.expr("note"), fontSize=FONT_SIZE + 1, fontWeight="normal", anchor="start"
-            ),
+            title=note_above(),
         )
     )
     return structure_of(chart) | {"autosize": {"type": "pad"}}

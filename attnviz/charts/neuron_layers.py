@@ -34,7 +34,6 @@ CLICKED_QUERY = "clicked"  # field `query`
 CLICKED_KEY = "clicked_key"  # field `key`
 ASKED = "asked"  # field `key`: who attends to this one is kept shown
 Align = Literal["left", "center", "right"]
-FONT_SIZE = 13
 # On a wide screen, as a projector's, type grows with the view.
 FONT = "max(13, min(18, width / 66))"
 # What a mark is called by those who read the page aloud.

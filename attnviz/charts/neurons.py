@@ -12,8 +12,8 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from attnviz.charts.figure import MAX_STRUCTURES, Figure, structure_of
-from attnviz.charts.neuron_layers import ASKED, CLICKED_QUERY, FONT_SIZE, layers
+from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.charts.neuron_layers import ASKED, CLICKED_QUERY, layers
 from attnviz.charts.neuron_layout import Shape
 from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.charts.values import as_bits, largest, nested
@@ -155,9 +155,7 @@ def _structure(shape: Shape) -> dict[str, Any]:
         .resolve_scale(color="independent", fill="independent")
         .properties(
             height=shape.height,
-            title=alt.TitleParams(
-                alt.expr("note"), fontSize=FONT_SIZE, fontWeight="normal", anchor="start", offset=4
-            ),
+            title=note_above(),
         )
     )
     return structure_of(chart) | {"autosize": {"type": "fit-x", "contains": "padding"}}
