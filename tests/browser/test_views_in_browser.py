@@ -177,14 +177,29 @@ def test_the_keyboard_moves_the_selection(visit, trace):
 
 def test_dimensions_are_collapsed_and_sorted_by_visible_switches(visit):
     page = visit("?view=Neurons", wait_for="neurons")
-    wait_until(page, "neurons", r"q of .*", 7 * 32)
+    cells = chart(page, "neurons").locator(".q_marks path")
+    expect(cells).to_have_count(7 * 32)
     page.get_by_text("Sort by share of q · k").click()
     page.locator("[class*='st-key-dimension_shares'] svg.marks").wait_for()
     address(page, "sorted=true")
     page.get_by_text("Dimensions", exact=True).click()
-    wait_until(page, "neurons", r"q of .*", 0)
+    expect(cells).to_have_count(0, timeout=30_000)
     wait_until(page, "neurons", r".* to .*: .*", 7 * 7 + 7)  # all lines, and the query's bars
     address(page, "dimensions=false")
+
+
+def test_the_cell_under_the_pointer_says_its_exact_value(visit, trace):
+    page = visit("?view=Neurons", wait_for="neurons")
+    box = chart(page, "neurons").locator(".product_marks path").nth(3 * 32 + 7).bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y - 1)
+    page.wait_for_timeout(300)
+    page.mouse.move(x, y)
+    tooltip = page.locator("#vg-tooltip-element")
+    tooltip.get_by_text("like").wait_for()
+    head = trace.head(0, 8)
+    value = float(tooltip.inner_text().split()[-1].replace("−", "-"))
+    assert value == pytest.approx(float(head.q[2, 7]) * float(head.k[3, 7]), rel=1e-6)
 
 
 # Heads
