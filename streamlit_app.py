@@ -54,6 +54,7 @@ try:
 except AttnvizError as error:
     links.show_notes(notes)
     show_error(error)
+    pinned.end_run()
     st.stop()
 
 with which_head:
@@ -65,6 +66,7 @@ if talk.is_on():
         followed = pair.choose(trace, head, is_large=True)
     talk.show(followed)
     links.show_notes(notes)
+    pinned.end_run()
     st.stop()
 
 header.show(trace, head)
@@ -79,3 +81,4 @@ for tab, view in zip(tabs, (steps_view, neurons_view, heads_view, model_view), s
             except AttnvizError as error:
                 show_error(error)
 links.show_notes(notes)
+pinned.end_run()

@@ -4,7 +4,6 @@ import streamlit as st
 
 from attnviz import filters
 from attnviz.page import links
-from attnviz.page.pinned import rerun
 from attnviz.results import HeadTrace, Trace
 from attnviz.tokens import Tokens
 from attnviz.wording import token
@@ -50,7 +49,7 @@ def choose(trace: Trace, head: HeadTrace) -> Trace:
     n_on_now = len(less.layer(head.layer, head.kind).notes)
     if n_on_now != n_on:  # known only once the controls are there
         st.session_state["_n_filters"] = n_on_now
-        rerun()
+        st.rerun()
     return less
 
 

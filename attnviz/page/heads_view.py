@@ -8,7 +8,7 @@ from attnviz.charts.heads import head_view, heads_figure, most_tokens
 from attnviz.charts.window import Window, window_around
 from attnviz.page import filtering, links, pair, saving, tables
 from attnviz.page.figures import show_figure
-from attnviz.page.pinned import Pinned, clicked, pinned, rerun
+from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, LayerTrace, Trace
 from attnviz.wording import percent, token_at
 
@@ -131,7 +131,7 @@ def _choose_heads(n_heads: int) -> list[int]:
         st.button("All", on_click=_set_heads, args=(heads,), key="all_heads")
     if len(on) != n_on:  # known only once the control is there
         st.session_state["_n_heads_on"] = len(on)
-        rerun()
+        st.rerun()
     return sorted(on)
 
 

@@ -23,15 +23,21 @@ class Pinned:
 
 
 def begin_run() -> None:
-    """At the top of the page: a chart that the last run did not show has forgotten its clicks."""
-    st.session_state["_charts_before"] = st.session_state.get("_charts_now", set())
+    """At the top of the page: a chart that the last run did not show has forgotten its clicks.
+
+    A run that was cut short, by a click or to run again, has taken nothing off the page.
+    """
+    shown = st.session_state.get("_charts_now", set())
+    if not st.session_state.get("_run_ended", True):
+        shown |= st.session_state["_charts_before"]
+    st.session_state["_charts_before"] = shown
     st.session_state["_charts_now"] = set()
+    st.session_state["_run_ended"] = False
 
 
-def rerun() -> None:
-    """Run the page again from the top; its charts stay where they are."""
-    st.session_state["_charts_now"] |= st.session_state["_charts_before"]
-    st.rerun()
+def end_run() -> None:
+    """At the bottom of the page, and wherever it stops."""
+    st.session_state["_run_ended"] = True
 
 
 def pinned(view: str, of: Hashable, now: Any) -> Pinned:
