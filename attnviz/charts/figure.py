@@ -18,6 +18,10 @@ MOST_MARKS_IN_SVG = 2_000
 MAX_STRUCTURES = 32
 
 
+# As wide as its place, and as high as it says: Streamlit would fit the height as well.
+FIT_WIDTH = {"autosize": {"type": "fit-x", "contains": "padding"}}
+
+
 def structure_of(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """The chart's specification without what belongs to the outermost chart alone."""
     specification = chart.to_dict()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import altair as alt
 import numpy as np
 
-from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.charts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above, structure_of
 from attnviz.charts.head_layers import INVISIBLE, Shape, layers
 from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.charts.values import as_bits, nested
@@ -150,4 +150,4 @@ def _structure(shape: Shape) -> dict[str, Any]:
             title=note_above(),
         )
     )
-    return structure_of(chart) | {"autosize": {"type": "fit-x", "contains": "padding"}}
+    return structure_of(chart) | FIT_WIDTH

@@ -36,9 +36,9 @@ ASKED = "asked"  # field `key`: who attends to this one is kept shown
 Align = Literal["left", "center", "right"]
 # On a wide screen, as a projector's, type grows with the view.
 FONT = "max(13, min(18, width / 66))"
-# What a mark is called by those who read the page aloud.
 IS_KEY = "datum.place == (asked_key >= 0 ? asked_key : selected_key)"
 LINES_TITLE = "asked_key >= 0 ? 'who attends' : 'weights'"
+# What a mark is called by those who read the page aloud.
 GIVEN = "datum.from_token + ' to ' + (datum.to_token || datum.token) + ': ' + datum.weight"
 PRINTED = alt.expr("datum.printed")
 SMALL_FONT_SIZE = 11
@@ -170,7 +170,7 @@ def _touch_queries(of: Shape) -> alt.Chart:
             cursor="pointer",
             tooltip=None,
         )
-        .encode(x=x(), x2="x2:Q", y=y(of), y2="y2:Q")
+        .encode(**_box(of))
         .add_params(hovered, clicked)
     )
 
@@ -212,7 +212,7 @@ def _touch_keys(of: Shape) -> alt.Chart:
             cursor="pointer",
             tooltip=None,
         )
-        .encode(x=x(), x2="x2:Q", y=y(of), y2="y2:Q")
+        .encode(**_box(of))
         .add_params(hovered, clicked, asked)
     )
 
@@ -251,10 +251,7 @@ def _lines(of: Shape) -> alt.Chart:
         )
         .mark_rule(stroke=alt.expr(stroke), description=alt.expr(GIVEN))
         .encode(
-            x=x(),
-            x2="x2:Q",
-            y=y(of),
-            y2="y2:Q",
+            **_box(of),
             opacity=alt.Opacity(
                 "share:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None
             ),
@@ -303,10 +300,7 @@ def _weights(of: Shape) -> list[alt.Chart]:
         )
     )
     bars = base.mark_rect(fill=alt.expr(palette.LINE), description=alt.expr(GIVEN)).encode(
-        x=x(),
-        x2="x2:Q",
-        y=y(of),
-        y2="y2:Q",
+        **_box(of),
         tooltip=[
             alt.Tooltip("from_token:N", title="query token"),
             alt.Tooltip("token:N", title="key token"),
@@ -533,7 +527,7 @@ def _sum_frame(of: Shape) -> alt.Chart:
 def _outlined(base: alt.Chart, of: Shape) -> alt.Chart:
     return base.mark_rect(
         fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), aria=False, tooltip=None
-    ).encode(x=x(), x2="x2:Q", y=y(of), y2="y2:Q")
+    ).encode(**_box(of))
 
 
 # Numbers
@@ -555,10 +549,7 @@ def _number(of: Shape, array: str, title: str) -> list[alt.Chart]:
     )
     limit = f"{array}_limit"
     tiles = base.mark_rect(fill=alt.expr(palette.HIDDEN), aria=False).encode(
-        x=x(),
-        x2="x2:Q",
-        y=y(of),
-        y2="y2:Q",
+        **_box(of),
         fill=alt.Fill("v:Q", scale=signed_scale(limit), legend=_legend(array, of)),
         tooltip=[
             alt.Tooltip("from_token:N", title="query token"),

@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.charts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above, structure_of
 from attnviz.charts.neuron_layers import ASKED, CLICKED_QUERY, layers
 from attnviz.charts.neuron_layout import Shape
 from attnviz.charts.palette import DisplayMode, displayed
@@ -158,7 +158,7 @@ def _structure(shape: Shape) -> dict[str, Any]:
             title=note_above(),
         )
     )
-    return structure_of(chart) | {"autosize": {"type": "fit-x", "contains": "padding"}}
+    return structure_of(chart) | FIT_WIDTH
 
 
 # Numbers
