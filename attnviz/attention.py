@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 # A mask holds 0 where a key may be seen and a very negative number where it may not: the
-# smallest finite one, -inf, or -10,000 in older models. Relative biases that some models
-# carry in their mask stay far above this bound.
-HIDDEN_BELOW = -9_999.0
+# smallest finite one, -inf, or -10,000 in older models (-9,984 in bfloat16). Relative biases
+# that some models carry in their mask stay far above this bound.
+HIDDEN_BELOW = -9_900.0
 
 
 def score(

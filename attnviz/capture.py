@@ -1,5 +1,6 @@
 """One forward pass → query, key, value, mask and weights of every attention call, as arrays."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,9 +13,11 @@ from transformers import PreTrainedModel
 from attnviz import inputs as inputs_module
 from attnviz.errors import NoAttentionError, UnsupportedModelError
 from attnviz.inputs import Inputs, model_name, takes_target
-from attnviz.observing import Call, parameters_of, recorded_calls
+from attnviz.observing import observe
+from attnviz.recording import Call, parameters_of, recording
 from attnviz.results import TOLERANCE, LayerTrace, Projection, Trace
 from attnviz.tokens import Tokens, numbered
+from attnviz.tracing import tracing
 
 
 def trace(
@@ -65,11 +68,13 @@ def _trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
         )
         if name in parameters or ("**" in parameters and name != "use_cache")
     }
-    with torch.no_grad(), recorded_calls(model) as calls:
+    observe(model)
+    with torch.no_grad(), recording() as recorded, tracing(recorded):
         outputs = model(**inputs.tensors, **options)
+    calls = recorded.calls
     outputs = outputs if isinstance(outputs, Mapping) else {}
     if not calls:
-        raise _nothing_observed(model)
+        raise _nothing_read(model, recorded.unread)
     return Trace(
         model_name=model_name(model),
         revision=getattr(model.config, "_commit_hash", None),
@@ -81,6 +86,7 @@ def _trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
             (kind, layer): _as_arrays(call, *_tokens_of(kind, call, inputs))
             for (kind, layer), call in _by_kind_and_layer(model, calls, outputs).items()
         },
+        not_shown=_named(recorded.unread),
     )
 
 
@@ -103,6 +109,7 @@ def _by_kind_and_layer(
         "decoder_attentions": "decoder",
         "attentions": own,
         "cross_attentions": "cross",
+        "decoder_ngram_attentions": "predict",  # of prophetnet's streams of future tokens
     }
     kind_of = {
         id(weights): kind
@@ -115,8 +122,9 @@ def _by_kind_and_layer(
         encoder_modules.update(model.get_encoder().modules())
 
     def kind(call: Call) -> str:
-        if id(call.weights) in kind_of:
-            return kind_of[id(call.weights)]
+        for weights in call.weights_as:
+            if id(weights) in kind_of:
+                return kind_of[id(weights)]
         if call.is_cross:
             return "cross"
         return "encoder" if call.module in encoder_modules else own
@@ -124,7 +132,7 @@ def _by_kind_and_layer(
     by_kind: dict[str, list[Call]] = {}
     for call in calls:
         by_kind.setdefault(kind(call), []).append(call)
-    order = [name for name in ("encoder", "self", "decoder", "cross") if name in by_kind]
+    order = [name for name in ("encoder", "self", "decoder", "predict", "cross") if name in by_kind]
     return {
         (name, layer): call
         for name in order
@@ -166,13 +174,13 @@ def _tokens_of(kind: str, call: Call, inputs: Inputs) -> tuple[Tokens, Tokens]:
 
 
 def _as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens) -> LayerTrace:
-    x_query = _row(call.x_query)
     n_queries, n_keys = call.q.shape[-2], call.k.shape[-2]
+    x_query = _array(_by_position(call.x_query, n_queries))
     return LayerTrace(
         query_tokens=query_tokens,
         key_tokens=key_tokens,
         x_query=x_query,
-        x_key=x_query if call.x_key is call.x_query else _row(call.x_key),
+        x_key=x_query if call.x_key is call.x_query else _array(_by_position(call.x_key, n_keys)),
         q=_row(call.q),
         k=_row(call.k),
         v=_row(call.v),
@@ -184,7 +192,21 @@ def _as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens) -> LayerTra
         own_weights=_row(call.weights),
         own_updated=_row(call.updated),
         projection=_projection(call),
+        captured=call.captured,
     )
+
+
+def _by_position(x: Tensor | None, n_positions: int) -> Tensor | None:
+    """(position, d_model): some models put the batch (xlnet) or the positions (squeezebert) last.
+
+    None where no axis is that long.
+    """
+    if x is None or 1 not in x.shape:
+        return None
+    x = x.squeeze(0 if x.shape[0] == 1 else 1)
+    if len(x) == n_positions:
+        return x
+    return x.T if x.shape[1] == n_positions else None
 
 
 def _projection(call: Call) -> Projection | str:
@@ -271,21 +293,29 @@ _WITHOUT_SOFTMAX_ATTENTION = {
 }
 
 
-def _nothing_observed(model: PreTrainedModel) -> UnsupportedModelError:
+def _nothing_read(model: PreTrainedModel, unread: list[nn.Module]) -> UnsupportedModelError:
     kind = model.config.model_type
-    hint = (
-        "\n\nHint: choose a model whose attention is an eager attention function of "
-        "transformers, such as bert, gpt2, llama or t5."
-    )
+    hint = "\n\nHint: choose a model such as bert, gpt2, llama or t5."
     if kind in _WITHOUT_SOFTMAX_ATTENTION:
         return NoAttentionError(
             f"{model_name(model)} (model type {kind!r}) has no softmax attention: there are no "
             f"queries, keys and weights to show.{hint}"
         )
+    if unread:
+        return UnsupportedModelError(
+            f"{model_name(model)} (model type {kind!r}) never computes a whole matrix of weights, "
+            f"so there is none to show: {_named(unread)[0]} is sparse or low-rank.{hint}"
+        )
     return UnsupportedModelError(
-        f"{model_name(model)} (model type {kind!r}) computes attention in code of its own, or not "
-        f"at all, and attnviz cannot observe that yet.{hint}"
+        f"No softmax attention was seen in {model_name(model)} (model type {kind!r}): it has none, "
+        f"or computes it in fused code.{hint}"
     )
+
+
+def _named(unread: list[nn.Module]) -> tuple[str, ...]:
+    """The attention modules that could not be read, by their classes."""
+    times = Counter(type(module).__name__ for module in unread)
+    return tuple(f"{name} ({n} layer{'s' * (n > 1)})" for name, n in times.items())
 
 
 def _dtype(model: PreTrainedModel) -> str:

@@ -1,6 +1,7 @@
 """What a model is given: a text, a sentence pair or a source and a target, as tensors."""
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel
 
 from attnviz import tokens as tokens_module
 from attnviz.errors import InputError
-from attnviz.observing import parameters_of
+from attnviz.recording import parameters_of
 from attnviz.tokens import Tokens
 
 MAX_DECODED_TOKENS = 32
@@ -161,7 +162,7 @@ def _named(
             "\n\nHint: give one name for each position, or none at all."
         )
     _check_length(model, n_tokens, None, "text")
-    n_known = model.get_input_embeddings().weight.shape[0]  # type: ignore[index]
+    n_known = _n_known_ids(model)
     if not n_tokens or not 0 <= int(ids.min()) <= int(ids.max()) < n_known:
         received = f"{int(ids.min())} to {int(ids.max())}" if n_tokens else "none"
         raise InputError(
@@ -169,6 +170,14 @@ def _named(
             "\n\nHint: pass what this model's own tokenizer returns."
         )
     return tokens_module.plain(labels)
+
+
+def _n_known_ids(model: PreTrainedModel) -> int:
+    """How many token ids the model has embeddings for; any number where it hashes them (canine)."""
+    try:
+        return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
+    except NotImplementedError:
+        return getattr(model.config.get_text_config(), "vocab_size", sys.maxunicode + 1)
 
 
 def _given(model: PreTrainedModel, tokenizer: Any, target: str) -> Tensor:

@@ -6,6 +6,7 @@ so that W_O can be read as one share for each head. Anything else (a norm, a mix
 named as what stands between. The model computes with the same numbers as ever.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -47,11 +48,13 @@ class Joining:
         """
         n_rows = n_heads * d_value
         changes = {step.function.__name__ for step in self.operations} & _RESHAPE
-        if changes <= _IN_ORDER and self.weight is not None and len(self.weight) == n_rows:
+        if self.weight is None or len(self.weight) != n_rows:
+            return None
+        if changes <= _IN_ORDER:
             return torch.arange(n_rows).reshape(n_heads, d_value)
         numbers = torch.arange(n_queries * n_rows).reshape(1, n_queries, n_heads, d_value)
         numbers = self._joined(numbers, _RESHAPE | _COPY)
-        if numbers.numel() != n_queries * n_rows or numbers.shape[-1] != n_rows:
+        if numbers.numel() != n_queries * n_rows:
             return None
         # In the row of token n must stand the numbers n · n_rows to (n + 1) · n_rows − 1.
         rows = numbers.reshape(n_queries, n_rows) - n_rows * torch.arange(n_queries)[:, None]
@@ -104,7 +107,8 @@ class Followed(Tensor):
             if name in _PROJECT and (projection := _PROJECT[name](place, args, kwargs)):
                 _note_projection(one, *projection, result)
                 return result
-            if _keeps_heads_apart(name, place, args, kwargs):
+            is_whole = name == "__getitem__" and place == 0 and result.shape == one.shape
+            if is_whole or _keeps_heads_apart(name, place, args, kwargs):
                 step = Operation(func, args, kwargs, place)
                 return follow(result, one.joining, (*one.path, step), one.obstacle)
         first, *others = [*(one for _, one in given), *hidden]
@@ -156,7 +160,20 @@ def _matmul(place: int, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | Non
     return weight.detach(), None
 
 
-_PROJECT = {"linear": _linear, "addmm": _addmm, "matmul": _matmul}
+def _einsum(place: int, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None] | None:
+    """A sum over the last axes of the followed tensor, in their order, with a new axis last."""
+    if place != 1 or len(args) != 3 or not re.fullmatch(r"\w+,\w+->\w+", args[0]):
+        return None
+    given, weight, out = re.split(",|->", args[0])
+    summed = "".join(letter for letter in given if letter in weight)
+    new = "".join(letter for letter in weight if letter not in given)
+    if len(new) != 1 or not given.endswith(summed) or out != given.removesuffix(summed) + new:
+        return None
+    order = [weight.index(letter) for letter in summed + new]
+    return args[2].detach().permute(order).flatten(0, -2), None
+
+
+_PROJECT = {"linear": _linear, "addmm": _addmm, "matmul": _matmul, "einsum": _einsum}
 
 
 def _note_projection(
@@ -202,13 +219,21 @@ def note_module(joining: Joining, module: nn.Module) -> None:
         joining.is_normed_after = True
 
 
-def check_returned(joining: Joining, returned: Any) -> None:
-    """Note where the attention module does not return what its projection gave."""
+def check_returned(joining: Joining, returned: Any, given: list[Tensor]) -> None:
+    """Note where the attention module returns something else than what its projection gave.
+
+    It may add one of the embeddings that it was given: the residual (bloom).
+    """
     first = returned[0] if isinstance(returned, tuple | list) and returned else returned
     own = joining.output
     if own is None or joining.is_normed_after or not isinstance(first, Tensor):
         return
-    if first.numel() != own.numel() or not torch.equal(first.reshape(own.shape), own):
+    if first.numel() != own.numel():
+        joining.obstacle = joining.obstacle or "something after the projection"
+        return
+    returned = first.reshape(own.shape)
+    sums = (own + x.reshape(own.shape) for x in given if x.numel() == own.numel())
+    if not torch.equal(returned, own) and not any(torch.equal(returned, x) for x in sums):
         joining.obstacle = joining.obstacle or "something after the projection"
 
 

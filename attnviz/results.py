@@ -8,7 +8,7 @@ model itself computed.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -210,6 +210,9 @@ class LayerTrace:
     own_weights: Float[np.ndarray, "head query_pos key_pos"]
     own_updated: Float[np.ndarray, "query_pos head d_value"]
     projection: Projection | str  # or why the heads have no shares of the module's output
+    # "observed": a call of the model's own eager attention function; "traced": read from the
+    # operations of a module that writes attention by hand
+    captured: Literal["observed", "traced"] = "observed"
     notes: tuple[str, ...] = ()  # what filters did, each a phrase
     is_filtered: bool = False  # the weights are what filters left, not a softmax of all keys
     is_of_words: bool = False  # pieces are merged, and q, k and v are their means
@@ -277,6 +280,7 @@ class Trace:
     target: Tokens | None
     target_is_decoded: bool  # the target was not given: the model wrote it
     calls: Calls
+    not_shown: tuple[str, ...] = ()  # attention modules without whole matrices of weights
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -257,17 +257,6 @@ def test_a_model_in_training_mode_is_refused_with_the_line_that_mends_it():
     assert attnviz.trace_inputs(model, tiny_inputs(model)).head(0, 0).is_exact
 
 
-def test_attention_written_by_hand_is_refused():
-    config = AutoConfig.for_model(
-        "bloom", vocab_size=tiny_models.VOCABULARY, hidden_size=32, n_layer=2, n_head=4
-    )
-    model = AutoModel.from_config(config, attn_implementation="eager").eval()
-    with pytest.raises(
-        attnviz.UnsupportedModelError, match="'bloom'.*code of its own, or not at all"
-    ):
-        attnviz.trace_inputs(model, tiny_inputs(model))
-
-
 def test_a_model_without_attention_says_so():
     config = AutoConfig.for_model(
         "mamba", vocab_size=tiny_models.VOCABULARY, hidden_size=32, num_hidden_layers=2

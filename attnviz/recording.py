@@ -1,0 +1,135 @@
+"""What is recorded while a model runs: its attention calls, in order, and what each was given.
+
+A recording belongs to the thread that runs the model, through a `ContextVar`: other threads,
+with the same model or another, are never seen. Nothing on the model is changed.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+
+from attnviz.projecting import Joining, check_returned, name_obstacle, note_module
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of an attention: its arguments and results, as tensors.
+
+    Shapes, with a batch of one: `q` (1, head, query_pos, d_head), `k` and `v` (1,
+    key_value_head, key_pos, d_head or d_value), `mask` and `bias` (1, head or 1, query_pos,
+    key_pos), `weights` (1, head, query_pos, key_pos), `updated` (1, query_pos, head, d_value),
+    `x_query` and `x_key` (1, position, d_model).
+    """
+
+    module: nn.Module
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    mask: Tensor | None
+    scaling: float
+    softcap: float | None
+    bias: Tensor | None
+    sink_logits: Tensor | None
+    weights: Tensor
+    updated: Tensor
+    joining: Joining  # what became of the updates
+    captured: Literal["observed", "traced"]
+    weights_as: list[Tensor]  # the tensors that the model may give back as these weights
+    x_query: Tensor | None = None
+    x_key: Tensor | None = None
+    is_cross: bool = False
+
+
+@dataclass
+class Recording:
+    """The attention calls of one pass, and the modules whose attention could not be read."""
+
+    calls: list[Call] = field(default_factory=list)
+    unread: list[nn.Module] = field(default_factory=list)
+    awaiting_input: list[Call] = field(default_factory=list)  # their module is still running
+
+    def add(self, call: Call) -> None:
+        self.calls.append(call)
+        self.awaiting_input.append(call)
+
+    def drop(self, calls: list[Call]) -> None:
+        self.calls = [call for call in self.calls if call not in calls]
+        self.awaiting_input = [call for call in self.awaiting_input if call not in calls]
+
+
+_current: ContextVar[Recording | None] = ContextVar("attnviz_recording", default=None)
+
+
+def current() -> Recording | None:
+    """The recording of the running thread, if any."""
+    return _current.get()
+
+
+@contextmanager
+def recording() -> Iterator[Recording]:
+    """A recording that is filled while the block runs."""
+    made = Recording()
+    token = _current.set(made)
+    try:
+        yield made
+    finally:
+        _current.reset(token)
+
+
+# What modeling files call the other sequence in cross attention.
+_CROSS_INPUTS = ("key_value_states", "encoder_hidden_states")
+
+
+def _note_inputs(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+    """Add to the calls of this module, which has just returned, what it was given."""
+    made = _current.get()
+    if made is None:
+        return
+    name_obstacle(module, args, output)
+    if not made.awaiting_input:
+        return
+    for call in made.awaiting_input:
+        note_module(call.joining, module)
+    own = [call for call in made.awaiting_input if call.module is module]
+    if not own:
+        return
+    named = dict(zip(parameters_of(type(module).forward), args, strict=False)) | kwargs
+    x_query = named.get("hidden_states")
+    if x_query is None:
+        x_query = next((value for value in named.values() if _is_embeddings(value)), None)
+    x_key = next((named[name] for name in _CROSS_INPUTS if _is_embeddings(named.get(name))), None)
+    is_cross = x_key is not None
+    if x_key is None and _is_embeddings(named.get("key")):  # of another length (funnel) or text
+        x_key = named["key"]
+    for call in own:
+        made.awaiting_input.remove(call)
+        check_returned(call.joining, output, [x for x in named.values() if _is_embeddings(x)])
+        call.is_cross = is_cross
+        if _is_embeddings(x_query):
+            call.x_query, call.x_key = x_query, x_query if x_key is None else x_key
+
+
+def _is_embeddings(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 3 and value.is_floating_point()
+
+
+@functools.cache
+def parameters_of(forward: Callable) -> tuple[str, ...]:
+    """The names of a forward method's parameters; "**" stands for any other."""
+    return tuple(
+        "**" if parameter.kind is parameter.VAR_KEYWORD else name
+        for name, parameter in inspect.signature(forward).parameters.items()
+        if name != "self"
+    )
+
+
+# torch calls this after every module of the process, which leaves the model untouched; outside
+# a recording it returns at once.
+register_module_forward_hook(_note_inputs, with_kwargs=True)

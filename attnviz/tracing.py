@@ -1,0 +1,385 @@
+"""Reading attention that a model writes out by hand, from torch's own operations.
+
+While a module runs whose code holds a softmax and matrix products, every torch function that it
+calls is noted. From each softmax over the keys the notes lead back to the product that made the
+scores (q · kᵀ), and on to the product that used the weights (weights · v). What the model did to
+the scores in between is done again to zeros: what comes out is what was added to them, a mask
+where it hides a key and a bias elsewhere.
+
+A module with a softmax that cannot be read so (sparse, low-rank) is named, never guessed.
+"""
+
+import dis
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel
+
+from attnviz import products
+from attnviz.attention import HIDDEN_BELOW
+from attnviz.products import Product
+from attnviz.projecting import Joining, Operation, follow
+from attnviz.recording import Call, Recording
+
+# torch's functions and methods by their names, without the underscore of those that work in
+# place. None of them moves a number from one pair of query and key to another.
+_RESHAPE = {
+    *("contiguous", "clone", "expand", "flatten", "reshape", "squeeze", "unsqueeze", "view"),
+    *("bfloat16", "double", "float", "half", "to", "type", "type_as"),
+}
+_SCALE = {"div", "mul", "multiply", "true_divide"}
+_CHANGE = {"add", "rsub", "sub", "masked_fill", "where", "max", "maximum", "clamp"}
+_CELLWISE = _RESHAPE | _SCALE | _CHANGE
+_MOVE = {"permute", "swapaxes", "transpose"}  # of whole axes
+
+
+# Which modules write attention by hand
+
+
+def _writes_attention(module: nn.Module) -> bool:
+    """Whether it is the innermost module whose own code holds a softmax and matrix products."""
+    parts = module.modules()
+    return _attends(type(next(parts))) and not any(_attends(type(part)) for part in parts)
+
+
+@functools.cache
+def _attends(module_class: Any) -> bool:
+    names = {
+        name
+        for base in module_class.__mro__
+        if issubclass(base, nn.Module) and base not in (nn.Module, PreTrainedModel)
+        for method in vars(base).values()
+        for name in _names_in(getattr(inspect.unwrap(method), "__code__", None))
+    }
+    multiplies = any(word in name for name in names for word in ("matmul", "bmm", "einsum"))
+    return multiplies and any("softmax" in name.lower() for name in names)
+
+
+def _names_in(code: CodeType | None) -> Iterator[str]:
+    """Every name that a function's code uses, and "matmul" for the operator @."""
+    if code is None:
+        return
+    yield from code.co_names
+    if any(step.argrepr in ("@", "@=") for step in dis.get_instructions(code)):
+        yield "matmul"
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
+
+
+# What they do
+
+
+@dataclass(eq=False)
+class _Made:
+    """A tensor that was made while a module ran: by which function, from what."""
+
+    number: int  # its place in the order of all
+    function: Callable
+    args: tuple
+    kwargs: dict
+    result: Tensor
+    sources: dict[int, "_Made"]  # those of `args` that were made here, by their place
+    weights_of: "_Made | None" = None  # the softmax whose weights these are, cell by cell
+    is_of_softmax: bool = False  # whether any softmax had a part in it
+
+    @functools.cached_property
+    def name(self) -> str:
+        return _plain(self.function)
+
+    @property
+    def is_in_place(self) -> bool:
+        return self.function.__name__.endswith("_")
+
+    def on(self, place: int, tensor: Tensor) -> Tensor:
+        """The same done to another tensor in one place."""
+        args = (*self.args[:place], tensor, *self.args[place + 1 :])
+        result = self.function(*args, **self.kwargs)
+        return tensor if result is None else result
+
+    def factor(self, place: int) -> float:
+        """What it multiplies the tensor in this place by; 1 where by no single number."""
+        other: Any = self.args[1 - place] if len(self.args) == 2 else self.kwargs.get("other")
+        is_product = self.name in ("mul", "multiply")
+        if self.name not in _SCALE or not _is_number(other) or (place and not is_product):
+            return 1.0
+        return float(other) if is_product else 1 / float(other)
+
+
+class Tracer(TorchFunctionMode):
+    """Notes what one module does while it is entered, and adds the attention in it."""
+
+    def __init__(self, module: nn.Module, recording: Recording) -> None:
+        super().__init__()
+        self.module, self.recording = module, recording
+        self._made: dict[int, _Made] = {}
+        self._order: list[_Made] = []
+        self._softmaxes: list[_Made] = []
+        self._calls: dict[_Made, Call] = {}  # by their softmax
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if _plain(func) == "setitem":
+            self._note(func, args, kwargs, args[0])
+        elif isinstance(result, Tensor):
+            made = self._note(func, args, kwargs, result)
+            if made.name == "softmax" and _is_over_last(args, kwargs) and result.ndim > 2:
+                made.weights_of, made.is_of_softmax = made, True
+                self._softmaxes.append(made)
+            elif made.name in products.NAMES:
+                return self._followed(made)
+        elif isinstance(result, tuple | list):
+            for part in result:
+                if isinstance(part, Tensor):
+                    self._note(func, args, kwargs, part)
+        return result
+
+    def _note(self, function: Callable, args: tuple, kwargs: dict, result: Tensor) -> _Made:
+        sources = {
+            place: self._made[id(arg)] for place, arg in enumerate(args) if id(arg) in self._made
+        }
+        made = _Made(len(self._order), function, args, kwargs, result, sources)
+        given = (self._made.get(id(part)) for part in _tensors((*args, *kwargs.values())))
+        made.is_of_softmax = any(source is not None and source.is_of_softmax for source in given)
+        if made.name in _CELLWISE or made.name == "dropout":
+            weights = [source.weights_of for source in sources.values() if source.weights_of]
+            made.weights_of = weights[0] if weights else None
+        self._made[id(result)] = made
+        self._order.append(made)
+        return made
+
+    def _followed(self, made: _Made) -> Tensor:
+        """A product's result; one of weights and values remembers what is done to it next."""
+        left, right = products.operands(made.name, made.args, made.kwargs)
+        weights, values = self._made.get(id(left)), self._made.get(id(right))
+        softmax = None if weights is None else weights.weights_of
+        if softmax is None or softmax in self._calls:
+            return made.result
+        if values is not None and values.is_of_softmax:
+            return made.result
+        product = _product(made, left, right)
+        call = None if product is None else self._read(softmax, product)
+        if product is None or call is None:
+            return made.result
+        self._calls[softmax] = call
+        self.recording.add(call)
+        path = (
+            Operation(torch.transpose, (None, 1, 2), {}, 0),
+            Operation(torch.reshape, (None, product.out.shape), {}, 0),
+            *product.from_out,
+        )
+        return follow(made.result, call.joining, path)
+
+    def _read(self, softmax: _Made, update: Product) -> Call | None:
+        """The attention whose weights are this softmax and whose update is this product."""
+        logits = softmax.args[0] if softmax.args else softmax.kwargs["input"]
+        path = _path_from_scores(self._made.get(id(logits)))
+        if path is None:
+            return None
+        made, steps = path
+        left, right = products.operands(made.name, made.args, made.kwargs)
+        left, left_factor = _unscaled(self._made.get(id(left)), left)
+        right, right_factor = _unscaled(self._made.get(id(right)), right)
+        score = _product(made, left, right)
+        if score is None:
+            return None
+        scaling = score.factor * left_factor * right_factor
+        for step, place in steps:
+            scaling *= step.factor(place)
+        q, k, v = _by_head(score.left), _by_head(score.right.mT), _by_head(update.right)
+        weights, updated = _by_head(update.left), _by_head(update.out)
+        n_heads = q.shape[1]
+        if not n_heads == weights.shape[1] == updated.shape[1]:
+            return None
+        if k.shape[1] != v.shape[1]:
+            k, v = (x.expand(1, n_heads, *x.shape[2:]) for x in (k, v))
+        mask, bias = _mask_and_bias(_added(made, score, steps), weights.shape)
+        return Call(
+            module=self.module,
+            q=q,
+            k=k,
+            v=v,
+            mask=mask,
+            scaling=scaling,
+            softcap=None,
+            bias=bias,
+            sink_logits=None,
+            weights=weights,
+            updated=updated.transpose(1, 2).clone(),  # the module may add to it in place
+            joining=Joining(),
+            captured="traced",
+            weights_as=[],
+        )
+
+    def finish(self) -> None:
+        """Say which tensors are whose weights; a module with an unread softmax has none."""
+        for made in self._order:
+            if made.weights_of in self._calls:
+                self._calls[made.weights_of].weights_as.append(made.result)
+        if len(self._calls) < len(self._softmaxes):
+            self.recording.drop(list(self._calls.values()))
+            self.recording.unread.append(self.module)
+
+
+def _product(made: _Made, left: Any, right: Any) -> Product | None:
+    return products.product_of(made.name, made.args, made.kwargs, left, right, made.result)
+
+
+def _path_from_scores(logits: _Made | None) -> tuple[_Made, list[tuple[_Made, int]]] | None:
+    """The product that gave the scores, and what was done to them up to the softmax.
+
+    Where several products were added up, the first that has every pair of query and key in its
+    place: the others (relative positions) are looked up, shifted or gathered.
+    """
+    if logits is None:
+        return None
+    whole = logits.result.shape
+    paths = [
+        (made, steps)
+        for made, steps in _paths(logits)
+        if made.result.numel() == whole.numel()
+        and (product := _product(made, *products.operands(made.name, made.args, made.kwargs)))
+        and product.out.shape[-2:] == whole[-2:]
+    ]
+    return min(paths, key=lambda path: path[0].number, default=None)
+
+
+def _paths(made: _Made) -> Iterator[tuple[_Made, list[tuple[_Made, int]]]]:
+    """Every product that a tensor was made of, cell by cell, and each step on the way from it."""
+    if made.name in products.NAMES:
+        yield made, []
+    elif made.name in _CELLWISE:
+        for place, source in made.sources.items():
+            for found, steps in _paths(source):
+                yield found, [*steps, (made, place)]
+
+
+def _unscaled(made: _Made | None, operand: Any) -> tuple[Any, float]:
+    """A query or key before the module multiplied it by a number, and that number."""
+    steps: list[_Made] = []
+    while made is not None and not made.is_in_place and 0 in made.sources:
+        if made.name not in _RESHAPE | _MOVE and made.factor(0) == 1:
+            break
+        steps.append(made)
+        made = made.sources[0]
+    while steps and steps[-1].factor(0) == 1:
+        steps.pop()
+    if not steps:
+        return operand, 1.0
+    tensor, factor = steps[-1].sources[0].result, 1.0
+    for step in reversed(steps):
+        if step.factor(0) == 1:
+            tensor = step.on(0, tensor)
+        factor *= step.factor(0)
+    return tensor, factor
+
+
+def _added(made: _Made, score: Product, steps: list[tuple[_Made, int]]) -> Tensor | None:
+    """What was added to the scaled scores: the steps from the product on, done to zeros."""
+    is_scaled_only = all(step.name in _RESHAPE | _SCALE for step, _ in steps)
+    if is_scaled_only and not isinstance(score.added, Tensor):
+        return None
+    added = torch.zeros_like(made.result) + score.added
+    for step, place in steps:
+        added = step.on(place, added)
+    return added
+
+
+def _mask_and_bias(added: Tensor | None, shape: torch.Size) -> tuple[Tensor | None, Tensor | None]:
+    """What hides keys, and the rest, (1, head or 1, query_pos, key_pos); None where nothing."""
+    if added is None:
+        return None, None
+    added = added.reshape(shape)
+    if torch.equal(added[:, :1].expand_as(added), added):
+        added = added[:, :1]
+    is_hidden = added < HIDDEN_BELOW
+    mask, bias = added.where(is_hidden, 0), added.where(~is_hidden, 0)
+    return mask if is_hidden.any() else None, bias if bias.any() else None
+
+
+def _by_head(tensor: Tensor) -> Tensor:
+    """A batch of matrices as (1, head, rows, columns)."""
+    return tensor.reshape(1, -1, *tensor.shape[-2:])
+
+
+def _plain(function: Callable) -> str:
+    return function.__name__.strip("_")
+
+
+def _is_over_last(args: tuple, kwargs: dict) -> bool:
+    tensor = args[0] if args else kwargs["input"]
+    dim = args[1] if len(args) > 1 else kwargs.get("dim")
+    return dim in (-1, tensor.ndim - 1)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and value.ndim < 2
+    return isinstance(value, int | float)
+
+
+def _tensors(values: tuple) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _tensors(tuple(value))
+
+
+# While they do it
+
+
+@dataclass
+class _Tracing:
+    recording: Recording
+    tracers: list[Tracer] = field(default_factory=list)  # of the modules that are running
+
+
+_current: ContextVar[_Tracing | None] = ContextVar("attnviz_tracing", default=None)
+
+
+@contextmanager
+def tracing(recording: Recording) -> Iterator[None]:
+    """Add the attention that modules write by hand while the block runs."""
+    token = _current.set(_Tracing(recording))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _enter(module: nn.Module, args: tuple) -> None:
+    running = _current.get()
+    if running is not None and _writes_attention(module):
+        running.tracers.append(Tracer(module, running.recording))
+        running.tracers[-1].__enter__()
+
+
+def _leave(module: nn.Module, args: tuple, output: Any) -> None:
+    running = _current.get()
+    if running is not None and running.tracers and running.tracers[-1].module is module:
+        tracer = running.tracers.pop()
+        tracer.__exit__(None, None, None)
+        tracer.finish()
+
+
+# torch calls these around every module of the process, which leaves the model untouched;
+# outside a trace they return at once.
+register_module_forward_pre_hook(_enter)
+register_module_forward_hook(_leave, always_call=True)
