@@ -73,9 +73,10 @@ def softmax(
     weights[i, j] = exp(masked[i, j]) / (Σⱼ exp(masked[i, j]) + exp(sink_logit)); a row and its
     sink sum to 1. The row's largest value is subtracted first, which changes no weight and
     keeps exp from overflowing. A sink is a learned logit a head that attends to no token, as
-    in gpt-oss. A temperature divides all of them first; every model's own is 1.
+    in gpt-oss. A temperature divides all of them first; every model's own is 1. A row that is
+    -inf throughout (padding) has no softmax; its weights are 0.
     """
-    largest = masked.max(axis=-1, keepdims=True)
+    largest = np.maximum(masked.max(axis=-1, keepdims=True), np.finfo(np.float32).min)
     if sink_logit is not None:
         largest = np.maximum(largest, np.float32(sink_logit))
     t = np.float32(temperature)
@@ -84,6 +85,7 @@ def softmax(
     if sink_logit is not None:
         sink_exp = np.exp((np.float32(sink_logit) - largest) / t)
     total = exps.sum(axis=-1, keepdims=True) + sink_exp
+    total[total == 0] = 1
     return exps / total, (sink_exp / total)[:, 0]
 
 

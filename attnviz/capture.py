@@ -71,7 +71,7 @@ def _trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
     observe(model)
     with torch.no_grad(), recording() as recorded, tracing(recorded):
         outputs = model(**inputs.tensors, **options)
-    calls = recorded.calls
+    calls = _merged(recorded.calls)
     outputs = outputs if isinstance(outputs, Mapping) else {}
     if not calls:
         raise _nothing_read(model, recorded.unread)
@@ -121,10 +121,16 @@ def _by_kind_and_layer(
     if is_encoder_decoder:
         encoder_modules.update(model.get_encoder().modules())
 
+    def given_back(call: Call) -> str | None:
+        kinds = (kind_of.get(id(weights)) for weights in call.weights_as)
+        return next((kind for kind in kinds if kind), None)
+
     def kind(call: Call) -> str:
-        for weights in call.weights_as:
-            if id(weights) in kind_of:
-                return kind_of[id(weights)]
+        kinds = [given_back(other) for other in (call, *call.beside)]
+        if kinds[0] is not None:
+            return kinds[0]
+        if any(kinds):  # lilt has an attention over the layout beside that over the text
+            return f"{next(filter(None, kinds))}, second"
         if call.is_cross:
             return "cross"
         return "encoder" if call.module in encoder_modules else own
@@ -132,12 +138,16 @@ def _by_kind_and_layer(
     by_kind: dict[str, list[Call]] = {}
     for call in calls:
         by_kind.setdefault(kind(call), []).append(call)
-    order = [name for name in ("encoder", "self", "decoder", "predict", "cross") if name in by_kind]
+    order = sorted(by_kind, key=lambda name: (_ORDER.index(name.partition(",")[0]), name))
     return {
         (name, layer): call
         for name in order
         for layer, call in zip(_layer_numbers(by_kind[name]), by_kind[name], strict=True)
     }
+
+
+# In which a model computes them.
+_ORDER = ("encoder", "self", "decoder", "predict", "cross")
 
 
 def _layer_numbers(calls: list[Call]) -> list[int]:
@@ -150,6 +160,23 @@ def _layer_numbers(calls: list[Call]) -> list[int]:
     numbers = [number for number in own if isinstance(number, int)]
     tell_apart = len(numbers) == len(calls) and numbers == sorted(set(numbers))
     return numbers if tell_apart else list(range(len(calls)))
+
+
+def _merged(calls: list[Call]) -> list[Call]:
+    """One call where a module asked twice for the same weights, on two parts of the values.
+
+    diffllama does; the values and the updates then stand side by side.
+    """
+    merged: list[Call] = []
+    for call in calls:
+        last = merged[-1] if merged else None
+        if last is not None and last.q is call.q and last.k is call.k:
+            last.v = torch.cat([last.v, call.v], dim=-1)
+            last.updated = torch.cat([last.updated, call.updated], dim=-1)
+            last.weights_as += call.weights_as
+        else:
+            merged.append(call)
+    return merged
 
 
 # From tensors to arrays

@@ -42,6 +42,7 @@ class Call:
     joining: Joining  # what became of the updates
     captured: Literal["observed", "traced"]
     weights_as: list[Tensor]  # the tensors that the model may give back as these weights
+    beside: list["Call"] = field(default_factory=list)  # all that its module made in one run
     x_query: Tensor | None = None
     x_key: Tensor | None = None
     is_cross: bool = False

@@ -209,7 +209,13 @@ class Tracer(TorchFunctionMode):
             return None
         if k.shape[1] != v.shape[1]:
             k, v = (x.expand(1, n_heads, *x.shape[2:]) for x in (k, v))
-        mask, bias = _mask_and_bias(_added(made, score, steps), weights.shape)
+        added = _added(made, score, steps)
+        if added is not None and any(_multiplies_cells(step) for step, _ in steps):
+            # A cell that was multiplied by zero (openai-gpt) holds nothing of its score.
+            hidden = added.reshape(weights.shape) < HIDDEN_BELOW
+            rest = logits.reshape(weights.shape) - scaling * (q @ _repeated(k, n_heads).mT)
+            added = rest.where(hidden, added.reshape(weights.shape))
+        mask, bias = _mask_and_bias(added, weights.shape)
         return Call(
             module=self.module,
             q=q,
@@ -229,11 +235,14 @@ class Tracer(TorchFunctionMode):
 
     def finish(self) -> None:
         """Say which tensors are whose weights; a module with an unread softmax has none."""
+        calls = list(self._calls.values())
+        for call in calls:
+            call.beside = calls
         for made in self._order:
             if made.weights_of in self._calls:
                 self._calls[made.weights_of].weights_as.append(made.result)
         if len(self._calls) < len(self._softmaxes):
-            self.recording.drop(list(self._calls.values()))
+            self.recording.drop(calls)
             self.recording.unread.append(self.module)
 
 
@@ -244,20 +253,18 @@ def _product(made: _Made, left: Any, right: Any) -> Product | None:
 def _path_from_scores(logits: _Made | None) -> tuple[_Made, list[tuple[_Made, int]]] | None:
     """The product that gave the scores, and what was done to them up to the softmax.
 
-    Where several products were added up, the first that has every pair of query and key in its
-    place: the others (relative positions) are looked up, shifted or gathered.
+    Where several products were added up, the leftmost that has every pair of query and key in
+    its place: the others (relative positions) are looked up, shifted or gathered, or are a bias.
     """
     if logits is None:
         return None
     whole = logits.result.shape
-    paths = [
-        (made, steps)
-        for made, steps in _paths(logits)
-        if made.result.numel() == whole.numel()
-        and (product := _product(made, *products.operands(made.name, made.args, made.kwargs)))
-        and product.out.shape[-2:] == whole[-2:]
-    ]
-    return min(paths, key=lambda path: path[0].number, default=None)
+    for made, steps in _paths(logits):
+        product = _product(made, *products.operands(made.name, made.args, made.kwargs))
+        is_whole = made.result.numel() == whole.numel()
+        if is_whole and product is not None and product.out.shape[-2:] == whole[-2:]:
+            return made, steps
+    return None
 
 
 def _paths(made: _Made) -> Iterator[tuple[_Made, list[tuple[_Made, int]]]]:
@@ -288,6 +295,15 @@ def _unscaled(made: _Made | None, operand: Any) -> tuple[Any, float]:
             tensor = step.on(0, tensor)
         factor *= step.factor(0)
     return tensor, factor
+
+
+def _multiplies_cells(step: _Made) -> bool:
+    return step.name in ("mul", "multiply") and not any(map(_is_number, step.args[:2]))
+
+
+def _repeated(k: Tensor, n_heads: int) -> Tensor:
+    """The keys that each head reads, (1, head, key_pos, d_head)."""
+    return k.repeat_interleave(n_heads // k.shape[1], dim=1)
 
 
 def _added(made: _Made, score: Product, steps: list[tuple[_Made, int]]) -> Tensor | None:

@@ -99,7 +99,8 @@ def check(name: str, broken: str | None = None) -> Result:
 
 def how(trace: Trace) -> str:
     """How attnviz captured the calls."""
-    return getattr(trace, "how", "observed")
+    ways = {trace.layer(layer, kind).captured for kind in trace.kinds for layer in trace.layers(kind)}
+    return " and ".join(sorted(ways))
 
 
 def _check_pass(
