@@ -30,7 +30,7 @@ _MAPPINGS = (
     modeling_auto.MODEL_FOR_MASKED_LM_MAPPING,
 )
 _OTHER_INPUT = re.compile(
-    "pixel|image|video|audio|visual_bbox|speech|spectrogram|input_features|visual_feats|visual_attention"
+    "pixel|image|video|audio|speech|spectrogram|input_features|visual_(bbox|feats|attention)"
 )
 _OTHER_PART = re.compile(
     "vision|image|video|audio|speech|codec|vocoder|acoustic|protein|backbone|vq_"
@@ -98,6 +98,8 @@ N_LAYERS, N_HEADS, D_MODEL, D_HEAD, N_POSITIONS = 4, 4, 32, 8, 64
 # heads and positions are as many as the keys of a text, so that a softmax over one of them is
 # not taken for one over keys.
 _SIZES: tuple[tuple[str, Any], ...] = (
+    (r"type_vocab_size", 2),
+    (r"query_pre_attn_scalar", D_HEAD),
     (r"vocab_size|vocab_size_per_layer_input|.*_vocab_size", VOCABULARY),
     (r"(max_position_embeddings|n_positions|n_ctx|max_seq_len|max_sequence_length)", N_POSITIONS),
     (r"(max_(encoder|decoder|target|source)_(positions|position_embeddings|seq_len))", N_POSITIONS),
@@ -223,6 +225,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "longt5": dict(local_radius=3, global_block_size=4),
     "mamba2": dict(num_heads=8, head_dim=8, n_groups=2),
     "mistral4": dict(qk_nope_head_dim=4, qk_head_dim=8, head_dim=8),
+    # Without norms random weights make scores beyond what float32 can tell apart.
+    "mobilebert": dict(normalization_type="layer_norm"),
     "mpt": dict(expansion_ratio=2),
     "markuplm": dict(xpath_unit_hidden_size=8, max_depth=4),
     "nemotron_h": dict(mamba_num_heads=4, mamba_head_dim=16, n_groups=2),
@@ -247,6 +251,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         num_buckets=2,
         num_hidden_layers=3,
     ),
+    "roc_bert": dict(pronunciation_embed_dim=8, shape_embed_dim=8),
     "squeezebert": dict(embedding_size=32),
     "vits": dict(
         flow_size=8,
@@ -339,7 +344,7 @@ def _shrunk(config_class: type[PretrainedConfig]) -> dict[str, Any]:
 
 
 def _size_of(name: str, value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | None):
+    if isinstance(value, bool) or not isinstance(value, int | None) or value == 0:
         return None
     if value is None and not name.endswith(("key_value_heads", "kv_heads", "head_dim")):
         return None
@@ -357,10 +362,7 @@ def _small_lists(fields: dict[str, Any], default: PretrainedConfig) -> dict[str,
     if not lists:
         return {}
     kinds = [repr(entries) for entries in zip(*lists.values(), strict=True)]
-    first_of_kind = sorted(
-        {kind: place for place, kind in reversed(list(enumerate(kinds)))}.values()
-    )
-    chosen = first_of_kind[:N_LAYERS]
+    chosen = [place for place in range(n_layers) if kinds[place] not in kinds[:place]][:N_LAYERS]
     chosen += [place for place in range(n_layers) if place not in chosen][: N_LAYERS - len(chosen)]
     places = sorted(chosen)
     small: dict[str, Any] = {name: [entries[p] for p in places] for name, entries in lists.items()}

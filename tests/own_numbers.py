@@ -30,7 +30,7 @@ class Softmax:
 
 @dataclass
 class OwnNumbers:
-    attentions: dict[str, list[Tensor | None]]  # by attnviz's names of the kinds
+    attentions: dict[str, list[Any]]  # by attnviz's names of the kinds
     softmaxes: list[Softmax]
     returned: list[Tensor]  # by every module, in the order in which they end
     output: list[Tensor]

@@ -4,8 +4,12 @@ Under the default initialisation all weights of a row are nearly equal, and a sh
 two swapped heads would go unnoticed.
 """
 
+import re
+
 import torch
+from torch.nn import Embedding
 from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
+from transformers.pytorch_utils import Conv1D
 
 N_LAYERS, N_HEADS, D_HEAD = 3, 4, 8
 VOCABULARY = 120
@@ -115,18 +119,42 @@ def build(model_type, *, seed=0, dtype="float32", attention="eager", **changes):
     return sharpen(model, seed)
 
 
+# The last part of the name of a layer that makes queries or keys, perhaps with values.
+_QUERY_OR_KEY = re.compile(
+    "q|k|query|key|([qk]|query|key|q_b|c|x|W?qkv|in)_(proj|lin|attn)|W?qkv|query_key_value|linear_[qk]"
+)
+# Tables that give all tokens of a plain text the same row, and the tokens themselves.
+_SAME_FOR_ALL = re.compile("token_type|segment|xpath|box|[xyhw]_position")
+
+
 @torch.no_grad()
 def sharpen(model, seed=0):
-    """Draw the weights so that every row of attention prefers some keys clearly."""
+    """Draw the weights so that every row of attention prefers some keys clearly.
+
+    Embeddings are about 1, what a linear layer gives is about as large as what it is given, and
+    queries and keys are half as large again. Biases and sinks are not zero, nor norms exactly 1.
+    """
     generator = torch.Generator().manual_seed(seed)
+    turned = {  # its weight is (d_in, d_out)
+        f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Conv1D)
+    }
+    tables = {
+        f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Embedding)
+    }
     for name, parameter in model.named_parameters():
-        if parameter.ndim < 2:
-            continue
         drawn = torch.randn(parameter.shape, generator=generator)
-        is_embedding = "embed" in name or "shared" in name or "wte" in name or "wpe" in name
-        spread = 1.0 if is_embedding else parameter.shape[-1] ** -0.5
-        last = name.removesuffix(".weight").rsplit(".", 1)[-1]
-        if last in ("q", "k", "query", "key", "q_proj", "k_proj", "q_lin", "k_lin", "c_attn"):
+        layer, _, kind = name.rpartition(".")
+        if parameter.ndim < 2:
+            if kind == "sinks":
+                parameter.copy_(drawn)
+            elif kind in ("weight", "bias"):
+                parameter.add_(drawn * 0.1)
+            continue
+        if name in tables or "embed" in kind:
+            spread = 0.1 if _SAME_FOR_ALL.search(name) else 1.0
+        else:
+            spread = parameter.shape[0 if name in turned else -1] ** -0.5
+        if _QUERY_OR_KEY.fullmatch((layer if kind == "weight" else name).rpartition(".")[2]):
             spread *= 1.5
         parameter.copy_(drawn * spread)
     return model.eval()
