@@ -216,11 +216,26 @@ def _as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens) -> LayerTra
         bias=_added_to_scores(call.bias, n_queries, n_keys),
         mask=_added_to_scores(call.mask, n_queries, n_keys),
         sink_logits=_array(call.sink_logits),
-        own_weights=_row(call.weights),
+        own_weights=_row(_weights_applied(call)),
         own_updated=_row(call.updated),
         projection=_projection(call),
         captured=call.captured,
     )
+
+
+def _weights_applied(call: Call) -> Tensor:
+    """The weights that the values were really given.
+
+    Where a sink's share is taken from the update instead of from the weights (granite_swa), the
+    model returns weights that sum to 1; by how much its update is smaller than weights · v is
+    then measured, row by row.
+    """
+    if call.sink_logits is None or (call.weights.sum(-1) < 0.999).any():
+        return call.weights
+    n_shared = call.weights.shape[1] // call.v.shape[1]
+    given = (call.weights @ call.v.repeat_interleave(n_shared, dim=1)).transpose(1, 2)
+    share = (call.updated * given).sum(-1) / (given * given).sum(-1)  # (1, query_pos, head)
+    return call.weights * share.transpose(1, 2)[..., None]
 
 
 def _by_position(x: Tensor | None, n_positions: int) -> Tensor | None:
