@@ -58,6 +58,7 @@ class HeadTrace:
     output_weight: Float[np.ndarray, "d_value d_model"] | None = None  # this head's part of W_O
     no_output_because: str | None = None  # where there is no such part
     temperature: float = 1.0  # of the softmax; no model has another, a what-if may
+    is_changed: bool = False  # by a what-if: the weights are not those of the model
     notes: tuple[str, ...] = ()  # what filters did, each a phrase
     is_filtered: bool = False  # the weights are what filters left, not a softmax of all keys
     is_of_words: bool = False  # pieces are merged, and q, k and v are their means
@@ -107,15 +108,15 @@ class HeadTrace:
     def weights(self) -> Float[np.ndarray, "query_pos key_pos"]:
         """softmax(masked / temperature); a row and its sink sum to 1.
 
-        What filters left of the model's own weights, where they were applied; a row, its sink and
-        `left_out` sum to 1.
+        The model's own weights where the replay does not equal them (`is_exact`), and what
+        filters left of them where those were applied; a row, its sink and `left_out` sum to 1.
         """
-        return self.own_weights if self.is_filtered else self._softmax[0]
+        return self._softmax[0] if self._is_replay_shown else self.own_weights
 
     @property
     def sink(self) -> Float[np.ndarray, " query_pos"]:
         """The share of each query's attention that went to no token (0 without a sink)."""
-        if not self.is_filtered:
+        if self._is_replay_shown:
             return self._softmax[1]
         given = self.own_weights.sum(axis=1)
         if self.sink_logit is None:
@@ -125,9 +126,15 @@ class HeadTrace:
     @cached_property
     def updated(self) -> Float[np.ndarray, "query_pos d_value"]:
         """weights · v, before the output projection."""
-        if self.is_filtered:
-            return self.own_updated
-        return _frozen(attention.update(self.weights, self.v))
+        return self._replayed_update if self._is_replay_shown else self.own_updated
+
+    @cached_property
+    def _replayed_update(self) -> np.ndarray:
+        return _frozen(attention.update(self._softmax[0], self.v))
+
+    @property
+    def _is_replay_shown(self) -> bool:
+        return self.is_changed or (self.is_exact and not self.is_filtered)
 
     @cached_property
     def output(self) -> Float[np.ndarray, "query_pos d_model"] | None:
@@ -143,13 +150,17 @@ class HeadTrace:
     @cached_property
     def weights_error(self) -> float:
         """The largest |replayed − own| of all weights."""
-        return float(np.abs(self.weights - self.own_weights).max())
+        if self.is_filtered:
+            return 0.0
+        return float(np.abs(self._softmax[0] - self.own_weights).max())
 
     @cached_property
     def updated_error(self) -> float:
         """The largest |replayed − own| of all updated values, relative to the largest of them."""
+        if self.is_filtered:
+            return 0.0
         largest = np.abs(self.own_updated).max()
-        error = np.abs(self.updated - self.own_updated).max()
+        error = np.abs(self._replayed_update - self.own_updated).max()
         return float(error / largest) if largest else float(error)
 
     @property

@@ -43,7 +43,7 @@ def what_if(
             )
     _check(hidden_keys, len(head.key_tokens), "key")
     _check(zeroed_dimensions, head.q.shape[1], "dimension")
-    changes: dict = {}
+    changes: dict = {"is_changed": True}
     if scaling is not None:
         changes["scaling"] = float(scaling)
     if temperature is not None:

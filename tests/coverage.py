@@ -136,7 +136,9 @@ def check(name: str, broken: str | None = None) -> Result:
 
 def how(trace: Trace) -> str:
     """How attnviz captured the calls."""
-    ways = {trace.layer(layer, kind).captured for kind in trace.kinds for layer in trace.layers(kind)}
+    ways = {
+        trace.layer(layer, kind).captured for kind in trace.kinds for layer in trace.layers(kind)
+    }
     return " and ".join(sorted(ways))
 
 

@@ -1,8 +1,9 @@
 """Heads whose every number is known."""
 
+import dataclasses
+
 import numpy as np
 
-from attnviz import attention
 from attnviz.results import HeadTrace
 
 
@@ -10,8 +11,6 @@ def head(q, k, v, *, scaling=1.0, mask=None, queries=None, keys=None, **changes)
     """A head that agrees exactly with its own replay, unless `changes` says otherwise."""
     q, k, v = (np.array(a, dtype=np.float32) for a in (q, k, v))
     mask = None if mask is None else np.array(mask, dtype=np.float32)
-    masked = attention.mask(attention.scale(attention.score(q, k), scaling), mask)
-    weights, _ = attention.softmax(masked)
     x = np.arange(len(q) * 3, dtype=np.float32).reshape(-1, 3)
     fields = {
         "kind": "self",
@@ -30,11 +29,13 @@ def head(q, k, v, *, scaling=1.0, mask=None, queries=None, keys=None, **changes)
         "bias": None,
         "mask": mask,
         "sink_logit": None,
-        "own_weights": weights,
-        "own_updated": attention.update(weights, v),
+        "own_weights": np.zeros((len(q), len(k)), np.float32),
+        "own_updated": np.zeros((len(q), v.shape[1]), np.float32),
         "dtype": "float32",
     }
-    return HeadTrace(**(fields | changes))
+    made = HeadTrace(**(fields | changes | {"is_changed": True}))
+    own = {"own_weights": made.weights, "own_updated": made.updated, "is_changed": False}
+    return dataclasses.replace(made, **(own | changes))
 
 
 def random_head(n_queries=5, n_keys=5, d_head=4, d_value=4, *, causal=False, seed=0, **changes):

@@ -9,6 +9,7 @@ import pytest
 from attnviz.errors import InputError
 from attnviz.results import TOLERANCE
 from attnviz.steps import steps_of
+from attnviz.whatif import what_if
 
 
 def names(head):
@@ -57,6 +58,17 @@ def test_the_mask_is_named_only_where_there_is_one():
     assert not plain.is_masked.any()
     assert causal.is_masked.sum() == 10
     assert (causal.weights[causal.is_masked] == 0).all()
+
+
+def test_a_head_that_is_not_replayed_exactly_shows_the_models_own_weights():
+    head = hand_made.random_head()
+    own = np.roll(head.own_weights, 1, axis=1)
+    off = dataclasses.replace(head, own_weights=own)
+    assert not off.is_exact
+    assert off.weights is own
+    assert off.updated is off.own_updated
+    changed = what_if(off, temperature=2)
+    np.testing.assert_array_equal(changed.weights, what_if(head, temperature=2).weights)
 
 
 def test_rows_and_their_sink_sum_to_one():

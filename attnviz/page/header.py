@@ -17,7 +17,16 @@ def show(trace: Trace, head: HeadTrace) -> None:
     if head.is_exact:
         st.caption(f":green[:material/check_circle:] {check_line(head)}")
     else:
-        st.error(f"{check_line(head)} The pictures show the replay.", icon=":material/error:")
+        st.error(
+            f"{check_line(head)} The weights and the update shown are the model's own; the steps "
+            "before them are replayed and do not lead there.",
+            icon=":material/error:",
+        )
+    if trace.not_shown:
+        st.caption(
+            f":material/visibility_off: Not shown: {escaped(', '.join(trace.not_shown))}, which "
+            "never compute a whole matrix of weights."
+        )
 
 
 def check_line(head: HeadTrace) -> str:
