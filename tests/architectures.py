@@ -240,6 +240,12 @@ CHANGES: dict[str, dict[str, Any]] = {
         indexer_budget=4,
         indexer_compress_ratio=2,
     ),
+    "qwen2": dict(
+        use_sliding_window=True,
+        sliding_window=4,
+        num_hidden_layers=4,
+        layer_types=["full_attention", "sliding_attention"] * 2,
+    ),
     "recurrent_gemma": dict(lru_width=32, num_hidden_layers=3),
     "reformer": dict(
         axial_pos_shape=(8, 8),
@@ -344,9 +350,13 @@ def _shrunk(config_class: type[PretrainedConfig]) -> dict[str, Any]:
 
 
 def _size_of(name: str, value: Any) -> Any:
+    if name == "attn_logit_softcapping" and value:
+        return 1.5  # below most scores, so that it is felt
     if isinstance(value, bool) or not isinstance(value, int | None) or value == 0:
         return None
-    if value is None and not name.endswith(("key_value_heads", "kv_heads", "head_dim")):
+    if value is None and not name.endswith(
+        ("key_value_heads", "kv_heads", "head_dim", "sliding_window")
+    ):
         return None
     return next((size for pattern, size in _SIZES if re.fullmatch(pattern, name)), None)
 

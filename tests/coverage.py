@@ -80,6 +80,7 @@ NOT_ATTENTION = {
     "DeepseekV4CSACompressor": "pools the tokens of a window into one",
     "DeepseekV4Indexer": "pools the tokens of a window into one",
     "Glm5NextTextHyperConnection": "mixes residual streams",
+    "Inkling2BlockAttentionResidual": "mixes what earlier layers gave for the same token",
     "Glm5NextTextIndexer": "pools the tokens of a window into one",
 }
 
@@ -445,7 +446,11 @@ def main(arguments: list[str] | None = None) -> int:
     if given.json:
         as_data = [
             dataclasses.asdict(result)
-            | {"is_exact": result.is_exact, "is_type": result.name in types}
+            | {
+                "is_exact": result.is_exact,
+                "is_type": result.name in types,
+                "not_exact_because": NOT_EXACT.get(result.name),
+            }
             for result in results
         ]
         given.json.write_text(json.dumps(as_data, indent=1))

@@ -147,6 +147,8 @@ def sharpen(model, seed=0):
         if parameter.ndim < 2:
             if kind == "sinks":
                 parameter.copy_(drawn)
+            elif kind == "temp":  # of queries and keys, 0 at first in zaya
+                parameter.copy_(2 + drawn * 0.1)
             elif kind in ("weight", "bias"):
                 parameter.add_(drawn * 0.1)
             continue
