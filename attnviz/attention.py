@@ -39,7 +39,7 @@ def cap(
 def add_bias(
     scaled: Float[np.ndarray, "query_pos key_pos"], bias: Float[np.ndarray, "query_pos key_pos"]
 ) -> Float[np.ndarray, "query_pos key_pos"]:
-    """Scores + bias: what the model adds for the distance of two positions, as T5 does."""
+    """Scores + bias: what the model adds for two tokens' places, as T5 does, or for more."""
     return scaled + bias
 
 
@@ -55,8 +55,8 @@ def mask(
 
 
 def hidden(
-    additive_mask: Float[np.ndarray, "query_pos key_pos"] | None, shape: tuple[int, int]
-) -> Bool[np.ndarray, "query_pos key_pos"]:
+    additive_mask: Float[np.ndarray, "*head query_pos key_pos"] | None, shape: tuple[int, ...]
+) -> Bool[np.ndarray, "*head query_pos key_pos"]:
     """Which keys each query may not see."""
     if additive_mask is None:
         return np.zeros(shape, dtype=bool)

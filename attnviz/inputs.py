@@ -87,6 +87,7 @@ def from_tensors(
             "\n\nHint: pass what the tokenizer returns: tokenizer(text, return_tensors='pt')."
         )
     source = _named(model, tensors["input_ids"], tokens, "tokens")
+    source = _padded(source, tensors.get("attention_mask"))
     if not takes_target(model):
         return Inputs(tensors, source)
     if "decoder_input_ids" not in tensors:
@@ -95,7 +96,18 @@ def from_tensors(
             "\n\nHint: pass the ids that the decoder is given, or call attnviz.trace with a text."
         )
     target = _named(model, tensors["decoder_input_ids"], target_tokens, "target_tokens")
+    target = _padded(target, tensors.get("decoder_attention_mask"))
     return Inputs(tensors, source, target)
+
+
+def _padded(tokens: Tokens, attention_mask: Tensor | None) -> Tokens:
+    """The tokens, with those that the mask leaves out known to be padding.
+
+    A mask of another shape says something else.
+    """
+    if attention_mask is None or attention_mask.shape != (1, len(tokens)):
+        return tokens
+    return tokens.padded((attention_mask[0] == 0).tolist())
 
 
 def model_name(model: PreTrainedModel) -> str:

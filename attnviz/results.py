@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from attnviz import attention
 from attnviz.errors import InputError
+from attnviz.masks import ROW_OF_PADDING, Hiding, hiding
 from attnviz.steps import Step, steps_of
 from attnviz.tokens import Tokens
 
@@ -54,6 +55,9 @@ class HeadTrace:
     own_weights: Float[np.ndarray, "query_pos key_pos"]
     own_updated: Float[np.ndarray, "query_pos d_value"]
     dtype: str  # of the model; the arrays here are float32
+    readers: tuple[int, ...] = ()  # the query heads that read this key and value head, itself too
+    query_is_padding: Bool[np.ndarray, " query_pos"] | None = None  # None: none is
+    key_is_padding: Bool[np.ndarray, " key_pos"] | None = None
     output_gate: Float[np.ndarray, "query_pos d_value"] | None = None
     output_weight: Float[np.ndarray, "d_value d_model"] | None = None  # this head's part of W_O
     no_output_because: str | None = None  # where there is no such part
@@ -98,6 +102,21 @@ class HeadTrace:
     def is_masked(self) -> Bool[np.ndarray, "query_pos key_pos"]:
         """Which keys each query may not see."""
         return _frozen(attention.hidden(self.mask, self.scores.shape))
+
+    @cached_property
+    def hiding(self) -> Hiding:
+        """Why each of these keys is hidden.
+
+        Of filtered tokens and words no window is named: they are not one place apart.
+        """
+        is_of_one_text = self.kind not in ("cross",) and not self.is_filtered
+        padding = self.query_is_padding, self.key_is_padding
+        return hiding(self.is_masked, *padding, is_of_one_text=is_of_one_text)
+
+    @cached_property
+    def is_meaningless(self) -> Bool[np.ndarray, " query_pos"]:
+        """Which queries are padding, or see no key: nothing reads their rows."""
+        return self.hiding.codes[:, 0] >= ROW_OF_PADDING
 
     @cached_property
     def _softmax(self) -> tuple[np.ndarray, np.ndarray]:
@@ -239,6 +258,23 @@ class LayerTrace:
         return self.k.shape[0]
 
     @cached_property
+    def sinks(self) -> Float[np.ndarray, "head query_pos"] | None:
+        """The share of each query's attention that went to no token; None without sinks."""
+        if self.sink_logits is None:
+            return None
+        given = self.own_weights.sum(axis=-1)
+        return np.maximum(0, 1 - given - (0 if self.left_out is None else self.left_out))
+
+    @property
+    def is_meaningless(self) -> Bool[np.ndarray, " query_pos"]:
+        """Which queries are padding, or see no key in any head: nothing reads their rows."""
+        is_padding = np.array(self.query_tokens.is_padding)
+        if self.mask is None:
+            return is_padding
+        is_hidden = attention.hidden(self.mask, self.mask.shape)
+        return is_padding | is_hidden.all(axis=(0, 2))
+
+    @cached_property
     def output_error(self) -> float | None:
         """How far all heads' shares and the bias are from the module's own output.
 
@@ -342,7 +378,8 @@ class Trace:
                 f"\n\nHint: its heads are {_ranges(range(call.n_heads))}."
             )
         head = int(head)
-        key_value_head = head // (call.n_heads // call.n_key_value_heads)
+        n_readers = call.n_heads // call.n_key_value_heads
+        key_value_head = head // n_readers
         return HeadTrace(
             kind=kind,
             layer=int(layer),
@@ -363,6 +400,9 @@ class Trace:
             own_weights=call.own_weights[head],
             own_updated=call.own_updated[:, head],
             dtype=self.dtype,
+            readers=tuple(range(n_readers * key_value_head, n_readers * (key_value_head + 1))),
+            query_is_padding=_is_padding(call.query_tokens),
+            key_is_padding=_is_padding(call.key_tokens),
             notes=call.notes,
             is_filtered=call.is_filtered,
             is_of_words=call.is_of_words,
@@ -397,6 +437,10 @@ def _of_head(array: np.ndarray | None, head: int) -> np.ndarray | None:
     if array is None:
         return None
     return array[head if array.shape[0] > 1 else 0]
+
+
+def _is_padding(tokens: Tokens) -> Bool[np.ndarray, " position"] | None:
+    return np.array(tokens.is_padding) if any(tokens.is_padding) else None
 
 
 def _arrays_of(call: LayerTrace) -> list[np.ndarray]:

@@ -1,14 +1,14 @@
 """The steps of one head, in order: what each is called, how it is computed, what came out.
 
 The page, the tables and the exports iterate `head.steps`; a step that a head does not have (a
-soft-cap, a position bias) is not in its list.
+soft-cap, a bias) is not in its list.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 if TYPE_CHECKING:
     from attnviz.results import HeadTrace
@@ -30,7 +30,13 @@ class Step:
     formula_text: str  # the same where no LaTeX is drawn
     array: Float[np.ndarray, "rows columns"]
     axes: tuple[str, str]  # what a row is and what a column is
-    is_hidden: Bool[np.ndarray, "rows columns"] | None = None  # cells that the mask hides
+    hidden_because: UInt8[np.ndarray, "rows columns"] | None = None  # code of attnviz.masks
+    sink: Float[np.ndarray, " query_pos"] | None = None  # a key more, which is no token
+
+    @property
+    def is_hidden(self) -> Bool[np.ndarray, "rows columns"] | None:
+        """Cells that the mask hides, or that have no meaning; None where the step has none."""
+        return None if self.hidden_because is None else self.hidden_because > 0
 
 
 def steps_of(head: "HeadTrace", convention: Convention = "rows") -> tuple[Step, ...]:
@@ -51,7 +57,8 @@ def steps_of(head: "HeadTrace", convention: Convention = "rows") -> tuple[Step, 
         )
         text = "output = (x′ ⊙ gate) · W_O" if head.output_gate is not None else "output = x′ · W_O"
         axes = ("query_pos", "d_model")
-        steps.append(Step("output", "beyond", "output", formula, text, head.output, axes))
+        codes = _meaningless(head, head.output)
+        steps.append(Step("output", "beyond", "output", formula, text, head.output, axes, codes))
     return tuple(steps)
 
 
@@ -95,12 +102,16 @@ def _scores(head: "HeadTrace", convention: Convention) -> list[Step]:
 
     def step(name: str, number: str, title: str, latex: str, text: str) -> Step:
         array: np.ndarray = getattr(head, name)
-        is_hidden = head.is_masked if name in ("masked", "weights") else None
+        codes = head.hiding.codes if name in ("masked", "weights") else None
         axes = ("query_pos", "key_pos")
         if not is_rows:
             array, axes = array.T, ("key_pos", "query_pos")
-            is_hidden = None if is_hidden is None else is_hidden.T
-        return Step(name, number, title, latex, f"{name} = {text}", array, axes, is_hidden)
+            codes = None if codes is None else codes.T
+        sink = None
+        if head.sink_logit is not None and codes is not None:
+            given = np.full(len(head.q), head.sink_logit, np.float32)
+            sink = head.sink if name == "weights" else given
+        return Step(name, number, title, latex, f"{name} = {text}", array, axes, codes, sink)
 
     product = rf"q_i \cdot k_j = \sum_{{d=1}}^{{{d_head}}} q_{{id}}\,k_{{jd}}"
     steps = [step("scores", "2", "score", f"{named('scores')} = {product}", "q · k")]
@@ -115,7 +126,7 @@ def _scores(head: "HeadTrace", convention: Convention) -> list[Step]:
     if head.bias is not None:
         before = steps[-1].name
         latex = f"{named('biased')} = {named(before)} + {named('bias')}"
-        steps.append(step("biased", "3a", "position bias", latex, f"{before} + bias"))
+        steps.append(step("biased", "3a", "bias", latex, f"{before} + bias"))
 
     before = steps[-1].name
     latex = f"{named('masked')} = {named(before)}"
@@ -138,7 +149,16 @@ def _update(head: "HeadTrace", convention: Convention) -> Step:
     weight, weight_text = ("w_{ij}", "wᵢⱼ") if is_rows else ("w_{ji}", "wⱼᵢ")
     formula = rf"x'_i = \sum_{{j=1}}^{{{len(head.v)}}} {weight}\,v_j"
     text = f"x′ᵢ = Σⱼ {weight_text} · vⱼ"
-    return Step("updated", "4", "update", formula, text, head.updated, ("query_pos", "d_value"))
+    axes, codes = ("query_pos", "d_value"), _meaningless(head, head.updated)
+    return Step("updated", "4", "update", formula, text, head.updated, axes, codes)
+
+
+def _meaningless(head: "HeadTrace", array: np.ndarray) -> UInt8[np.ndarray, "rows columns"] | None:
+    """Why a query's row has no meaning, for each of its cells; None where all have one."""
+    if not head.is_meaningless.any():
+        return None
+    because = np.where(head.is_meaningless, head.hiding.codes[:, 0], 0).astype(np.uint8)
+    return np.repeat(because[:, None], array.shape[1], axis=1)
 
 
 def _scaling(scaling: float, d_head: int) -> tuple[str, str]:

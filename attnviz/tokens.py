@@ -2,7 +2,8 @@
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import or_
 from typing import Any
 
 from attnviz.errors import InputError
@@ -18,6 +19,7 @@ class Tokens:
     segments: tuple[int | None, ...]  # 0 or 1 in a sentence pair; None for special tokens
     starts_word: tuple[bool, ...]
     positions: tuple[tuple[int, ...], ...]  # of the text's own tokens that each of these stands for
+    is_padding: tuple[bool, ...]  # behind or before a text, to fill a batch; nothing reads it
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,6 +44,23 @@ class Tokens:
                 for last, place in zip(before, places, strict=False)
             ),
             tuple(self.positions[place] for place in places),
+            tuple(self.is_padding[place] for place in places),
+        )
+
+    def padded(self, is_padding: Sequence[bool]) -> "Tokens":
+        """The same with some of them known to be padding: special tokens, each its own word."""
+        after = [False, *is_padding]  # what follows padding begins a word as well
+        return replace(
+            self,
+            is_special=tuple(map(or_, self.is_special, is_padding)),
+            segments=tuple(
+                None if padding else segment
+                for segment, padding in zip(self.segments, is_padding, strict=True)
+            ),
+            starts_word=tuple(
+                any(starts) for starts in zip(self.starts_word, is_padding, after, strict=False)
+            ),
+            is_padding=tuple(is_padding),
         )
 
     def words(self) -> tuple[tuple[int, ...], ...]:
@@ -59,6 +78,7 @@ class Tokens:
             tuple(self.segments[word[0]] for word in words),
             (True,) * len(words),
             tuple(sum((self.positions[place] for place in word), ()) for word in words),
+            tuple(self.is_padding[word[0]] for word in words),
         )
 
 
@@ -163,7 +183,7 @@ def _of_text(
     starts_word: tuple[bool, ...],
 ) -> Tokens:
     positions = tuple((position,) for position in range(len(names)))
-    return Tokens(names, is_special, segments, starts_word, positions)
+    return Tokens(names, is_special, segments, starts_word, positions, (False,) * len(names))
 
 
 def _readable(token: str, is_bytes: bool) -> str:

@@ -38,9 +38,8 @@ def axis(title: str, *, font_size: int = FONT_SIZE, **options: Any) -> alt.Axis:
         labelPadding=6,
         labelBound=False,
         labelFlush=False,
-        labelColor=alt.expr(palette.TEXT),
         titleColor=alt.expr(palette.TEXT),
-        **options,
+        **{"labelColor": alt.expr(palette.TEXT)} | options,
     )
 
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 MAX_TOKENS = 40  # as many labels as stay readable in a row or beside one another
 MAX_DIMENSIONS = 64
+Summary = Literal["mean", "maximum"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,7 @@ class Blocks:
     is_hidden: Bool[np.ndarray, "block_rows block_columns"]
     rows: int
     columns: int
-    summary: Literal["mean", "maximum"]
+    summary: Summary
 
     @property
     def are_exact(self) -> bool:
@@ -41,7 +42,7 @@ def block_size(shape: tuple[int, int], max_columns: int) -> tuple[int, int]:
 def in_blocks(
     array: Float[np.ndarray, "rows columns"],
     is_hidden: Bool[np.ndarray, "rows columns"] | None = None,
-    summary: Literal["mean", "maximum"] = "mean",
+    summary: Summary = "mean",
     *,
     max_columns: int = MAX_DIMENSIONS,
 ) -> Blocks:
@@ -71,3 +72,20 @@ def in_blocks(
         summed = np.where(by_block(visible), by_block(values), -np.inf).max(axis=(2, 3))
     summed = np.where(counts == 0, np.nan, summed).astype(np.float32)
     return Blocks(summed, counts == 0, rows, columns, summary)
+
+
+def codes_in_blocks(
+    codes: UInt8[np.ndarray, "rows columns"], blocks: Blocks
+) -> UInt8[np.ndarray, "block_rows block_columns"]:
+    """The code that all cells of a block share; 0 where they differ."""
+    if blocks.are_exact:
+        return codes
+    starts = [
+        range(0, n, size)
+        for n, size in zip(codes.shape, (blocks.rows, blocks.columns), strict=True)
+    ]
+    lowest, highest = (
+        reduce.reduceat(reduce.reduceat(codes, starts[0], axis=0), starts[1], axis=1)
+        for reduce in (np.minimum, np.maximum)
+    )
+    return np.where(lowest == highest, lowest, 0).astype(np.uint8)

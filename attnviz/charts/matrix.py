@@ -6,8 +6,11 @@ from functools import cache
 from typing import Any
 
 import altair as alt
+import numpy as np
+from jaxtyping import Float
 
-from attnviz.charts import palette
+from attnviz import masks
+from attnviz.charts import palette, sink
 from attnviz.charts.axes import (
     AXIS_TITLES,
     FONT_SIZE,
@@ -20,10 +23,18 @@ from attnviz.charts.axes import (
     ticks,
     value_title,
 )
-from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, Blocks, block_size, in_blocks
+from attnviz.charts.blocks import (
+    MAX_DIMENSIONS,
+    MAX_TOKENS,
+    Blocks,
+    Summary,
+    block_size,
+    codes_in_blocks,
+    in_blocks,
+)
 from attnviz.charts.figure import Figure, structure_of
 from attnviz.charts.pair import Pair
-from attnviz.charts.values import largest, nested
+from attnviz.charts.values import WHY_HIDDEN, largest, nested
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
@@ -58,10 +69,27 @@ class _Structure:
     is_large: bool
     label_options: tuple[tuple[str, Any], ...]
     framed: tuple[str, ...]  # "row", "column" or both
+    has_sink: bool
+    padded: tuple[str, ...]  # "rows", "columns" or both: some of them are padding
 
     @property
     def is_of_pairs(self) -> bool:
         return set(self.axes) == {"query_pos", "key_pos"}
+
+    @property
+    def sink_along(self) -> sink.Channel | None:
+        """Across the keys, where there is a sink behind them."""
+        if not self.has_sink:
+            return None
+        return "x" if self.axes[1] == "key_pos" else "y"
+
+    @property
+    def all_columns(self) -> int:
+        return self.n_columns + (self.sink_along == "x")
+
+    @property
+    def all_rows(self) -> int:
+        return self.n_rows + (self.sink_along == "y")
 
     @property
     def font_size(self) -> int:
@@ -98,8 +126,18 @@ def matrix_chart(
     )
     row_labels = labels_of(head, step.axes[0], step.array.shape[0])
     column_labels = labels_of(head, step.axes[1], step.array.shape[1])
+    row_names, column_names = (
+        names_of(labels, per_block)
+        for labels, per_block in ((row_labels, blocks.rows), (column_labels, blocks.columns))
+    )
+    sinks = None if step.sink is None else _sinks(step, step.sink, blocks.summary)
+    if sinks is not None:
+        (column_names if step.axes[1] == "key_pos" else row_names).append(sink.LABEL)
     if limit is None:
         limit = 1.0 if is_weights else largest(blocks.values)
+        if sinks is not None:
+            limit = max(limit, largest(sinks))
+    padding = _padding(head, step, blocks)
     frames = _frames(step, pair, blocks)
     structure = _Structure(
         name=step.name,
@@ -114,16 +152,24 @@ def matrix_chart(
         is_clickable=reports_clicks and blocks.are_exact,
         is_narrow=is_narrow,
         is_large=is_large,
-        label_options=tuple(_label_angle(column_labels, is_narrow, is_large).items()),
+        label_options=tuple(_label_angle(column_names, is_narrow, is_large).items()),
         framed=tuple(frames),
+        has_sink=sinks is not None,
+        padded=tuple(padding),
     )
     constants = {
         step.name: nested(blocks.values),
-        f"{step.name}_rows": names_of(row_labels, blocks.rows),
-        f"{step.name}_columns": names_of(column_labels, blocks.columns),
+        f"{step.name}_rows": row_names,
+        f"{step.name}_columns": column_names,
         structure.limit: limit,
         **{f"{step.name}_framed_{channel}": place for channel, place in frames.items()},
+        **{f"{step.name}_padded_{side}": bits for side, bits in padding.items()},
     }
+    if structure.has_hidden and step.hidden_because is not None:
+        codes = codes_in_blocks(step.hidden_because, blocks)
+        constants[f"{step.name}_because"] = codes.tolist()
+    if sinks is not None:
+        constants[f"{step.name}_sink"] = nested([sinks])[0]
     return Figure(_structure(structure), constants)
 
 
@@ -162,9 +208,11 @@ def _structure(of: _Structure) -> dict[str, Any]:
         cells = cells.add_params(picked)
     layers: list[alt.Chart] = [cells]
     if of.has_hidden:
-        layers += _hidden_cells(base, tooltip, of.value_title)
+        layers += _hidden_cells(base, tooltip, of)
     if of.is_printed:
         layers.append(_printed_values(base, of))
+    if of.sink_along is not None:
+        layers += _sink_cells(of, of.sink_along)
     layers += [_frame(of.name, channel) for channel in of.framed]
     chart = alt.LayerChart(layer=layers).properties(
         height=alt.Step(_row_height(of)),
@@ -193,6 +241,32 @@ def _width(is_narrow: bool, is_large: bool) -> int:
     return LARGE_WIDTH if is_large else WIDTH
 
 
+def _sinks(
+    step: Step, values: Float[np.ndarray, " query_pos"], summary: Summary
+) -> Float[np.ndarray, " query_pos"]:
+    """What each query gives to the sink, in the blocks of the matrix; NaN without meaning."""
+    is_column = step.axes[1] == "key_pos"
+    is_hidden = None
+    if step.hidden_because is not None:
+        of_query = step.hidden_because[:, :1] if is_column else step.hidden_because[:1]
+        is_hidden = of_query >= masks.ROW_OF_PADDING
+    column = values[:, None] if is_column else values[None, :]
+    return in_blocks(column, is_hidden, summary, max_columns=MAX_TOKENS).values.ravel()
+
+
+def _padding(head: HeadTrace, step: Step, blocks: Blocks) -> dict[str, list[int]]:
+    """Which rows and columns are padding, 1 or 0 each, for the sides that have some."""
+    of_axis = {"query_pos": head.query_is_padding, "key_pos": head.key_is_padding}
+    sides = zip(("rows", "columns"), step.axes, (blocks.rows, blocks.columns), strict=True)
+    return {
+        side: np.logical_and.reduceat(is_padding, range(0, len(is_padding), per_block))
+        .astype(int)
+        .tolist()
+        for side, axis, per_block in sides
+        if (is_padding := of_axis.get(axis)) is not None
+    }
+
+
 def _frames(step: Step, pair: Pair | None, blocks: Blocks) -> dict[str, int]:
     """The row and the column that the pair has in this matrix."""
     if pair is None:
@@ -215,11 +289,11 @@ def _x(of: _Structure) -> alt.X:
     font_size = of.font_size
     if of.is_of_pairs:
         columns = f"{of.name}_columns[datum.value]"
-        options = {"labelExpr": columns, **dict(of.label_options)}
+        options = {"labelExpr": columns, **dict(of.label_options), **_greyed(of, "columns")}
         if options["labelAngle"] == -90:  # as many names as do not overlap
             width = _width(of.is_narrow, of.is_large)
-            font_size = min(font_size, max(SMALLEST_FONT_SIZE, width // of.n_columns))
-            options["values"] = ticks(of.n_columns, width // font_size)
+            font_size = min(font_size, max(SMALLEST_FONT_SIZE, width // of.all_columns))
+            options["values"] = _named(of.n_columns, width // font_size, of.sink_along == "x")
     else:
         options = {
             "labelExpr": f"'' + datum.value * {of.columns_a_block}",
@@ -234,32 +308,53 @@ def _x(of: _Structure) -> alt.X:
 def _y(of: _Structure) -> alt.Y:
     row_height = _row_height(of)
     font_size = min(of.font_size, max(SMALLEST_FONT_SIZE, row_height))
-    n_names = of.n_rows * row_height // font_size  # as many as do not overlap
+    n_names = of.all_rows * row_height // font_size  # as many as do not overlap
     row_axis = axis(
         AXIS_TITLES[of.axes[0]],
         labelExpr=f"{of.name}_rows[datum.value]",
         font_size=font_size,
-        values=ticks(of.n_rows, n_names),
+        values=_named(of.n_rows, n_names, of.sink_along == "y"),
+        **_greyed(of, "rows"),
     )
     return alt.Y("row:O", axis=row_axis, scale=alt.Scale(padding=0))
 
 
+def _named(n: int, at_most: int, has_sink: bool) -> list[int]:
+    """The places that have room for their names; a sink behind them always has."""
+    if not has_sink:
+        return ticks(n, at_most)
+    places = ticks(n, at_most - 1)
+    pitch = places[1] - places[0] if len(places) > 1 else 1
+    return [*(place for place in places if n - place >= pitch), n]
+
+
+def _greyed(of: _Structure, side: str) -> dict[str, Any]:
+    """Padding has grey names."""
+    if side not in of.padded:
+        return {}
+    is_padding = f"{of.name}_padded_{side}[datum.value]"
+    return {"labelColor": alt.expr(f"{is_padding} ? {palette.FAINT} : {palette.TEXT}")}
+
+
 def _row_height(of: _Structure) -> int:
-    is_flat = of.n_rows <= VALUES_FIT
+    n_rows, is_flat = of.all_rows, of.n_rows <= VALUES_FIT
     if of.is_large:
         height = LARGE_HEIGHT if is_flat else LARGE_LOW_HEIGHT
-        return max(4, min(48, (height if of.is_of_pairs else LARGE_NARROW_HEIGHT) // of.n_rows))
+        return max(4, min(48, (height if of.is_of_pairs else LARGE_NARROW_HEIGHT) // n_rows))
     if is_flat:
         return 30 if of.is_of_pairs else 22
-    return max(4, min(18, (HEIGHT if of.is_of_pairs else LOW_HEIGHT) // of.n_rows))
+    return max(4, min(18, (HEIGHT if of.is_of_pairs else LOW_HEIGHT) // n_rows))
 
 
 # Layers
 
 
-def _hidden_cells(base: alt.Chart, tooltip: list[alt.Tooltip], title: str) -> list[alt.Chart]:
-    hidden = base.transform_filter("!isValid(datum.v)").transform_calculate(state="'hidden'")
-    tooltip = [*tooltip[:2], alt.Tooltip("state:N", title=title)]
+def _hidden_cells(base: alt.Chart, tooltip: list[alt.Tooltip], of: _Structure) -> list[alt.Chart]:
+    """Grey and crossed out; why, on hover."""
+    hidden = base.transform_filter("!isValid(datum.v)").transform_calculate(
+        state=f"{WHY_HIDDEN}[{of.name}_because[datum.row][datum.column]]"
+    )
+    tooltip = [*tooltip[:2], alt.Tooltip("state:N", title=of.value_title)]
     return [
         hidden.mark_rect(strokeWidth=0, fill=alt.expr(palette.HIDDEN)).encode(tooltip=tooltip),
         hidden.mark_text(text="╲", fill=alt.expr(palette.GREY), fontSize=12, tooltip=None),
@@ -275,7 +370,7 @@ def _printed_values(base: alt.Chart, of: _Structure) -> alt.Chart:
         number = f"format(datum.v, {is_small} ? '.' + {decimals} + 'f' : '.3g')"
     # Where cells are too narrow for their numbers, on a phone, they are left to the tooltip. In a
     # larger figure the width of this part is not known (0), and there is room.
-    size, cell = of.font_size + 1, f"width / {of.n_columns}"
+    size, cell = of.font_size + 1, f"width / {of.all_columns}"
     font_size = f"width == 0 ? {size} : {cell} < 24 ? 0 : min({size}, {cell} * 0.31)"
     return (
         base.transform_filter("isValid(datum.v)")
@@ -287,6 +382,24 @@ def _printed_values(base: alt.Chart, of: _Structure) -> alt.Chart:
         )
         .encode(text="printed:N")
     )
+
+
+def _sink_cells(of: _Structure, along: sink.Channel) -> list[alt.Chart]:
+    """The sink's column, in the colours of the keys'."""
+    is_column = along == "x"
+    base = sink.cells(
+        f"{of.name}_sink",
+        of.n_rows if is_column else of.n_columns,
+        of.n_columns if is_column else of.n_rows,
+        along,
+        ("column", "row"),
+        f"{of.name}_{'rows' if is_column else 'columns'}",
+    )
+    cells = base.mark_rect(strokeWidth=0).encode(
+        color=alt.Color("v:Q"), tooltip=sink.tooltip(of.value_title)
+    )
+    printed = [_printed_values(base, of)] if of.is_printed else []
+    return [cells, *printed, sink.gap(of.n_columns if is_column else of.n_rows, along)]
 
 
 def _frame(name: str, channel: str) -> alt.Chart:

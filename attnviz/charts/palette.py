@@ -58,6 +58,7 @@ IDENTITY = {"q": "#8b5cf6", "k": "#1a9a6c", "v": "#d6457a", "updated": "#a8761a"
 IS_LIGHT = "(luminance(background) > 0.5)"
 TEXT = f"({IS_LIGHT} ? '{PALETTES['light'].text}' : '{PALETTES['dark'].text}')"
 GREY = f"({IS_LIGHT} ? '#6a7079' : '#9aa4af')"
+FAINT = f"({IS_LIGHT} ? '#8b929b' : '#7d8792')"  # what has no meaning of its own
 HIDDEN = f"({IS_LIGHT} ? '#d5d8dc' : '#3a4048')"
 LINE = f"({IS_LIGHT} ? '{PALETTES['light'].sequential[-1]}' : '{PALETTES['dark'].sequential[-1]}')"
 NEGATIVE = f"({IS_LIGHT} ? '{PALETTES['light'].diverging[0]}' : '{PALETTES['dark'].diverging[0]}')"

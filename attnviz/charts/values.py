@@ -1,12 +1,18 @@
 """Numbers as charts take them: exact constants, and scales that are true to their sign."""
 
+import json
 from collections.abc import Iterable
 
 import altair as alt
 import numpy as np
 
+from attnviz.masks import REASONS
+
 # What a legend's number looks like: at most three significant digits, without trailing zeros.
 LEGEND_NUMBER = "datum.value == 0 ? '0' : format(datum.value, '.3~g')"
+
+# By the code of a hidden cell: what is said of it. 0: a block of several.
+WHY_HIDDEN = json.dumps(["hidden", *(f"hidden: {why}" for why in REASONS.values())])
 
 
 def nested(rows: Iterable[np.ndarray]) -> list[list[float | None]]:

@@ -1,5 +1,7 @@
 """What if: the same head with something changed, before, after and difference."""
 
+import dataclasses
+
 import numpy as np
 import streamlit as st
 
@@ -37,12 +39,12 @@ def _show(followed: Followed) -> None:
         return
     st.markdown(effect(head, changed, followed.query))
     before, after = (_weights(one, followed) for one in (head, changed))
-    is_hidden = None
-    if before.is_hidden is not None and after.is_hidden is not None:
-        is_hidden = before.is_hidden & after.is_hidden
-    change = Step(
-        "difference", "3c", "", "", "", after.array - before.array, before.axes, is_hidden
-    )
+    change = dataclasses.replace(after, name="difference", array=after.array - before.array)
+    if before.hidden_because is not None and after.hidden_because is not None:
+        codes = np.minimum(before.hidden_because, after.hidden_because)  # 0: one of them sees it
+        change = dataclasses.replace(change, hidden_because=codes)
+    if before.sink is not None and after.sink is not None:
+        change = dataclasses.replace(change, sink=after.sink - before.sink)
     pair = Pair(followed.query, followed.key)
     for column, title, step in zip(
         st.columns(3), ("before", "after", "after − before"), (before, after, change), strict=True
