@@ -56,7 +56,7 @@ def measures(trace: Trace, kind: str | None = None) -> pd.DataFrame:
 
     `kind`, `layer`, `head`, and a column for each of `MEASURES`: `entropy` (bits, from 0),
     `distance` (tokens, from 0; NaN where queries and keys are of different texts), `first` and
-    `special` (0 to 1; NaN where no such key is left). Queries that see no key are left out; a
+    `special` (0 to 1; NaN where no such key is left). Queries that see no key, and padding, are left out; a
     head without others is NaN.
     """
     kinds = trace.kinds if kind is None else (kind,)
@@ -71,6 +71,7 @@ def measures(trace: Trace, kind: str | None = None) -> pd.DataFrame:
 
 def _measured(kind: str, call: LayerTrace) -> dict[str, np.ndarray]:
     weights = call.own_weights.astype(np.float64)
+    weights[:, call.is_meaningless] = 0
     given = weights.sum(axis=-1)
 
     def mean(of_query: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from attnviz.errors import InputError
 from attnviz.masks import ROW_OF_PADDING, Hiding, hiding
 from attnviz.steps import Step, steps_of
 from attnviz.tokens import Tokens
+from attnviz.wording import ranges
 
 # Exact means: no replayed weight differs from the model's own by more than this, and no
 # updated value by more than this times the largest of them. The model's dtype decides.
@@ -88,7 +89,7 @@ class HeadTrace:
 
     @cached_property
     def biased(self) -> Float[np.ndarray, "query_pos key_pos"]:
-        """capped + bias; `capped` itself where the model has no position bias."""
+        """capped + bias; `capped` itself where the model has no bias."""
         if self.bias is None:
             return self.capped
         return _frozen(attention.add_bias(self.capped, self.bias))
@@ -360,7 +361,7 @@ class Trace:
         if layer not in self.layers(kind):
             raise InputError(
                 f"{self.model_name} has no {kind} attention in layer {layer!r}."
-                f"\n\nHint: its layers with {kind} attention are {_ranges(self.layers(kind))}."
+                f"\n\nHint: its layers with {kind} attention are {ranges(self.layers(kind))}."
             )
         return self.calls[kind, layer]
 
@@ -375,7 +376,7 @@ class Trace:
         if head not in range(call.n_heads):
             raise InputError(
                 f"Layer {layer} of {self.model_name} has no head {head!r}."
-                f"\n\nHint: its heads are {_ranges(range(call.n_heads))}."
+                f"\n\nHint: its heads are {ranges(range(call.n_heads))}."
             )
         head = int(head)
         n_readers = call.n_heads // call.n_key_value_heads
@@ -457,11 +458,3 @@ def _share_of(projection: Projection | str, head: int) -> dict[str, Any]:
         return {"no_output_because": "the model was changed after the trace"}
     gate = None if projection.gate is None else projection.gate[:, head]
     return {"output_gate": gate, "output_weight": weight}
-
-
-def _ranges(numbers: "tuple[int, ...] | range") -> str:
-    """Numbers as a reader would say them: "0 to 5", or "3, 7, 11"."""
-    numbers = tuple(numbers)
-    if len(numbers) > 2 and numbers == tuple(range(numbers[0], numbers[-1] + 1)):
-        return f"{numbers[0]} to {numbers[-1]}"
-    return ", ".join(map(str, numbers))

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from attnviz import masks
 from attnviz.results import HeadTrace
 from attnviz.steps import Convention, Step
-from attnviz.wording import number, ordinal, percent, token, token_at
+from attnviz.wording import number, ordinal, percent, ranges, token, token_at
 
 # By a step's number: its headline, and what happens, with the term after the plain word.
 # {row}, {rows} and {columns} are those of the convention in use.
@@ -45,7 +46,10 @@ _EXPLANATIONS = {
         "range in which the softmax can still tell more than one key apart.",
         "",
     ),
-    "3b": ("What a query may not look at, later tokens or padding, is hidden from it (mask).", ""),
+    "3b": (
+        "What a query may not look at, such as later tokens or padding, is hidden from it (mask).",
+        "",
+    ),
     "3c": (
         "exp of each score, divided by the sum over all keys of its query (softmax), gives shares "
         "(weights, w). Every {row} sums to 1{sink}.",
@@ -68,10 +72,10 @@ _LOOK_FOR = {
     "2": "a {column} of one colour: a key that every query scores high, or low.",
     "scaled": "the same pattern as before; only the ends of the legend have moved.",
     "capped": "the strongest colours: large scores lose most.",
-    "biased": "what has changed from the picture before: the same for any words at these places.",
+    "biased": "what has changed from the picture before: where the bias is large.",
     "3b": "hatched cells: what is hidden gets no weight at all.",
     "3c": "one strongly coloured cell in a {row}: a sharp choice. A {row} of one shade: a mean of "
-    "all keys. A strongly coloured {column}: a key that many queries attend to.",
+    "all keys. A strongly coloured {column}: a key that many queries attend to{sink}.",
     "4": "rows that look alike: queries that attend alike get nearly the same update.",
     "beyond": "columns of one colour: where this head pushes every token the same way.",
 }
@@ -102,7 +106,8 @@ def look_for(head: HeadTrace, step: Step, convention: Convention = "rows") -> st
         return "no change: the picture is the one before."
     row, column = _lines(convention)
     words = _LOOK_FOR.get(step.name) or _LOOK_FOR[step.number]
-    return words.format(row=row, column=column)
+    sink = "" if step.sink is None else ", or the sink: attention that goes to no token"
+    return words.format(row=row, column=column, sink=sink)
 
 
 def _lines(convention: Convention) -> tuple[str, str]:
@@ -112,11 +117,8 @@ def _lines(convention: Convention) -> tuple[str, str]:
 
 def sentence(head: HeadTrace, step: Step, query: int, key: int) -> str:
     """What a step means for a query and a key token, one or two sentences, as Markdown."""
-    if step.name in ("weights", "updated", "output") and head.is_masked[query].all():
-        return (
-            f"Every key is hidden from {token_at(head.query_tokens, query)}: nothing is left to "
-            "attend to, and the numbers in its place mean nothing."
-        )
+    if step.is_hidden is not None and head.is_meaningless[query]:
+        return _meaningless(head, query)
     return _SENTENCES[step.name](head, step, query, key)
 
 
@@ -127,6 +129,16 @@ def softmax_input(head: HeadTrace) -> str:
     if head.bias is not None:
         return "biased score"
     return "scaled score" if head.softcap is None else "capped score"
+
+
+def _meaningless(head: HeadTrace, query: int) -> str:
+    name = token_at(head.query_tokens, query)
+    if head.query_is_padding is not None and head.query_is_padding[query]:
+        return f"{name} is padding: nothing reads its row, and the numbers in it mean nothing."
+    return (
+        f"Every key is hidden from {name}: nothing is left to attend to, and the numbers in its "
+        "place mean nothing."
+    )
 
 
 # Embeddings and projections
@@ -141,11 +153,20 @@ def _q(head: HeadTrace, step: Step, query: int, key: int) -> str:
 
 
 def _k(head: HeadTrace, step: Step, query: int, key: int) -> str:
-    return f"{token_at(head.key_tokens, key)} can be found by {_numbers(step, query, key)}."
+    said = f"{token_at(head.key_tokens, key)} can be found by {_numbers(step, query, key)}."
+    return said + _shared(head, "key")
 
 
 def _v(head: HeadTrace, step: Step, query: int, key: int) -> str:
-    return f"{token_at(head.key_tokens, key)} passes on {_numbers(step, query, key)}."
+    said = f"{token_at(head.key_tokens, key)} passes on {_numbers(step, query, key)}."
+    return said + _shared(head, "value")
+
+
+def _shared(head: HeadTrace, what: str) -> str:
+    """Which heads read the same keys or values, where several do."""
+    if len(head.readers) < 2:
+        return ""
+    return f" Heads {ranges(head.readers)} share this {what}: key/value head {head.key_value_head}."
 
 
 def _row_of(head: HeadTrace, step: Step, query: int, key: int) -> str:
@@ -215,7 +236,10 @@ def _biased(head: HeadTrace, step: Step, query: int, key: int) -> str:
     assert head.bias is not None
     row = head.bias[query]
     largest = int(row.argmax())
-    what = "The model adds a learned number for each pair of positions, whatever the words."
+    what = (
+        "The model adds a bias to each score: a number for where the two tokens stand, in some "
+        "models also for what they say."
+    )
     if row[largest] == row.min():
         return f"{what} From {token_at(head.query_tokens, query)} it is {number(row[key])} for all."
     return (
@@ -226,16 +250,82 @@ def _biased(head: HeadTrace, step: Step, query: int, key: int) -> str:
 
 
 def _masked(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    return f"{_hidden(head, query, key)}{_rule(head)}{_sink_logit(head)}"
+
+
+def _hidden(head: HeadTrace, query: int, key: int) -> str:
+    """How many keys are hidden from a query, and why."""
     query_name, key_name = token_at(head.query_tokens, query), token_at(head.key_tokens, key)
     if not head.is_masked.any():
         adds = " The mask adds a number to some scores all the same." if _adds(head) else ""
         return f"Nothing is hidden here: every query sees every key.{adds}"
-    n_hidden, n_keys = int(head.is_masked[query].sum()), len(head.key_tokens)
-    keys = f"{n_hidden} of {n_keys} keys {'is' if n_hidden == 1 else 'are'} hidden"
+    n_keys = len(head.key_tokens)
+    codes = head.hiding.codes[query]
+    n_hidden = int((codes > 0).sum())
     if not n_hidden:
         return f"{query_name} sees all {n_keys} keys; other queries do not."
-    of_key = "is one of them" if head.is_masked[query, key] else "is not"
-    return f"From {query_name}, {keys}; {key_name} {of_key}."
+    keys = f"{n_hidden} of {n_keys} keys {'is' if n_hidden == 1 else 'are'} hidden"
+    kinds = np.unique(codes[codes > 0])
+    reasons = ", ".join(f"{(codes == kind).sum()} {_WHY[kind]}" for kind in kinds)
+    why = f": {reasons}"
+    if len(kinds) == 1:
+        why = f", {'' if n_hidden == 1 else 'all '}{_WHY[kinds[0]]}"
+    of_key = f"is one of them{f', {_WHY[codes[key]]}' if len(kinds) > 1 else ''}"
+    return f"From {query_name}, {keys}{why}; {key_name} {of_key if codes[key] else 'is not'}."
+
+
+# Why a key is hidden, of one query.
+_WHY = {
+    masks.LATER: "after it",
+    masks.OUTSIDE: "outside its window",
+    masks.PADDING: "as padding",
+    masks.EVERYWHERE: "from every query",
+    masks.OTHER: "by the model's mask",
+}
+_KINDS = {
+    masks.LATER: "after their query",
+    masks.OUTSIDE: "outside a window",
+    masks.PADDING: "of padding",
+    masks.EVERYWHERE: "of keys that no query sees",
+    masks.OTHER: "by the model's mask",
+}
+
+
+def _rule(head: HeadTrace) -> str:
+    """What the mask hides from all queries, as far as it follows a rule, and how many cells."""
+    hiding = head.hiding
+    before, after = hiding.before, hiding.after
+    rule = ""
+    if before is not None and before == after:
+        rule = f" Each query sees itself and at most {_n_tokens(before)} on either side."
+    elif before is not None and after is not None:
+        rule = (
+            f" Each query sees itself, at most {_n_tokens(before)} before it and at most "
+            f"{_n_tokens(after)} after it."
+        )
+    elif before is not None:
+        rule = f" Each query sees itself and at most the {_n_tokens(before)} before it."
+    elif after is not None:
+        rule = f" Each query sees itself and at most the {_n_tokens(after)} after it."
+    counts = hiding.counts
+    if not counts:
+        return rule
+    cells = ", ".join(f"{n:,} {_KINDS[code]}" for code, n in counts.items())
+    n_hidden = sum(counts.values())
+    return f"{rule} In all, {n_hidden:,} of {hiding.codes.size:,} cells are hidden: {cells}."
+
+
+def _n_tokens(n: int) -> str:
+    return f"{n} token{'' if n == 1 else 's'}"
+
+
+def _sink_logit(head: HeadTrace) -> str:
+    if head.sink_logit is None:
+        return ""
+    return (
+        f" The sink is no token: {number(head.sink_logit)}, learned, the same for every query, "
+        "takes part in the softmax like one more key."
+    )
 
 
 def _adds(head: HeadTrace) -> bool:

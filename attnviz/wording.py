@@ -63,6 +63,13 @@ def ordinal(place: int) -> str:
     return f"{place}{'th' if place % 100 in (11, 12, 13) else ending}"
 
 
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers as a reader would say them: "0 to 5", "0 and 1", or "3, 7, 11"."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return (" and " if len(numbers) == 2 else ", ").join(map(str, numbers))
+
+
 def added(terms: Sequence[str]) -> str:
     """Numbers as a sum: ["2.1", "−0.4"] → "2.1 − 0.4"."""
     first, *others = terms

@@ -24,6 +24,7 @@ PITCH = 22  # px a row
 FONT = "max(13, min(17, width / 66))"  # grows with the view on a projector
 HEADER = 3.4  # rows, for the squares and the titles
 FOOTER = 1.4  # rows, for the legend
+SINK_GAP = 0.4  # rows, between the last key and the sink
 LANES = 0.75  # of a row, for the lines of all heads
 INVISIBLE = 0.002  # what is less opaque than this changes no pixel
 
@@ -55,10 +56,16 @@ class Shape:
     n_heads: int
     n_queries: int
     n_keys: int
+    has_sink: bool = False  # in a row of its own behind the keys, as one key more
 
     @property
-    def n_rows(self) -> int:
-        return max(self.n_queries, self.n_keys)
+    def n_receivers(self) -> int:
+        """The keys and the sink."""
+        return self.n_keys + self.has_sink
+
+    @property
+    def n_rows(self) -> float:
+        return max(self.n_queries, self.n_receivers + SINK_GAP * self.has_sink)
 
     @property
     def height(self) -> float:
@@ -145,7 +152,9 @@ def _squares(of: Shape) -> list[alt.Chart]:
 def _tokens(of: Shape, side: Side) -> list[alt.Chart]:
     """The tokens of one side, and under them what answers the pointer."""
     is_query = side == "query"
-    n, (first, last) = (of.n_queries, QUERY_TOKENS) if is_query else (of.n_keys, KEY_TOKENS)
+    n, (first, last) = (of.n_queries, QUERY_TOKENS) if is_query else (of.n_receivers, KEY_TOKENS)
+    # A sink shows its lines and is no key to be chosen.
+    of_token = "" if is_query else f"[datum.key < {of.n_keys}]"
     name, other = ("queries", "keys") if is_query else ("keys", "queries")
     clicked = CLICKED_QUERY if is_query else CLICKED_KEY
     base = alt.Chart(alt.sequence(n, as_="place")).transform_calculate(
@@ -153,10 +162,12 @@ def _tokens(of: Shape, side: Side) -> list[alt.Chart]:
         x=f"{first}",
         x2=f"{last}",
         edge=f"{last if is_query else first}",
-        y="datum.place + 0.04",
-        y2="datum.place + 0.96",
-        middle="datum.place + 0.5",
+        row=_row("datum.place", of, side),
         token=f"{side}_names[datum.place]",
+        is_padding=f"{side}_padding[datum.place]",
+    )
+    base = base.transform_calculate(
+        y="datum.row + 0.04", y2="datum.row + 0.96", middle="datum.row + 0.5"
     )
     is_marked = f"datum.place == shown_{side} ? 0.6 : datum.place == chosen_{side} ? 0.3 : 0"
     touch = base.mark_rect(
@@ -171,7 +182,7 @@ def _tokens(of: Shape, side: Side) -> list[alt.Chart]:
         dx=-4 if is_query else 4,
         fontSize=alt.expr(FONT),
         limit=alt.expr(f"width * {last - first - 1} / 100"),
-        fill=alt.expr(palette.TEXT),
+        fill=alt.expr(f"datum.is_padding ? {palette.FAINT} : {palette.TEXT}"),
         fontWeight=alt.expr(f"datum.place == shown_{side} ? 'bold' : 'normal'"),
         aria=False,
         tooltip=None,
@@ -187,7 +198,7 @@ def _tokens(of: Shape, side: Side) -> list[alt.Chart]:
         alt.selection_point(
             name=clicked,
             fields=[side],
-            on=f"@{name}_marks:click",
+            on=f"@{name}_marks:click{of_token}",
             clear=f"@{other}_marks:click",
             toggle=f"{clicked}.{side} && {clicked}.{side}[0] === datum.{side}",
             empty=False,
@@ -198,15 +209,15 @@ def _tokens(of: Shape, side: Side) -> list[alt.Chart]:
 
 def _lines(of: Shape) -> alt.Chart:
     """Each in its head's lane; of the token that is shown, else all that can be seen."""
-    n_pairs = of.n_queries * of.n_keys
+    n_pairs = of.n_queries * of.n_receivers
     lane = f"{LANES} * ((datum.head + 0.5) / {of.n_heads} - 0.5)"
     lane_height = PITCH * LANES / of.n_heads
     return (
         alt.Chart(alt.sequence(of.n_heads * n_pairs, as_="place"))
         .transform_calculate(
             head=f"floor(datum.place / {n_pairs})",
-            query=f"floor(datum.place / {of.n_keys}) % {of.n_queries}",
-            key=f"datum.place % {of.n_keys}",
+            query=f"floor(datum.place / {of.n_receivers}) % {of.n_queries}",
+            key=f"datum.place % {of.n_receivers}",
         )
         .transform_calculate(weight="weights[datum.head][datum.query][datum.key]", is_on=IS_ON)
         .transform_filter(
@@ -216,13 +227,13 @@ def _lines(of: Shape) -> alt.Chart:
         .transform_filter(
             "shown_query >= 0 ? datum.query == shown_query"
             " : shown_key >= 0 ? datum.key == shown_key"
-            f" : datum.weight > {INVISIBLE}"
+            f" : datum.weight > {INVISIBLE} && !query_padding[datum.query]"
         )
         .transform_calculate(
             x=f"shown_key >= 0 ? {LEFT_STRIPES[1] + 0.5} : {QUERY_TOKENS[1] + 0.5}",
             x2=f"shown_query >= 0 ? {RIGHT_STRIPES[0] - 0.5} : {KEY_TOKENS[0] - 0.5}",
             y=f"datum.query + 0.5 + {lane}",
-            y2=f"datum.key + 0.5 + {lane}",
+            y2=f"{_row('datum.key', of, 'key')} + 0.5 + {lane}",
             **_named(of),
         )
         .mark_rule(strokeWidth=max(1, min(3, 1.3 * lane_height)), description=GIVEN)
@@ -238,7 +249,9 @@ def _lines(of: Shape) -> alt.Chart:
 def _stripes(of: Shape, side: Side) -> alt.Chart:
     """Beside each token, what it gives to or gets from the one that is shown, head by head."""
     is_query = side == "query"
-    n, (first, last) = (of.n_queries, LEFT_STRIPES) if is_query else (of.n_keys, RIGHT_STRIPES)
+    n = of.n_queries if is_query else of.n_receivers
+    first, last = LEFT_STRIPES if is_query else RIGHT_STRIPES
+    row = _row(f"datum.{side}", of, side)
     other, shown = ("key", "shown_key") if is_query else ("query", "shown_query")
     width = (last - first) / of.n_heads
     places = {
@@ -256,8 +269,8 @@ def _stripes(of: Shape, side: Side) -> alt.Chart:
             weight="weights[datum.head][datum.query][datum.key]",
             x=f"{first} + datum.head * {width}",
             x2=f"{first} + (datum.head + 1) * {width}",
-            y=f"datum.{side} + 0.1",
-            y2=f"datum.{side} + 0.9",
+            y=f"{row} + 0.1",
+            y2=f"{row} + 0.9",
             **_named(of),
         )
         .mark_rect(strokeWidth=0, description=GIVEN)
@@ -320,8 +333,15 @@ def _named(of: Shape) -> dict[str, str]:
     return {
         "from_token": "query_names[datum.query]",
         "to_token": "key_names[datum.key]",
-        "colour": of.colour,
+        "colour": f"query_padding[datum.query] ? {palette.FAINT} : {of.colour}",
     }
+
+
+def _row(place: str, of: Shape, side: Side) -> str:
+    """The row of a token; the sink stands apart from the keys."""
+    if side == "query" or not of.has_sink:
+        return place
+    return f"({place} + ({place} == {of.n_keys} ? {SINK_GAP} : 0))"
 
 
 def _x(field: str = "x") -> alt.X:

@@ -16,6 +16,7 @@ import numpy as np
 from attnviz.charts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above, structure_of
 from attnviz.charts.head_layers import INVISIBLE, Shape, layers
 from attnviz.charts.palette import DisplayMode, displayed
+from attnviz.charts.sink import SINK_ROW, SMALLEST_SINK
 from attnviz.charts.values import as_bits, nested
 from attnviz.charts.window import MAX_TOKENS, Window, window
 from attnviz.errors import InputError
@@ -90,13 +91,24 @@ def heads_figure(
     queries, keys = (slice(part.start, part.stop) for part in (shown.queries, shown.keys))
     weights = call.own_weights[:, queries, keys]
     has_line = None if call.has_line is None else call.has_line[:, queries, keys]
+    key_names = shown.named(call.key_tokens.labels, shown.keys)
+    key_padding = [call.key_tokens.is_padding[key] for key in shown.keys]
+    has_sink = call.sinks is not None and bool(call.sinks.max() > SMALLEST_SINK)
+    if call.sinks is not None and has_sink:  # behind the last key
+        weights = np.concatenate([weights, call.sinks[:, queries, None]], axis=2)
+        if has_line is not None:
+            has_line = np.concatenate([has_line, np.ones_like(has_line[:, :, :1])], axis=2)
+        key_names.append(SINK_ROW)
+        key_padding.append(False)
     query_place = -1 if query is None else query - shown.queries.start
     key_place = -1 if key is None else key - shown.keys.start
     constants = {
         "weights": [nested(of_head) for of_head in weights],
         "has_line": None if has_line is None else [as_bits(of_head) for of_head in has_line],
         "query_names": shown.named(call.query_tokens.labels, shown.queries),
-        "key_names": shown.named(call.key_tokens.labels, shown.keys),
+        "key_names": key_names,
+        "query_padding": as_bits([call.is_meaningless[queries]])[0],
+        "key_padding": as_bits([np.array(key_padding)])[0],
         "note": [part for part in (shown.note, *call.notes) if part],
         "pinned_heads": on,
         "framed_head": -1 if framed is None else framed,
@@ -105,7 +117,8 @@ def heads_figure(
         "chosen_query": query_place,
         "chosen_key": key_place,
     }
-    structure = _structure(Shape(call.n_heads, len(shown.queries), len(shown.keys)))
+    shape = Shape(call.n_heads, len(shown.queries), len(shown.keys), has_sink)
+    structure = _structure(shape)
     n_marks = int((weights[on] > INVISIBLE).sum())
     return Figure(structure, constants, takeaway(call, layer, query, key), n_marks)
 

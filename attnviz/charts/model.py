@@ -14,7 +14,7 @@ import pandas as pd
 from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
 from attnviz.charts.model_layers import Shape, layers
 from attnviz.charts.palette import DisplayMode, displayed
-from attnviz.charts.thumbnails import sheet, thumbnail
+from attnviz.charts.thumbnails import beside_sink, sheet, thumbnail
 from attnviz.errors import InputError
 from attnviz.heads import MEASURES, Measure, measures
 from attnviz.results import Trace
@@ -76,9 +76,14 @@ def model_figure(
         is_sorted=is_sorted,
     )
     framed = np.flatnonzero((heads["layer"] == layer) & (heads["head"] == head))
+    notes = [note for call in calls.values() for note in call.notes]
+    if any(call.sinks is not None for call in calls.values()):
+        notes.append(
+            "the strip on the right of a thumbnail: what goes to no token, the head's sink"
+        )
     constants = {
         "thumbnails": _thumbnails(trace, kind, heads, shape),
-        "note": list(dict.fromkeys(note for call in calls.values() for note in call.notes)),
+        "note": list(dict.fromkeys(notes)),
         "row_names": [] if is_sorted else [f"layer {number}" for number in calls],
         "limit": float(heads[measure].fillna(0).max()) or 1.0,
         "framed": int(framed[0]) if len(framed) else -1,
@@ -135,7 +140,12 @@ def _thumbnails(trace: Trace, kind: str, heads: pd.DataFrame, shape: Shape) -> s
         if call.has_line is not None:
             weights = np.where(call.has_line[head], weights, 0)
         top, left = row * shape.row_pitch, column * shape.pitch
-        levels[top : top + size, left : left + size] = thumbnail(weights, size)
+        picture = (
+            thumbnail(weights, size)
+            if call.sinks is None
+            else beside_sink(weights, call.sinks[head], size)
+        )
+        levels[top : top + size, left : left + size] = picture
     return sheet(levels)
 
 

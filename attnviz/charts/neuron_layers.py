@@ -27,7 +27,7 @@ from attnviz.charts.neuron_layout import (
     y,
 )
 from attnviz.charts.pointer import LEAVES
-from attnviz.charts.values import LEGEND_NUMBER, signed_scale
+from attnviz.charts.values import LEGEND_NUMBER, WHY_HIDDEN, signed_scale
 
 # The selection parameters that report a clicked token, by its place in the window.
 CLICKED_QUERY = "clicked"  # field `query`
@@ -114,17 +114,22 @@ def _title(of: Shape, column: str, lines: tuple[str, ...]) -> alt.Chart:
 
 
 def _tokens(of: Shape) -> list[alt.Chart]:
-    def names(column: str, n: int, names: str, align: Align, is_bold: str) -> alt.Chart:
+    def names(column: str, n: int, side: str, align: Align, is_bold: str) -> alt.Chart:
         edge = end(column) if align == "right" else start(column)
         return (
             _rows(n, column)
-            .transform_calculate(x=edge, y="datum.place + 0.5", token=f"{names}[datum.place]")
+            .transform_calculate(
+                x=edge,
+                y="datum.place + 0.5",
+                token=f"{side}_names[datum.place]",
+                is_padding=f"{side}_padding[datum.place]",
+            )
             .mark_text(
                 align=align,
                 description=alt.expr("datum.token"),
                 fontSize=alt.expr(FONT),
                 limit=alt.expr(f"width * ({end(column)} - {start(column)}) / 100"),
-                fill=alt.expr(palette.TEXT),
+                fill=alt.expr(f"datum.is_padding ? {palette.FAINT} : {palette.TEXT}"),
                 fontWeight=alt.expr(f"{is_bold} ? 'bold' : 'normal'"),
                 tooltip=None,
             )
@@ -132,8 +137,8 @@ def _tokens(of: Shape) -> list[alt.Chart]:
         )
 
     return [
-        names("query_token", of.n_queries, "query_names", "right", "datum.place == selected_query"),
-        names("key_token", of.n_keys, "key_names", "left", IS_KEY),
+        names("query_token", of.n_queries, "query", "right", "datum.place == selected_query"),
+        names("key_token", of.n_keys, "key", "left", IS_KEY),
     ]
 
 
@@ -231,7 +236,10 @@ def _lines(of: Shape) -> alt.Chart:
         " && (asked_key >= 0 ? datum.key == asked_key"
         f" : (is_expanded || is_pointing) ? {is_of_selected} : true)"
     )
-    stroke = f"asked_key >= 0 || {is_of_selected} ? {palette.LINE} : {palette.GREY}"
+    stroke = (
+        f"query_padding[datum.query] ? {palette.FAINT}"
+        f" : asked_key >= 0 || {is_of_selected} ? {palette.LINE} : {palette.GREY}"
+    )
     return (
         alt.Chart(alt.sequence(of.n_queries * of.n_keys, as_="place"))
         .transform_calculate(
@@ -299,7 +307,8 @@ def _weights(of: Shape) -> list[alt.Chart]:
             token="key_names[datum.place]",
         )
     )
-    bars = base.mark_rect(fill=alt.expr(palette.LINE), description=alt.expr(GIVEN)).encode(
+    fill = f"query_padding[selected_query] ? {palette.FAINT} : {palette.LINE}"
+    bars = base.mark_rect(fill=alt.expr(fill), description=alt.expr(GIVEN)).encode(
         **_box(of),
         tooltip=[
             alt.Tooltip("from_token:N", title="query token"),
@@ -321,7 +330,10 @@ def _weight_sums(of: Shape) -> list[alt.Chart]:
             weight="sum_weights[selected_query][datum.place]",
         )
         .transform_calculate(
-            x2=start("softmax"),
+            # The sum is no share: it has no bar.
+            **_bar(f"(datum.place < {of.n_sums - 1} ? datum.weight : 0)"),
+            y=f"datum.place + {of.n_keys + 0.22}",
+            y2=f"datum.place + {of.n_keys + 0.78}",
             printed="isValid(datum.weight) ? format(datum.weight, '.3f') : ''",
             name="sum_names[datum.place] + (is_expanded ? sum_additions[datum.place] : '')",
             x_name=start("key_token"),
@@ -334,7 +346,8 @@ def _weight_sums(of: Shape) -> list[alt.Chart]:
         description=alt.expr("datum.name"),
         tooltip=None,
     ).encode(x=x("x_name"), y=y(of, "y_text"), text="name:N")
-    return [_bar_numbers(base, of), names]
+    bars = base.mark_rect(fill=alt.expr(palette.GREY), aria=False, tooltip=None).encode(**_box(of))
+    return [bars, _bar_numbers(base, of), names]
 
 
 def _bar(weight: str) -> dict[str, str]:
@@ -547,6 +560,11 @@ def _number(of: Shape, array: str, title: str) -> list[alt.Chart]:
             token="key_names[datum.place]",
         )
     )
+    said = "datum.v"
+    if array == "masked":
+        why = f"{WHY_HIDDEN}[because[selected_query][datum.place]]"
+        said = f"isValid(datum.v) ? datum.v : {why}"
+    base = base.transform_calculate(said=said)
     limit = f"{array}_limit"
     tiles = base.mark_rect(fill=alt.expr(palette.HIDDEN), aria=False).encode(
         **_box(of),
@@ -554,7 +572,7 @@ def _number(of: Shape, array: str, title: str) -> list[alt.Chart]:
         tooltip=[
             alt.Tooltip("from_token:N", title="query token"),
             alt.Tooltip("token:N", title="key token"),
-            alt.Tooltip("v:Q", title=title),
+            alt.Tooltip("said:N", title=title),
         ],
     )
     text = base.mark_text(

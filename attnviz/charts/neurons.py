@@ -16,6 +16,7 @@ from attnviz.charts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above,
 from attnviz.charts.neuron_layers import ASKED, CLICKED_QUERY, layers
 from attnviz.charts.neuron_layout import Shape
 from attnviz.charts.palette import DisplayMode, displayed
+from attnviz.charts.sink import SINK_ROW, SMALLEST_SINK
 from attnviz.charts.values import as_bits, largest, nested
 from attnviz.charts.window import Window, window
 from attnviz.dimensions import order_of
@@ -169,12 +170,15 @@ def _arrays(
 ) -> dict[str, Any]:
     """The head's numbers in the window; colours reach as far as those of the whole head."""
     queries, keys = (slice(part.start, part.stop) for part in (shown.queries, shown.keys))
+    key_is_padding = head.key_is_padding
     arrays: dict[str, Any] = {
         "weights": nested(head.weights[queries, keys]),
-        "weight_limit": largest(head.weights),
+        "weight_limit": max(largest(head.weights), float(head.sink.max(initial=0))),
         "has_line": None if head.has_line is None else as_bits(head.has_line[queries, keys]),
         "query_names": shown.named(head.query_tokens, shown.queries),
         "key_names": shown.named(head.key_tokens, shown.keys),
+        "query_padding": as_bits([head.is_meaningless[queries]])[0],
+        "key_padding": [] if key_is_padding is None else as_bits([key_is_padding[keys]])[0],
     }
     if not has_bands:
         return arrays
@@ -188,6 +192,7 @@ def _arrays(
         "V": nested(head.v[keys]),
         "scores": nested(head.scores[queries, keys]),
         "masked": nested(masked[queries, keys]),
+        "because": head.hiding.codes[queries, keys].tolist() if head.is_masked.any() else [],
         "q_limit": largest(head.q),
         "k_limit": largest(head.k),
         "product_limit": largest(product),
@@ -207,8 +212,8 @@ def _sums(head: HeadTrace, shown: Window) -> dict[str, Any]:
         weights[:, keys] = 0
         rows.append((f"{n_left} others", weights.sum(axis=1), weights @ head.v))
     left_out = np.zeros_like(head.sink) if head.left_out is None else head.left_out
-    for name, share in (("hidden tokens", left_out), ("sink (no token)", head.sink)):
-        if share.max(initial=0) > 5e-4:  # what would be printed as 0.000 is not worth a row
+    for name, share in (("hidden tokens", left_out), (SINK_ROW, head.sink)):
+        if share.max(initial=0) > SMALLEST_SINK:
             rows.append((name, share[queries], None))
     total = (head.weights.sum(axis=1) + head.sink + left_out)[queries]
     rows.append(("sum", total, head.updated[queries]))

@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from attnviz.charts import sink
 from attnviz.charts.axes import AXIS_TITLES, axis, colour, labels_of, names_of, ticks, value_title
 from attnviz.charts.blocks import MAX_DIMENSIONS
 from attnviz.charts.figure import Figure, structure_of
@@ -17,26 +18,43 @@ PER_LINE = MAX_DIMENSIONS
 
 
 def row_chart(head: HeadTrace, step: Step, row: int) -> Figure:
-    """One row of a matrix, every value exact, wrapped into lines that fit a screen."""
+    """One row of a matrix, every value exact, wrapped into lines that fit a screen.
+
+    What a query gives to the head's sink stands in a line of its own.
+    """
     values = step.array[row]
     if step.is_hidden is not None:
         values = np.where(step.is_hidden[row], np.nan, values)
     labels = labels_of(head, step.axes[1], len(values))
     lines = [values[start : start + PER_LINE] for start in range(0, len(values), PER_LINE)]
+    names, all_values = names_of(labels, 1), values
+    has_sink = step.sink is not None and step.axes[1] == "key_pos"
+    if step.sink is not None and has_sink:
+        own = step.sink[row : row + 1]
+        lines.append(own)
+        all_values = np.append(values, own)
+        n_empty = -len(names) % PER_LINE  # behind the last key
+        names = [*names, *[""] * n_empty, sink.NO_TOKEN]
     constants = {
         f"{step.name}_row": nested(lines),
-        f"{step.name}_row_columns": names_of(labels, 1),
-        f"{step.name}_row_limit": 1.0 if step.name == "weights" else largest(values),
+        f"{step.name}_row_columns": names,
+        f"{step.name}_row_limit": 1.0 if step.name == "weights" else largest(all_values),
     }
-    return Figure(_structure(step.name, step.axes[1], len(values)), constants)
+    return Figure(_structure(step.name, step.axes[1], len(values), has_sink), constants)
 
 
 @cache
-def _structure(step_name: str, column_axis: str, n_values: int) -> dict[str, Any]:
+def _structure(step_name: str, column_axis: str, n_values: int, has_sink: bool) -> dict[str, Any]:
+    n_lines = -(-n_values // PER_LINE)
+    labels: dict[str, Any] = {}
+    if has_sink:
+        labels["labelExpr"] = (
+            f"datum.value == {n_lines * PER_LINE} ? '{sink.LABEL}' : '' + datum.value"
+        )
     name, title = f"{step_name}_row", AXIS_TITLES[column_axis]
     what = value_title(step_name)
     chart = (
-        alt.Chart(alt.sequence(-(-n_values // PER_LINE), as_="number"))
+        alt.Chart(alt.sequence(n_lines + has_sink, as_="number"))
         .transform_calculate(
             line=f"datum.number * {PER_LINE}",
             v=f"{name}[datum.number]",
@@ -58,7 +76,7 @@ def _structure(step_name: str, column_axis: str, n_values: int) -> dict[str, Any
                     values=ticks(min(n_values, PER_LINE), 8),
                 ),
             ),
-            y=alt.Y("line:O", axis=axis("line")),
+            y=alt.Y("line:O", axis=axis("line", **labels)),
             color=colour(step_name, what, f"{name}_limit", is_below=True),
             tooltip=[
                 alt.Tooltip("column_token:N", title=title),

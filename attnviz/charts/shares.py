@@ -36,8 +36,9 @@ def shares_chart(
 ) -> Figure:
     """One row a key: its weight, ‖v‖, ‖w·v‖, and w·v itself; the last row is their sum, x′.
 
-    Beyond 8 keys the others are added up in one row. Beside them stand cosine and distance of
-    x′ to each v; one key may be marked. `is_large` is for a projector, without those two.
+    Beyond 8 keys the others are added up in one row; a sink has a row with a weight alone. Beside
+    them stand cosine and distance of x′ to each v; one key may be marked. `is_large` is for a
+    projector, without those two.
     """
     table = value_shares(head, query)
     keys = table["key"].to_numpy()
@@ -58,6 +59,9 @@ def shares_chart(
         weight = float(head.weights[query][others].sum())
         norm = float(np.linalg.norm(rest))
         add_row(f"the other {len(others)}", rest, weight=weight, share_norm=norm)
+    if head.sink_logit is not None:  # it takes weight and has no value
+        no_value = np.full(head.v.shape[1], np.nan, np.float32)
+        add_row("sink: no token", no_value, weight=float(head.sink[query]))
     update = head.updated[query]
     add_row("sum: x′", update, share_norm=float(np.linalg.norm(update)))
     constants: dict[str, Any] = {
@@ -159,6 +163,7 @@ def _bands(n_rows: int, d_value: int, font_size: int) -> alt.LayerChart:
             name="share_names[datum.place]",
         )
         .transform_flatten(["v", "dimension"])
+        .transform_filter("isValid(datum.v)")
         .mark_rect(strokeWidth=0)
         .encode(
             x=alt.X("dimension:O", axis=None, scale=alt.Scale(padding=0)),

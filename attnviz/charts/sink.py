@@ -10,6 +10,8 @@ import altair as alt
 LABEL = "sink"
 NO_TOKEN = "no token: the head’s sink"
 GAP = 6  # px
+SINK_ROW = "sink (no token)"  # what it is called in a list of keys
+SMALLEST_SINK = 5e-4  # what would be printed as 0.000 is not worth a row of its own
 
 Channel = Literal["x", "y"]
 
@@ -50,9 +52,9 @@ def gap(place: int, along: Channel) -> alt.Chart:
     )
 
 
-def tooltip(value_title: str) -> list[alt.Tooltip]:
+def tooltip(value_title: str, row_title: str = "query token") -> list[alt.Tooltip]:
     return [
-        alt.Tooltip("query_token:N", title="query token"),
+        alt.Tooltip("query_token:N", title=row_title),
         alt.Tooltip("to:N", title="gives to"),
         alt.Tooltip("v:Q", title=value_title),
     ]

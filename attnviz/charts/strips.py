@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from attnviz.charts import palette
+from attnviz.charts import palette, sink
 from attnviz.charts.axes import FONT_SIZE, axis, label_angle, legend, names_of, ticks
 from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, in_blocks
 from attnviz.charts.matrix import VALUES_FIT
@@ -24,13 +24,15 @@ def strips_chart(
     value_title: str,
     limit: float | None = None,
     printed: Sequence[Sequence[str]] = (),
+    sinks: Sequence[float] = (),
 ) -> alt.LayerChart:
     """Named rows of values, over named columns or so many dimensions, on one scale.
 
     The scale runs from −limit to limit, or without a limit from 0 to 1, as weights do. What is
     `printed` for each value is shown where it fits; more columns than a screen can show are
     drawn in blocks, each the mean of its cells, said so above. Hidden cells, NaN in `rows`, are
-    grey.
+    grey. What the rows give to a sink, `sinks`, stands behind the columns; its numbers are the last
+    of each row that is `printed`.
     """
     are_tokens = not isinstance(columns, int)
     names = list(columns) if not isinstance(columns, int) else [str(d) for d in range(columns)]
@@ -39,11 +41,12 @@ def strips_chart(
         matrix, np.isnan(matrix), max_columns=MAX_TOKENS if are_tokens else MAX_DIMENSIONS
     )
     n_columns = blocks.values.shape[1]
+    column_names = names_of(names, blocks.columns) + ([sink.LABEL] if sinks else [])
     options: dict[str, Any]
     if are_tokens:
         options = {
             "labelExpr": "strip_columns[datum.value]",
-            **label_angle(names, FONT_SIZE, WIDTH),
+            **label_angle(column_names, FONT_SIZE, WIDTH),
         }
     else:
         options = {
@@ -93,20 +96,38 @@ def strips_chart(
         strokeWidth=0, fill=alt.expr(palette.HIDDEN), tooltip=None
     )
     layers = [cells, hidden]
-    if printed and n_columns <= VALUES_FIT:
+    is_printed = bool(printed) and n_columns <= VALUES_FIT
+
+    def numbers(base: alt.Chart, place: str) -> alt.Chart:
         share = f"(datum.v / {limit or 1.0!r})"
-        layers.append(
-            known.transform_calculate(printed="strip_numbers[datum.row][datum.column]")
+        return (
+            base.transform_calculate(printed=f"strip_numbers[datum.row][{place}]")
             .mark_text(fontSize=FONT_SIZE + 1, fill=alt.expr(palette.text_on(share)), tooltip=None)
             .encode(text="printed:N")
         )
+
+    if is_printed:
+        layers.append(numbers(known, "datum.column"))
+    if sinks:
+        of_sink = sink.cells(
+            "strip_sinks", len(rows), n_columns, "x", ("column", "row"), "strip_rows"
+        )
+        layers.append(
+            of_sink.mark_rect(strokeWidth=0).encode(
+                color=alt.Color("v:Q"), tooltip=sink.tooltip(value_title, "row")
+            )
+        )
+        if is_printed:
+            layers.append(numbers(of_sink, f"{n_columns}"))
+        layers.append(sink.gap(n_columns, "x"))
     return (
         alt.LayerChart(layer=layers)
         .add_params(
             alt.param(name="strips", value=nested(blocks.values)),
             alt.param(name="strip_numbers", value=[list(row) for row in printed]),
             alt.param(name="strip_rows", value=list(rows)),
-            alt.param(name="strip_columns", value=names_of(names, blocks.columns)),
+            alt.param(name="strip_columns", value=column_names),
+            *([alt.param(name="strip_sinks", value=[float(v) for v in sinks])] if sinks else []),
         )
         .properties(
             height=alt.Step(PITCH),

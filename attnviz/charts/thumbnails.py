@@ -20,19 +20,34 @@ def most_cells(size: int) -> int:
 
 
 def thumbnail(
-    weights: Float[np.ndarray, "query_pos key_pos"], size: int
+    weights: Float[np.ndarray, "query_pos key_pos"], size: int, width: int | None = None
 ) -> UInt8[np.ndarray, "row column"]:
-    """A matrix in `size` × `size` pixels, each the level of a weight, 0 to 63.
+    """A matrix in `size` × `width` pixels (default: a square), each a level, 0 to 63.
 
     A level is the square root of the weight, so that small ones can be seen. Of a larger matrix
     each cell is the largest weight of a block.
     """
     small = weights
+    sizes = (size, size if width is None else width)
     for axis, n in enumerate(weights.shape):
-        edges = np.linspace(0, n, min(n, most_cells(size)) + 1).astype(int)[:-1]
+        edges = np.linspace(0, n, min(n, most_cells(sizes[axis])) + 1).astype(int)[:-1]
         small = np.maximum.reduceat(small, edges, axis=axis)
-    rows, columns = (np.arange(size) * n // size for n in small.shape)
+    rows, columns = (np.arange(to) * n // to for to, n in zip(sizes, small.shape, strict=True))
     return np.rint(np.sqrt(small)[rows][:, columns] * (LEVELS - 1)).astype(np.uint8)
+
+
+def beside_sink(
+    weights: Float[np.ndarray, "query_pos key_pos"],
+    sink: Float[np.ndarray, " query_pos"],
+    size: int,
+) -> UInt8[np.ndarray, "row column"]:
+    """The same with what each query gives to the sink in a strip on the right, set apart."""
+    strip, gap = max(2, size // 8), max(1, size // 20)
+    picture = np.zeros((size, size), np.uint8)
+    width = size - strip - gap
+    picture[:, :width] = thumbnail(weights, size, width)
+    picture[:, -strip:] = thumbnail(sink[:, None], size, strip)
+    return picture
 
 
 def sheet(levels: UInt8[np.ndarray, "row column"]) -> str:

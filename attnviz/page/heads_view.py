@@ -5,6 +5,7 @@ import streamlit as st
 
 from attnviz.charts.head_layers import CLICKED_KEY, CLICKED_QUERY, ISOLATED, TOGGLED
 from attnviz.charts.heads import head_view, heads_figure, most_tokens
+from attnviz.charts.sink import SINK_ROW
 from attnviz.charts.window import Window, window_around
 from attnviz.page import filtering, links, pair, saving, tables
 from attnviz.page.figures import show_figure
@@ -142,7 +143,10 @@ def _set_heads(heads: list[int]) -> None:
 def _table(call: LayerTrace, query: int) -> pd.DataFrame:
     """What one query gives to each key, a column a head."""
     columns = {f"head {head}": weights[query] for head, weights in enumerate(call.own_weights)}
-    return pd.DataFrame({"key token": call.key_tokens.labels} | columns)
+    table = pd.DataFrame({"key token": call.key_tokens.labels} | columns)
+    if call.sinks is not None:
+        table.loc[len(table)] = [SINK_ROW, *call.sinks[:, query]]
+    return table
 
 
 def _follow_click(chart_key: str, selection: Pinned, part: Window, call: LayerTrace) -> None:

@@ -1,11 +1,14 @@
 """The Neurons view: one query token against all keys, dimension by dimension."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
 from attnviz.charts.dimensions import dimensions_chart
 from attnviz.charts.neuron_layers import ASKED, CLICKED_KEY, CLICKED_QUERY
 from attnviz.charts.neurons import neuron_view, neurons_figure
+from attnviz.charts.sink import SINK_ROW
 from attnviz.charts.window import Window, strongest_outside, window_around
 from attnviz.dimensions import dimension_shares, dimensions_sentence
 from attnviz.page import filtering, header, pair, saving, tables
@@ -13,7 +16,7 @@ from attnviz.page.figures import show_figure
 from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, Trace
 from attnviz.shares import value_shares
-from attnviz.wording import percent, token_at
+from attnviz.wording import percent, ranges, token_at
 
 VIEW = "neurons"
 
@@ -68,7 +71,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
                 first_key=part.keys.start,
             ),
         )
-    st.caption(_how_to(part, is_expanded))
+    st.caption(_how_to(part, is_expanded) + _shared(head))
     if outside := strongest_outside(shown.weights[query_place], part):
         st.caption(
             f"Not shown, {token_at(shown.query_tokens, query_place)} gives most to "
@@ -122,22 +125,32 @@ def _how_to(part: Window, is_expanded: bool) -> str:
     )
 
 
+def _shared(head: HeadTrace) -> str:
+    if len(head.readers) < 2:
+        return ""
+    return f" Heads {ranges(head.readers)} share these keys and values."
+
+
 def _table(head: HeadTrace, query: int) -> pd.DataFrame:
     """The numbers of one query, a row a key."""
-    if head.is_of_words:
-        return pd.DataFrame({"key token": head.key_tokens, "weight": head.weights[query]})
-    shares = value_shares(head, query).sort_values("key")
-    return pd.DataFrame(
-        {
-            "key token": head.key_tokens,
+    columns: dict[str, Any] = {"key token": head.key_tokens}
+    if not head.is_of_words:
+        columns |= {
             "q · k": head.scores[query],
             "scaled": head.scaled[query],
             "before softmax": head.masked[query],
             "hidden": head.is_masked[query],
-            "weight": head.weights[query],
-            "‖w · v‖": shares["share_norm"].to_numpy(),
         }
-    )
+    columns["weight"] = head.weights[query]
+    if not head.is_of_words:
+        shares = value_shares(head, query).sort_values("key")
+        columns["‖w · v‖"] = shares["share_norm"].to_numpy()
+    table = pd.DataFrame(columns)
+    if head.sink_logit is None:
+        return table
+    of_sink = {"key token": SINK_ROW, "before softmax": head.sink_logit, "hidden": False}
+    row = pd.DataFrame([of_sink | {"weight": head.sink[query]}])
+    return pd.concat([table, row[[name for name in table if name in row]]], ignore_index=True)
 
 
 def _follow_click(

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from attnviz.charts.axes import AXIS_TITLES, labels_of
+from attnviz.charts.sink import LABEL
 from attnviz.charts.steps import steps_view
 from attnviz.page import (
     glossary,
@@ -61,7 +62,13 @@ def _table(head: HeadTrace, step: Step) -> pd.DataFrame:
     is_named = step.axes[1] in ("query_pos", "key_pos")
     names = [f"{place} {name}" if is_named else name for place, name in enumerate(columns)]
     table = pd.DataFrame(values, columns=names)
-    table.insert(0, AXIS_TITLES[step.axes[0]], [f"{at} {name}" for at, name in enumerate(rows)])
+    row_names = [f"{place} {name}" for place, name in enumerate(rows)]
+    if step.sink is not None and step.axes[1] == "key_pos":
+        table[LABEL] = step.sink
+    elif step.sink is not None:
+        table.loc[len(table)] = step.sink
+        row_names.append(LABEL)
+    table.insert(0, AXIS_TITLES[step.axes[0]], row_names)
     return table
 
 

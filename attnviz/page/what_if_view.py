@@ -60,6 +60,12 @@ def _show(followed: Followed) -> None:
     name = head.query_tokens[query]
     st.markdown(f"**The weights of {token(name)}**")
     weights = [np.where(one.is_masked[query], 0, one.weights[query]) for one in (head, changed)]
+    sinks: list[float] = []
+    printed = [np.round(row, 3) for row in weights]
+    if head.sink_logit is not None:
+        both = [float(one.sink[query]) for one in (head, changed)]
+        sinks = [*both, both[1] - both[0]]
+        printed = [np.append(row, round(sink, 3)) for row, sink in zip(printed, both, strict=True)]
     show_figure(
         strips_chart(
             _compared(*weights),
@@ -68,10 +74,8 @@ def _show(followed: Followed) -> None:
             value_title="weight",
             limit=1.0,
             # Of rounded weights, so that the printed rows agree.
-            printed=[
-                [fixed(value, 3) for value in row]
-                for row in _compared(*(np.round(row, 3) for row in weights)).values()
-            ],
+            printed=[[fixed(value, 3) for value in row] for row in _compared(*printed).values()],
+            sinks=sinks,
         ),
         "what_if_weights",
         f"Weights of {name} before and after",

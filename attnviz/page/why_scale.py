@@ -39,6 +39,9 @@ def _show(head: HeadTrace, query: int) -> None:
             f"× {number(head.scaling, 4)}": head.weights[query],
             "not scaled": unscaled.weights[query],
         }
+        sinks: list[float] = []
+        if head.sink_logit is not None:
+            sinks = [float(one.sink[query]) for one in (head, unscaled)]
         show_figure(
             strips_chart(
                 {
@@ -48,7 +51,11 @@ def _show(head: HeadTrace, query: int) -> None:
                 head.key_tokens,
                 column_title="key token",
                 value_title="weight",
-                printed=[[fixed(weight, 3) for weight in row] for row in rows.values()],
+                printed=[
+                    [fixed(weight, 3) for weight in (*row, *sinks[place : place + 1])]
+                    for place, row in enumerate(rows.values())
+                ],
+                sinks=sinks,
             ),
             "why_scale_weights",
             "Weights with and without scaling",
