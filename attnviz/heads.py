@@ -56,8 +56,8 @@ def measures(trace: Trace, kind: str | None = None) -> pd.DataFrame:
 
     `kind`, `layer`, `head`, and a column for each of `MEASURES`: `entropy` (bits, from 0),
     `distance` (tokens, from 0; NaN where queries and keys are of different texts), `first` and
-    `special` (0 to 1; NaN where no such key is left). Queries that see no key, and padding, are left out; a
-    head without others is NaN.
+    `special` (0 to 1; NaN where no such key is left). Queries that see no key and queries
+    that are padding are left out; a head without others is NaN.
     """
     kinds = trace.kinds if kind is None else (kind,)
     rows = [

@@ -270,8 +270,10 @@ def _hidden(head: HeadTrace, query: int, key: int) -> str:
     why = f": {reasons}"
     if len(kinds) == 1:
         why = f", {'' if n_hidden == 1 else 'all '}{_WHY[kinds[0]]}"
-    of_key = f"is one of them{f', {_WHY[codes[key]]}' if len(kinds) > 1 else ''}"
-    return f"From {query_name}, {keys}{why}; {key_name} {of_key if codes[key] else 'is not'}."
+    of_key = "is one of them" if codes[key] else "is not"
+    if codes[key] and len(kinds) > 1:
+        of_key += f", {_WHY[codes[key]]}"
+    return f"From {query_name}, {keys}{why}; {key_name} {of_key}."
 
 
 # Why a key is hidden, of one query.
@@ -310,9 +312,11 @@ def _rule(head: HeadTrace) -> str:
     counts = hiding.counts
     if not counts:
         return rule
-    cells = ", ".join(f"{n:,} {_KINDS[code]}" for code, n in counts.items())
+    cells = ": " + ", ".join(f"{n:,} {_KINDS[code]}" for code, n in counts.items())
+    if len(counts) == 1:
+        cells = f", all {_KINDS[next(iter(counts))]}"
     n_hidden = sum(counts.values())
-    return f"{rule} In all, {n_hidden:,} of {hiding.codes.size:,} cells are hidden: {cells}."
+    return f"{rule} In all, {n_hidden:,} of {hiding.codes.size:,} cells are hidden{cells}."
 
 
 def _n_tokens(n: int) -> str:
@@ -323,8 +327,8 @@ def _sink_logit(head: HeadTrace) -> str:
     if head.sink_logit is None:
         return ""
     return (
-        f" The sink is no token: {number(head.sink_logit)}, learned, the same for every query, "
-        "takes part in the softmax like one more key."
+        f" The sink, {number(head.sink_logit)} for every query, is no token: it takes "
+        "part in the softmax like one key more."
     )
 
 

@@ -138,6 +138,96 @@ def test_hidden_cells_have_no_value_and_are_drawn_as_hidden():
     assert limit == pytest.approx(np.abs(head.masked[~head.is_masked]).max())
 
 
+def test_a_hidden_cell_says_why_on_hover():
+    head = hand_made.random_head(causal=True)
+    chart = matrix_chart(head, step_named(head, "masked")).to_dict()
+    assert constants(chart)["masked_because"] == head.hiding.codes.tolist()
+    hidden = next(
+        layer for layer in layers(chart) if {"filter": "!isValid(datum.v)"} in layer["transform"]
+    )
+    assert "hidden: after the query" in json.dumps(hidden["transform"])
+    assert hidden["encoding"]["tooltip"][-1]["field"] == "state"
+
+
+@pytest.mark.parametrize("convention", ["rows", "columns"])
+@pytest.mark.parametrize("n", [5, 100])
+def test_a_sink_is_a_column_of_its_own_behind_the_keys(convention, n):
+    head = hand_made.random_head(n, n, sink_logit=1.5, causal=True)
+    steps = {step.name: step for step in steps_of(head, convention)}
+    across = "columns" if convention == "rows" else "rows"
+    for name, sinks in (("weights", head.sink), ("masked", np.full(n, 1.5, np.float32))):
+        chart = matrix_chart(head, steps[name], Pair(1, 0), reports_clicks=True).to_dict()
+        sent = constants(chart)
+        if n == 5:
+            np.testing.assert_array_equal(np.float32(sent[f"{name}_sink"]), sinks)
+            total = as_array(sent[name])
+            total = np.nansum(total, axis=1 if convention == "rows" else 0)
+            if name == "weights":
+                np.testing.assert_allclose(total + sinks, 1, rtol=1e-6)
+        assert len(sent[f"{name}_sink"]) == len(sent[name])
+        assert sent[f"{name}_{across}"][-1] == "sink"
+        assert sent[f"{name}_limit"] >= max(sinks)
+        fields = [
+            layer["encoding"].get("x" if across == "columns" else "y", {}).get("field")
+            for layer in layers(chart)
+        ]
+        assert fields.count("sink_place") == (3 if n == 5 else 2)  # cells, numbers, the gap
+    assert steps["scaled"].sink is None
+    assert "weights_sink" not in constants(
+        matrix_chart(
+            hand_made.random_head(), step_named(hand_made.random_head(), "weights")
+        ).to_dict()
+    )
+
+
+def test_the_row_of_a_large_matrix_has_its_sink_in_a_line_of_its_own():
+    head = hand_made.random_head(100, 100, sink_logit=1.5, causal=True)
+    sent = constants(row_chart(head, step_named(head, "weights"), 70).to_dict())
+    *lines, sink = sent["weights_row"]
+    assert sink == [pytest.approx(float(head.sink[70]))]
+    keys = as_array([[v for line in lines for v in line]])[0]
+    np.testing.assert_array_equal(np.isnan(keys), head.is_masked[70])
+    assert np.nansum(keys) + sink[0] == pytest.approx(1, rel=1e-5)
+    assert sent["weights_row_columns"][2 * 64] == "no token: the head’s sink"
+    assert sent["weights_row_because"] == head.hiding.codes[70].tolist()
+
+
+def test_padding_has_grey_names_and_rows_without_meaning_are_hatched():
+    is_padding = np.array([True, False, False, False, False])
+    head = hand_made.random_head(query_is_padding=is_padding, key_is_padding=is_padding)
+    for name in ("q", "scores", "weights", "updated"):
+        chart = matrix_chart(head, step_named(head, name)).to_dict()
+        sent = constants(chart)
+        assert sent[f"{name}_padded_rows"] == [1, 0, 0, 0, 0]
+        label = cells(chart)["encoding"]["y"]["axis"]["labelColor"]["expr"]
+        assert label.startswith(f"{name}_padded_rows[datum.value] ?")
+    for name in ("weights", "updated"):
+        chart = matrix_chart(head, step_named(head, name)).to_dict()
+        assert np.isnan(as_array(constants(chart)[name])[0]).all()
+        assert "its row has no meaning" in json.dumps(layers(chart))
+
+
+def test_blocks_have_a_reason_where_all_their_cells_have_the_same():
+    codes = np.ones((80, 80), np.uint8)
+    codes[0, 0] = 2
+    codes[10:12, 10:12] = 3
+    reduced = blocks.in_blocks(np.zeros((80, 80), np.float32))
+    assert (reduced.rows, reduced.columns) == (2, 2)
+    found = blocks.codes_in_blocks(codes, reduced)
+    assert (found[0, 0], found[5, 5], found[1, 1]) == (0, 3, 1)
+
+
+def test_strips_have_the_sink_behind_their_columns():
+    rows = {"before": np.array([0.2, 0.3]), "after": np.array([0.6, 0.3])}
+    specification = strips_chart(
+        rows, ["a", "b"], column_title="key token", value_title="weight", sinks=[0.5, 0.1]
+    ).to_dict()
+    sent = constants(specification)
+    assert sent["strip_sinks"] == [0.5, 0.1]
+    assert sent["strip_columns"] == ["a", "b", "sink"]
+    assert np.shape(sent["strips"]) == (2, 2)
+
+
 def test_no_token_is_part_of_an_expression():
     evil = '"+alert(1)+"'
     head = hand_made.random_head(

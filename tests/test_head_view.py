@@ -9,7 +9,7 @@ import tiny_models
 import torch
 
 import attnviz
-from attnviz import export
+from attnviz import export, filters
 from attnviz.charts.heads import INVISIBLE, heads_figure, takeaway
 from attnviz.charts.window import window
 from attnviz.page.heads_view import heads_on, who_links
@@ -95,6 +95,57 @@ def test_a_key_alone_shows_who_attends_to_it(sentence_trace, call):
     shown = lines(attnviz.head_view(sentence_trace, 2, key=1))
     assert {line["key"] for line in shown} == {"time"}
     assert len(shown) == int((call.own_weights[:, :, 1] > 0).sum())
+
+
+@pytest.fixture(scope="module")
+def with_sinks():
+    model = tiny_models.build("gpt_oss")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("sinks"):
+                parameter.fill_(1.5)
+    return attnviz.trace_inputs(model, {"input_ids": tiny_models.random_ids()})
+
+
+def test_what_goes_to_no_token_has_a_row_and_lines_of_its_own(with_sinks):
+    call = with_sinks.layer(0)
+    sent = heads_figure(call, 0, whole(call)).constants
+    weights = np.float32(sent["weights"])
+    np.testing.assert_array_equal(weights[..., :-1], call.own_weights)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-6)
+    assert sent["key_names"] == [*call.key_tokens.labels, "sink (no token)"]
+    shown = lines(attnviz.head_view(with_sinks, 0))
+    to_sink = [line for line in shown if line["key"] == "sink (no token)"]
+    assert len(to_sink) == int((call.sinks > INVISIBLE).sum()) > 0
+    for line in to_sink:
+        query = call.query_tokens.labels.index(line["query"])
+        assert line["weight"] == pytest.approx(call.sinks[line["head"], query], rel=1e-5)
+    less = filters.with_lines(with_sinks, top=1)
+    assert any(line["key"] == "sink (no token)" for line in lines(attnviz.head_view(less, 0)))
+
+
+def test_a_click_on_the_sink_chooses_no_key(with_sinks):
+    specification = attnviz.head_view(with_sinks, 0).to_dict()
+    clicked = next(p for p in specification["params"] if p["name"] == "clicked_key")
+    assert clicked["select"]["on"] == "@keys_marks:click[datum && datum.key < 9]"
+
+
+@pytest.mark.parametrize("padded", [slice(0, 3), slice(6, 9)])
+def test_padding_gives_nothing_that_is_worth_a_line(padded):
+    model = tiny_models.build("bert")
+    ids = tiny_models.random_ids()
+    mask = torch.ones_like(ids)
+    mask[0, padded] = 0
+    trace = attnviz.trace_inputs(model, {"input_ids": ids, "attention_mask": mask})
+    names = {str(place) for place in range(9)[padded]}
+    shown = lines(attnviz.head_view(trace, 0))
+    assert not names & {line["query"] for line in shown}
+    first = range(9)[padded][0]
+    assert {line["query"] for line in lines(attnviz.head_view(trace, 0, query=first))} == {
+        str(first)
+    }
+    sent = heads_figure(trace.layer(0), 0, whole(trace.layer(0))).constants
+    assert [str(place) for place in np.flatnonzero(sent["key_padding"])] == sorted(names)
 
 
 def test_no_hue_is_used_twice(sentence_trace):

@@ -13,7 +13,7 @@ import attnviz
 from attnviz import export, filters, heads
 from attnviz.charts.model import model_figure, takeaway
 from attnviz.charts.model_layers import GAP
-from attnviz.charts.thumbnails import LEVELS, sheet, thumbnail
+from attnviz.charts.thumbnails import LEVELS, beside_sink, sheet, thumbnail
 
 
 def pixels(url):
@@ -156,3 +156,13 @@ def test_what_is_to_be_seen_is_said_in_words(table):
     assert said.startswith("Model view: 72 heads in 6 layers. The entropy is largest in layer")
     assert f"layer {largest['layer']}, head {largest['head']} " in said
     assert f"smallest in layer {smallest['layer']}, head {smallest['head']} " in said
+
+
+def test_what_goes_to_no_token_is_a_strip_beside_the_keys():
+    weights = np.array([[0.0, 0.0], [0.3, 0.2]], np.float32)
+    picture = beside_sink(weights, 1 - weights.sum(axis=1), 60)
+    assert picture.shape == (60, 60)
+    assert (picture[:30, -7:] == 63).all()
+    assert (picture[30:, -7:] == round(63 * 0.5**0.5)).all()
+    assert (picture[:, 50:53] == 0).all()  # the gap
+    assert (picture[30:, :25] == round(63 * 0.3**0.5)).all()

@@ -144,6 +144,16 @@ def test_the_share_of_a_sink_has_a_row_of_its_own():
     assert sent["sum_names"] == ["sink (no token)", "sum"]
     np.testing.assert_allclose(as_array(sent["sum_weights"])[:, 0], head.sink, rtol=1e-6)
     assert sent["sum_values"][0] is None
+    assert sent["weight_limit"] == pytest.approx(max(head.weights.max(), head.sink.max()))
+
+
+def test_padding_is_grey_and_a_hidden_key_says_why():
+    is_padding = np.array([True, False, False, False, False])
+    head = hand_made.random_head(causal=True, query_is_padding=is_padding)
+    sent = figure_of(head, 1).constants
+    assert sent["query_padding"] == [1, 0, 0, 0, 0]
+    assert sent["because"] == head.hiding.codes.tolist()
+    assert "hidden: after the query" in str(attnviz.neuron_view(head, 1).to_dict())
 
 
 def test_a_hidden_key_says_so_instead_of_a_number():

@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 import pytest
+import tiny_models
+import torch
 from showing import charts, constants, run, said
 from test_models import corrupt, save_tiny
 from transformers import AutoConfig, AutoModel, ByT5Tokenizer
@@ -337,6 +339,47 @@ def test_causal_and_sliding_masks_are_shown_as_hidden(offering, tmp_path, model_
     assert [[value is None for value in row] for row in weights] == [
         [not query - window < key <= query for key in range(7)] for query in range(7)
     ]
+
+
+def test_a_sink_is_shown_in_every_view_and_table(offering, tmp_path):
+    model = tiny_models.build("gpt_oss", vocab_size=30522)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("sinks"):
+                parameter.fill_(1.5)
+    folder = save_tiny(tmp_path / "gpt_oss", "gpt_oss")
+    model.save_pretrained(folder)
+    page = offering(folder)
+    page.session_state["why_scale"] = page.session_state["what_if"] = True
+    page.session_state["if_unscaled"] = True
+    page.session_state["table_steps"] = True
+    page.session_state["table_of_steps"] = "softmax"
+    sent = constants(run(page))
+    assert sent["weights_columns"][-1] == "sink"
+    rows = np.array([[value or 0 for value in row] for row in sent["weights"]])
+    np.testing.assert_allclose(rows.sum(axis=1) + sent["weights_sink"], 1, atol=1e-5)
+    assert sent["masked_sink"] == [1.5] * 7
+    assert sent["share_names"][-2] == "sink: no token"
+    assert sent["strip_columns"][-1] == "sink" or len(sent["strip_columns"]) == 8
+    words = [element.value for element in page.markdown]
+    assert any("Heads 0 and 1 share this key: key/value head 0." in text for text in words)
+    assert any("Each query sees itself and at most the 3 tokens before it." in t for t in words)
+    table = next(frame.value for frame in page.dataframe if "sink" in frame.value)
+    shares = table.drop(columns="query token").fillna(0).sum(axis=1)
+    np.testing.assert_allclose(shares, 1, atol=1e-5)
+    page.session_state["table_heads"] = page.session_state["table_neurons"] = True
+    page.session_state["view"] = "Heads"
+    assert constants(run(page))["key_names"][-1] == "sink (no token)"
+    heads = page.dataframe[0].value
+    assert heads["key token"].iloc[-1] == "sink (no token)"
+    np.testing.assert_allclose(heads.drop(columns="key token").sum(), 1, atol=1e-5)
+    page.session_state["view"] = "Neurons"
+    assert "sink (no token)" in constants(run(page))["sum_names"]
+    neurons = page.dataframe[0].value
+    assert neurons["key token"].iloc[-1] == "sink (no token)"
+    assert neurons["weight"].sum() == pytest.approx(1, abs=1e-5)
+    page.session_state["view"] = "Model"
+    assert any("no token (sink)" in note for note in constants(run(page))["note"])
 
 
 def test_another_model_moves_layer_and_head_inside_it(offering, tmp_path):

@@ -92,11 +92,75 @@ def test_no_scaling_is_said_not_shown_as_a_change():
 
 def test_hidden_keys_are_counted():
     head = hand_made.random_head(causal=True, queries=tuple("abcde"), keys=tuple("abcde"))
-    assert said(head, "masked", 1, 3) == "From *b*, 3 of 5 keys are hidden; *d* is one of them."
-    assert said(head, "masked", 3, 1) == "From *d*, 1 of 5 keys is hidden; *b* is not."
-    assert said(head, "masked", 4, 0) == "*e* sees all 5 keys; other queries do not."
+    in_all = " In all, 10 of 25 cells are hidden, all after their query."
+    assert said(head, "masked", 1, 3) == (
+        f"From *b*, 3 of 5 keys are hidden, all after it; *d* is one of them.{in_all}"
+    )
+    assert said(head, "masked", 3, 1) == (
+        f"From *d*, 1 of 5 keys is hidden, after it; *b* is not.{in_all}"
+    )
+    assert said(head, "masked", 4, 0) == f"*e* sees all 5 keys; other queries do not.{in_all}"
     bare = hand_made.random_head()
     assert said(bare, "masked", 0, 0) == "Nothing is hidden here: every query sees every key."
+
+
+def test_a_window_is_said_by_how_far_it_reaches():
+    behind = np.arange(5)[:, None] - np.arange(5)
+    hidden = np.finfo(np.float32).min
+
+    def head(is_masked, **changes):
+        mask = np.where(is_masked, hidden, 0).astype(np.float32)
+        rng = np.random.default_rng(0)
+        q, k, v = (rng.normal(size=(5, 4)) for _ in "qkv")
+        return hand_made.head(q, k, v, mask=mask, **changes)
+
+    causal = head((behind < 0) | (behind > 1))
+    for query, key in np.ndindex(5, 5):
+        assert (
+            "Each query sees itself and at most the 1 token before it. In all, 16 of 25 cells are "
+            "hidden: 10 after their query, 6 outside a window."
+        ) in said(causal, "masked", query, key)
+    assert said(causal, "masked", 2, 0).startswith(
+        "From *q2*, 3 of 5 keys are hidden: 2 after it, 1 outside its window; *k0* is one of them, "
+        "outside its window."
+    )
+    assert "*k1* is not." in said(causal, "masked", 2, 1)
+    both = head(abs(behind) > 2)
+    assert "at most 2 tokens on either side." in said(both, "masked", 0, 0)
+    uneven = head((behind > 1) | (behind < -2))
+    assert "itself, at most 1 token before it and at most 2 tokens after it." in said(
+        uneven, "masked", 0, 0
+    )
+    chosen = head(np.eye(5, dtype=bool)[::-1])
+    assert "all by the model's mask" in said(chosen, "masked", 0, 0)
+
+
+def test_padding_is_said_to_mean_nothing():
+    is_padding = np.array([True, False, False, False, False])
+    head = hand_made.random_head(query_is_padding=is_padding, key_is_padding=is_padding)
+    for name in ("weights", "updated"):
+        assert said(head, name, 0, 1) == (
+            "*q0* is padding: nothing reads its row, and the numbers in it mean nothing."
+        )
+        assert "padding" not in said(head, name, 1, 2)
+
+
+def test_a_sink_takes_part_in_the_softmax_and_is_no_token():
+    head = hand_made.random_head(sink_logit=1.5)
+    assert said(head, "masked", 1, 2).endswith(
+        " The sink, 1.50 for every query, is no token: it takes part in the softmax like one key "
+        "more."
+    )
+    assert "or the sink" in look_for(head, step_of(head, "3c"))
+    assert "sink" not in look_for(hand_made.random_head(), step_of(head, "3b"))
+
+
+def test_heads_that_share_a_key_and_value_head_are_named():
+    head = hand_made.random_head(readers=(4, 5, 6, 7), key_value_head=1)
+    assert said(head, "k", 0, 1).endswith("Heads 4 to 7 share this key: key/value head 1.")
+    assert said(head, "v", 0, 1).endswith("Heads 4 to 7 share this value: key/value head 1.")
+    assert "share" not in said(head, "q", 0, 1)
+    assert "share" not in said(hand_made.random_head(readers=(3,)), "k", 0, 1)
 
 
 def test_the_largest_weight_is_explained_by_its_lead_over_the_next(case):

@@ -71,3 +71,14 @@ def test_a_heads_norm_is_that_of_its_output(sentence_trace):
     for number, norm in enumerate(norms):
         own = np.linalg.norm(sentence_trace.head(2, number).output[3])
         assert norm == pytest.approx(own, rel=1e-4)
+
+
+def test_a_sink_has_a_row_with_its_weight_and_nothing_else():
+    head = hand_made.random_head(sink_logit=1.0)
+    sent = shares_chart(head, 2).constants
+    place = sent["share_names"].index("sink: no token")
+    assert place == len(sent["share_names"]) - 2
+    assert sum(w for w in sent["share_weight"] if w is not None) == pytest.approx(1, rel=1e-5)
+    assert sent["share_weight"][place] == pytest.approx(float(head.sink[2]))
+    assert set(sent["share_bands"][place]) == {None}
+    assert sent["share_share_norm"][place] is None

@@ -149,3 +149,12 @@ def test_some_of_the_tokens_remember_where_they_stood():
     some = tokens.plain("abcd").only([1, 3])
     assert some.labels == ("b", "d")
     assert [some.place_of(position) for position in range(4)] == [None, 0, None, 1]
+
+
+def test_padding_is_special_of_no_text_and_no_piece_of_a_word():
+    read = tokens.plain(["dragon", "##fly", "##x", "##x"]).padded([False, False, True, True])
+    assert read.is_padding == read.is_special == (False, False, True, True)
+    assert read.segments == (0, 0, None, None)
+    assert read.words() == ((0, 1), (2,), (3,))
+    assert read.only([1, 2]).is_padding == (False, True)
+    assert read.in_words().is_padding == (False, True, True)

@@ -154,7 +154,7 @@ def _tokens(of: Shape, side: Side) -> list[alt.Chart]:
     is_query = side == "query"
     n, (first, last) = (of.n_queries, QUERY_TOKENS) if is_query else (of.n_receivers, KEY_TOKENS)
     # A sink shows its lines and is no key to be chosen.
-    of_token = "" if is_query else f"[datum.key < {of.n_keys}]"
+    of_token = "" if is_query else f"[datum && datum.key < {of.n_keys}]"
     name, other = ("queries", "keys") if is_query else ("keys", "queries")
     clicked = CLICKED_QUERY if is_query else CLICKED_KEY
     base = alt.Chart(alt.sequence(n, as_="place")).transform_calculate(

@@ -78,9 +78,7 @@ def model_figure(
     framed = np.flatnonzero((heads["layer"] == layer) & (heads["head"] == head))
     notes = [note for call in calls.values() for note in call.notes]
     if any(call.sinks is not None for call in calls.values()):
-        notes.append(
-            "the strip on the right of a thumbnail: what goes to no token, the head's sink"
-        )
+        notes.append("the strip at the right of a thumbnail: what goes to no token (sink)")
     constants = {
         "thumbnails": _thumbnails(trace, kind, heads, shape),
         "note": list(dict.fromkeys(notes)),

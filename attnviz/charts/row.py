@@ -6,11 +6,11 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from attnviz.charts import sink
+from attnviz.charts import palette, sink
 from attnviz.charts.axes import AXIS_TITLES, axis, colour, labels_of, names_of, ticks, value_title
 from attnviz.charts.blocks import MAX_DIMENSIONS
 from attnviz.charts.figure import Figure, structure_of
-from attnviz.charts.values import largest, nested
+from attnviz.charts.values import WHY_HIDDEN, largest, nested
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
@@ -40,11 +40,17 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> Figure:
         f"{step.name}_row_columns": names,
         f"{step.name}_row_limit": 1.0 if step.name == "weights" else largest(all_values),
     }
-    return Figure(_structure(step.name, step.axes[1], len(values), has_sink), constants)
+    has_hidden = step.hidden_because is not None and bool(np.isnan(values).any())
+    if step.hidden_because is not None and has_hidden:
+        constants[f"{step.name}_row_because"] = step.hidden_because[row].tolist()
+    structure = _structure(step.name, step.axes[1], len(values), has_sink, has_hidden)
+    return Figure(structure, constants)
 
 
 @cache
-def _structure(step_name: str, column_axis: str, n_values: int, has_sink: bool) -> dict[str, Any]:
+def _structure(
+    step_name: str, column_axis: str, n_values: int, has_sink: bool, has_hidden: bool
+) -> dict[str, Any]:
     n_lines = -(-n_values // PER_LINE)
     labels: dict[str, Any] = {}
     if has_sink:
@@ -53,7 +59,8 @@ def _structure(step_name: str, column_axis: str, n_values: int, has_sink: bool) 
         )
     name, title = f"{step_name}_row", AXIS_TITLES[column_axis]
     what = value_title(step_name)
-    chart = (
+    tooltip = [alt.Tooltip("column_token:N", title=title)]
+    base = (
         alt.Chart(alt.sequence(n_lines + has_sink, as_="number"))
         .transform_calculate(
             line=f"datum.number * {PER_LINE}",
@@ -65,7 +72,6 @@ def _structure(step_name: str, column_axis: str, n_values: int, has_sink: bool) 
             column="datum.line + datum.place",
             column_token=f"{name}_columns[datum.line + datum.place]",
         )
-        .mark_rect(strokeWidth=0)
         .encode(
             x=alt.X(
                 "place:O",
@@ -77,12 +83,22 @@ def _structure(step_name: str, column_axis: str, n_values: int, has_sink: bool) 
                 ),
             ),
             y=alt.Y("line:O", axis=axis("line", **labels)),
-            color=colour(step_name, what, f"{name}_limit", is_below=True),
-            tooltip=[
-                alt.Tooltip("column_token:N", title=title),
-                alt.Tooltip("v:Q", title=what),
-            ],
         )
-        .properties(height=alt.Step(18))
     )
-    return structure_of(alt.LayerChart(layer=[chart]))
+    known = base.transform_filter("isValid(datum.v)").mark_rect(strokeWidth=0)
+    cells = [
+        known.encode(
+            color=colour(step_name, what, f"{name}_limit", is_below=True),
+            tooltip=[*tooltip, alt.Tooltip("v:Q", title=what)],
+        )
+    ]
+    if has_hidden:
+        hidden = base.transform_filter("!isValid(datum.v)").transform_calculate(
+            state=f"{WHY_HIDDEN}[{name}_because[datum.column]]"
+        )
+        cells.append(
+            hidden.mark_rect(strokeWidth=0, fill=alt.expr(palette.HIDDEN)).encode(
+                tooltip=[*tooltip, alt.Tooltip("state:N", title=what)]
+            )
+        )
+    return structure_of(alt.LayerChart(layer=cells).properties(height=alt.Step(18)))
