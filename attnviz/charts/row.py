@@ -51,7 +51,7 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> Figure:
 def _structure(
     step_name: str, column_axis: str, n_values: int, has_sink: bool, has_hidden: bool
 ) -> dict[str, Any]:
-    n_lines = -(-n_values // PER_LINE)
+    n_lines, n_places = -(-n_values // PER_LINE), min(n_values, PER_LINE)
     labels: dict[str, Any] = {}
     if has_sink:
         labels["labelExpr"] = (
@@ -79,8 +79,9 @@ def _structure(
                     f"{title}: line + column",
                     orient="top",
                     labelAngle=0,
-                    values=ticks(min(n_values, PER_LINE), 8),
+                    values=ticks(n_places, 8),
                 ),
+                scale=alt.Scale(domain=list(range(n_places))),
             ),
             y=alt.Y("line:O", axis=axis("line", **labels)),
         )

@@ -19,7 +19,7 @@ WORDS = """
 | update, x′ | the mean of all values, weighted: what this head has gathered for a token |
 | head | one such set of queries, keys and values; a layer has several, side by side |
 | W_O, output | what turns the heads' updates back to the size of x and adds them up |
-| attention sink | a key that takes much weight and adds little: a place to look at nothing; in some models no key at all, but a learned number that takes part in the softmax |
+| attention sink | a key that takes much weight and adds little, or a learned number in its place |
 | d_model, d_head, d_value | how many numbers x has; q and k; v |
 | norm, ‖v‖ | how long a row of numbers is: the root of the sum of their squares |
 | cosine | how alike two rows point: 1 the same way, 0 across, −1 the opposite way |
