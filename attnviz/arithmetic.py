@@ -111,8 +111,8 @@ def _weights(head: HeadTrace, query: int, key: int) -> str | None:
         return "exp(−∞) = 0, so the weight is **0.0\u00a0%**"
     scores = head.masked[query].astype(np.float64)
     logits = scores[seen]
-    if head.sink_logit is not None:
-        logits = np.append(logits, head.sink_logit)
+    if head.sink_logits is not None:
+        logits = np.append(logits, head.sink_logits[query])
     logits = logits / head.temperature
     score = scores[key] / head.temperature
     largest = logits.max()
@@ -129,7 +129,7 @@ def _weights(head: HeadTrace, query: int, key: int) -> str | None:
     n_seen = int(seen.sum())
     keys = f"all {n_seen} keys" if seen.all() else f"the {n_seen} keys it sees"
     keys = "its only key" if n_seen == 1 else keys
-    sink = " and the sink" if head.sink_logit is not None else ""
+    sink = " and the sink" if head.sink_logits is not None else ""
     share = percent(head.weights[query, key])
     exp, total = number(exp, 4), number(total, 4)
     return (

@@ -65,25 +65,25 @@ def hidden(
 
 def softmax(
     masked: Float[np.ndarray, "query_pos key_pos"],
-    sink_logit: float | None = None,
+    sink_logits: Float[np.ndarray, " query_pos"] | None = None,
     temperature: float = 1.0,
 ) -> tuple[Float[np.ndarray, "query_pos key_pos"], Float[np.ndarray, " query_pos"]]:
     """Weights, and the share of each row that went to the sink (0 without one).
 
-    weights[i, j] = exp(masked[i, j]) / (Σⱼ exp(masked[i, j]) + exp(sink_logit)); a row and its
+    weights[i, j] = exp(masked[i, j]) / (Σⱼ exp(masked[i, j]) + exp(sink_logits[i])); a row and its
     sink sum to 1. The row's largest value is subtracted first, which changes no weight and
     keeps exp from overflowing. A sink is a learned logit a head that attends to no token, as
     in gpt-oss. A temperature divides all of them first; every model's own is 1. A row that is
     -inf throughout (padding) has no softmax; its weights are 0.
     """
     largest = np.maximum(masked.max(axis=-1, keepdims=True), np.finfo(np.float32).min)
-    if sink_logit is not None:
-        largest = np.maximum(largest, np.float32(sink_logit))
+    if sink_logits is not None:
+        largest = np.maximum(largest, sink_logits[:, None])
     t = np.float32(temperature)
     exps = np.exp((masked - largest) / t)
     sink_exp = np.zeros_like(largest)
-    if sink_logit is not None:
-        sink_exp = np.exp((np.float32(sink_logit) - largest) / t)
+    if sink_logits is not None:
+        sink_exp = np.exp((sink_logits[:, None] - largest) / t)
     total = exps.sum(axis=-1, keepdims=True) + sink_exp
     total[total == 0] = 1
     return exps / total, (sink_exp / total)[:, 0]

@@ -215,7 +215,9 @@ def _as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens) -> LayerTra
         softcap=call.softcap,
         bias=_added_to_scores(call.bias, n_queries, n_keys),
         mask=_added_to_scores(call.mask, n_queries, n_keys),
-        sink_logits=_array(call.sink_logits),
+        sink_logits=None
+        if call.sink_logits is None
+        else np.broadcast_to(_array(call.sink_logits), call.weights.shape[1:3]),
         own_weights=_row(_weights_applied(call)),
         own_updated=_row(call.updated),
         projection=_projection(call),

@@ -78,7 +78,7 @@ def _call(given: dict[str, Any], output: Tensor, weights: Tensor) -> Call:
         scaling=float(scaling),
         softcap=given.get("softcap"),
         bias=given.get("position_bias"),
-        sink_logits=None if sinks is None else sinks.detach().clone().reshape(-1),
+        sink_logits=None if sinks is None else sinks.detach().clone().reshape(query.shape[1], -1),
         weights=weights,
         updated=output,
         joining=Joining(),

@@ -24,8 +24,8 @@ class Call:
 
     Shapes, with a batch of one: `q` (1, head, query_pos, d_head), `k` and `v` (1,
     key_value_head, key_pos, d_head or d_value), `mask` and `bias` (1, head or 1, query_pos,
-    key_pos), `weights` (1, head, query_pos, key_pos), `updated` (1, query_pos, head, d_value),
-    `x_query` and `x_key` (1, position, d_model).
+    key_pos), `sink_logits` (head, query_pos or 1), `weights` (1, head, query_pos, key_pos),
+    `updated` (1, query_pos, head, d_value), `x_query` and `x_key` (1, position, d_model).
     """
 
     module: nn.Module

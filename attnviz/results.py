@@ -52,7 +52,7 @@ class HeadTrace:
     softcap: float | None
     bias: Float[np.ndarray, "query_pos key_pos"] | None
     mask: Float[np.ndarray, "query_pos key_pos"] | None
-    sink_logit: float | None
+    sink_logits: Float[np.ndarray, " query_pos"] | None
     own_weights: Float[np.ndarray, "query_pos key_pos"]
     own_updated: Float[np.ndarray, "query_pos d_value"]
     dtype: str  # of the model; the arrays here are float32
@@ -121,7 +121,7 @@ class HeadTrace:
 
     @cached_property
     def _softmax(self) -> tuple[np.ndarray, np.ndarray]:
-        weights, sink = attention.softmax(self.masked, self.sink_logit, self.temperature)
+        weights, sink = attention.softmax(self.masked, self.sink_logits, self.temperature)
         return _frozen(weights), _frozen(sink)
 
     @property
@@ -139,7 +139,7 @@ class HeadTrace:
         if self._is_replay_shown:
             return self._softmax[1]
         given = self.own_weights.sum(axis=1)
-        if self.sink_logit is None:
+        if self.sink_logits is None:
             return np.zeros_like(given)
         return np.maximum(0, 1 - given - (0 if self.left_out is None else self.left_out))
 
@@ -237,7 +237,7 @@ class LayerTrace:
     softcap: float | None
     bias: Float[np.ndarray, "bias_head query_pos key_pos"] | None
     mask: Float[np.ndarray, "mask_head query_pos key_pos"] | None
-    sink_logits: Float[np.ndarray, " head"] | None
+    sink_logits: Float[np.ndarray, "head query_pos"] | None
     own_weights: Float[np.ndarray, "head query_pos key_pos"]
     own_updated: Float[np.ndarray, "query_pos head d_value"]
     projection: Projection | str  # or why the heads have no shares of the module's output
@@ -397,7 +397,7 @@ class Trace:
             softcap=call.softcap,
             bias=_of_head(call.bias, head),
             mask=_of_head(call.mask, head),
-            sink_logit=None if call.sink_logits is None else float(call.sink_logits[head]),
+            sink_logits=None if call.sink_logits is None else call.sink_logits[head],
             own_weights=call.own_weights[head],
             own_updated=call.own_updated[:, head],
             dtype=self.dtype,

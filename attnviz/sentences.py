@@ -96,7 +96,7 @@ def explanation(
         row=row,
         Rows=f"{row.capitalize()}s",
         columns=f"{column}s",
-        sink=", together with the head's sink" if head.sink_logit is not None else "",
+        sink=", together with the head's sink" if head.sink_logits is not None else "",
     )
 
 
@@ -250,7 +250,7 @@ def _biased(head: HeadTrace, step: Step, query: int, key: int) -> str:
 
 
 def _masked(head: HeadTrace, step: Step, query: int, key: int) -> str:
-    return f"{_hidden(head, query, key)}{_rule(head)}{_sink_logit(head)}"
+    return f"{_hidden(head, query, key)}{_rule(head)}{_sink_logit(head, query)}"
 
 
 def _hidden(head: HeadTrace, query: int, key: int) -> str:
@@ -323,11 +323,13 @@ def _n_tokens(n: int) -> str:
     return f"{n} token{'' if n == 1 else 's'}"
 
 
-def _sink_logit(head: HeadTrace) -> str:
-    if head.sink_logit is None:
+def _sink_logit(head: HeadTrace, query: int) -> str:
+    if head.sink_logits is None:
         return ""
+    logit = head.sink_logits[query]
+    whose = "every query" if (head.sink_logits == logit).all() else "this query"
     return (
-        f" The sink, {number(head.sink_logit)} for every query, is no token: it takes "
+        f" The sink, {number(logit)} for {whose}, is no token: it takes "
         "part in the softmax like one key more."
     )
 
@@ -357,7 +359,7 @@ def _weights(head: HeadTrace, step: Step, query: int, key: int) -> str:
         gets = "gets none: it is hidden" if head.is_masked[query, key] else "gets"
         gets += "" if head.is_masked[query, key] else f" {percent(weights[key])}"
         most += f" {key_name} {gets}."
-    if head.sink_logit is not None:
+    if head.sink_logits is not None:
         most += f" {percent(head.sink[query])} go to no token: the head's sink takes them."
     return most
 

@@ -108,9 +108,8 @@ def _scores(head: "HeadTrace", convention: Convention) -> list[Step]:
             array, axes = array.T, ("key_pos", "query_pos")
             codes = None if codes is None else codes.T
         sink = None
-        if head.sink_logit is not None and codes is not None:
-            given = np.full(len(head.q), head.sink_logit, np.float32)
-            sink = head.sink if name == "weights" else given
+        if head.sink_logits is not None and codes is not None:
+            sink = head.sink if name == "weights" else head.sink_logits
         return Step(name, number, title, latex, f"{name} = {text}", array, axes, codes, sink)
 
     product = rf"q_i \cdot k_j = \sum_{{d=1}}^{{{d_head}}} q_{{id}}\,k_{{jd}}"
@@ -136,7 +135,7 @@ def _scores(head: "HeadTrace", convention: Convention) -> list[Step]:
         steps.append(step("masked", "3b", "mask", f"{latex} + {named('mask')}", f"{before} + mask"))
 
     t = "" if head.temperature == 1 else f" / {head.temperature:g}"
-    sink = rf" + \exp(\text{{sink}}{t})" if head.sink_logit is not None else ""
+    sink = rf" + \exp(\text{{sink}}{t})" if head.sink_logits is not None else ""
     every = named("masked", ij.replace("j", "j'"))
     share = rf"\frac{{\exp({named('masked')}{t})}}{{\sum_{{j'}} \exp({every}{t}){sink}}}"
     text = f"softmax of masked{t} over the keys{' and the sink' if sink else ''}"

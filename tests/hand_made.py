@@ -7,7 +7,7 @@ import numpy as np
 from attnviz.results import HeadTrace
 
 
-def head(q, k, v, *, scaling=1.0, mask=None, queries=None, keys=None, **changes):
+def head(q, k, v, *, scaling=1.0, mask=None, queries=None, keys=None, sink_logit=None, **changes):
     """A head that agrees exactly with its own replay, unless `changes` says otherwise."""
     q, k, v = (np.array(a, dtype=np.float32) for a in (q, k, v))
     mask = None if mask is None else np.array(mask, dtype=np.float32)
@@ -28,11 +28,13 @@ def head(q, k, v, *, scaling=1.0, mask=None, queries=None, keys=None, **changes)
         "softcap": None,
         "bias": None,
         "mask": mask,
-        "sink_logit": None,
+        "sink_logits": None,
         "own_weights": np.zeros((len(q), len(k)), np.float32),
         "own_updated": np.zeros((len(q), v.shape[1]), np.float32),
         "dtype": "float32",
     }
+    if sink_logit is not None:
+        fields["sink_logits"] = np.full(len(q), sink_logit, np.float32)
     made = HeadTrace(**(fields | changes | {"is_changed": True}))
     own = {"own_weights": made.weights, "own_updated": made.updated, "is_changed": False}
     return dataclasses.replace(made, **(own | changes))

@@ -59,7 +59,7 @@ def shares_chart(
         weight = float(head.weights[query][others].sum())
         norm = float(np.linalg.norm(rest))
         add_row(f"the other {len(others)}", rest, weight=weight, share_norm=norm)
-    if head.sink_logit is not None:  # it takes weight and has no value
+    if head.sink_logits is not None:  # it takes weight and has no value
         no_value = np.full(head.v.shape[1], np.nan, np.float32)
         add_row("sink: no token", no_value, weight=float(head.sink[query]))
     update = head.updated[query]

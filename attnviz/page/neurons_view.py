@@ -146,9 +146,9 @@ def _table(head: HeadTrace, query: int) -> pd.DataFrame:
         shares = value_shares(head, query).sort_values("key")
         columns["‖w · v‖"] = shares["share_norm"].to_numpy()
     table = pd.DataFrame(columns)
-    if head.sink_logit is None:
+    if head.sink_logits is None:
         return table
-    of_sink = {"key token": SINK_ROW, "before softmax": head.sink_logit, "hidden": False}
+    of_sink = {"key token": SINK_ROW, "before softmax": head.sink_logits[query], "hidden": False}
     row = pd.DataFrame([of_sink | {"weight": head.sink[query]}])
     return pd.concat([table, row[[name for name in table if name in row]]], ignore_index=True)
 

@@ -62,7 +62,7 @@ def _show(followed: Followed) -> None:
     weights = [np.where(one.is_masked[query], 0, one.weights[query]) for one in (head, changed)]
     sinks: list[float] = []
     printed = [np.round(row, 3) for row in weights]
-    if head.sink_logit is not None:
+    if head.sink_logits is not None:
         both = [float(one.sink[query]) for one in (head, changed)]
         sinks = [*both, both[1] - both[0]]
         printed = [np.append(row, round(sink, 3)) for row, sink in zip(printed, both, strict=True)]

@@ -40,7 +40,7 @@ def _show(head: HeadTrace, query: int) -> None:
             "not scaled": unscaled.weights[query],
         }
         sinks: list[float] = []
-        if head.sink_logit is not None:
+        if head.sink_logits is not None:
             sinks = [float(one.sink[query]) for one in (head, unscaled)]
         show_figure(
             strips_chart(
