@@ -129,6 +129,7 @@ class Tracer(TorchFunctionMode):
         self._order: list[_Made] = []
         self._softmaxes: list[_Made] = []
         self._calls: dict[_Made, Call] = {}  # by their softmax
+        self._is_used_twice = False
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -169,7 +170,10 @@ class Tracer(TorchFunctionMode):
         left, right = products.operands(made.name, made.args, made.kwargs)
         weights, values = self._made.get(id(left)), self._made.get(id(right))
         softmax = None if weights is None else weights.weights_of
-        if softmax is None or softmax in self._calls:
+        if softmax is None:
+            return made.result
+        if softmax in self._calls:
+            self._is_used_twice = True  # one matrix of weights, and no one update
             return made.result
         if values is not None and values.is_of_softmax:
             return made.result
@@ -241,7 +245,7 @@ class Tracer(TorchFunctionMode):
         for made in self._order:
             if made.weights_of in self._calls:
                 self._calls[made.weights_of].weights_as.append(made.result)
-        if len(self._calls) < len(self._softmaxes):
+        if len(self._calls) < len(self._softmaxes) or self._is_used_twice:
             self.recording.drop(calls)
             self.recording.unread.append(self.module)
 

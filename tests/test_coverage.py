@@ -13,7 +13,7 @@ import attnviz
 from tests import architectures, coverage
 from tests.own_numbers import own_numbers
 
-SAMPLE = {
+OBSERVED = {
     "albert": {"self": 3},  # one module, called three times
     "bart": {"encoder": 3, "decoder": 2, "cross": 2},
     "bert": {"self": 3},
@@ -30,20 +30,38 @@ SAMPLE = {
     "t5": {"encoder": 3, "decoder": 2, "cross": 2},
     "t5gemma": {"encoder": 4, "decoder": 4, "cross": 4},
 }
+TRACED = {
+    "bloom": {"self": 3},
+    "deberta-v2": {"self": 3},
+    "deberta-v2, absolute": {"self": 3},
+    "falcon": {"self": 3},
+    "funnel": {"self": 6},  # fewer queries than keys
+    "gptj": {"self": 3},
+    "mpnet": {"self": 3},
+    "mvp": {"encoder": 3, "decoder": 2, "cross": 2},
+    "openai-gpt": {"self": 3},  # hides a key by a product with zero
+    "xlnet": {"self": 3},  # positions before the batch
+}
 
 
-@pytest.mark.parametrize(("name", "layers"), SAMPLE.items())
-def test_what_is_captured_is_what_the_model_computes(name, layers):
+@pytest.mark.parametrize(
+    ("name", "layers", "how"),
+    [
+        *((name, layers, "observed") for name, layers in OBSERVED.items()),
+        *((name, layers, "traced") for name, layers in TRACED.items()),
+    ],
+)
+def test_what_is_captured_is_what_the_model_computes(name, layers, how):
     result = coverage.check(name)
     assert result.complaints == []
-    assert result.how == "observed"
+    assert result.how == how
     assert result.layers == layers
     assert result.largest_error < 1e-5
-    assert result.sharpness > 0.35
+    assert result.sharpness > (0.25 if "deberta" in name else 0.35)
 
 
 @pytest.mark.parametrize("broken", coverage.BREAKS)
-@pytest.mark.parametrize("name", ["bert", "llama", "t5"])
+@pytest.mark.parametrize("name", ["bert", "llama", "t5", "bloom", "falcon"])
 def test_a_broken_mask_and_swapped_heads_are_told(name, broken):
     result = coverage.check(name, broken)
     assert not result.is_exact
@@ -111,7 +129,7 @@ def test_the_run_fails_where_the_list_is_not_what_was_found(
 def test_the_rule_tells_text_from_other_modalities():
     text = ["bert", "t5", "gemma3_text", "qwen2_vl_text", "t5gemma", "mpt", "mamba"]
     assert all(map(architectures.is_text_alone, text))
-    other = ["vit", "clip", "gemma3", "whisper", "imagegpt", "bros", "musicgen", "gpt-sw3"]
+    other = ["vit", "clip", "gemma3", "whisper", "imagegpt", "musicgen", "gpt-sw3"]
     assert not any(map(architectures.is_text_alone, other))
 
 
