@@ -40,7 +40,7 @@ from transformers import PreTrainedModel
 import attnviz
 from attnviz import attention
 from attnviz.results import TOLERANCE, LayerTrace, Trace
-from tests import architectures
+from tests import architectures, supported
 from tests.own_numbers import OwnNumbers, Softmax, own_numbers, tensors_in
 
 # Types and variants that are not captured exactly, and why. The list can only shrink: one that
@@ -413,6 +413,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="types or variants (default: all)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--write", action="store_true", help="bring the README's list up to date")
     parser.add_argument("--break", dest="broken", choices=list(BREAKS), help="see above")
     given = parser.parse_args(arguments)
     _quiet()
@@ -442,7 +443,26 @@ def main(arguments: list[str] | None = None) -> int:
         given.json.write_text(json.dumps(as_data, indent=1))
     if given.broken:
         return judge_broken(results, given.broken)
-    return judge(results, types)
+    listed = 0 if given.names else _list(results, types, given.write)
+    return judge(results, types) or listed
+
+
+def _list(results: list[Result], types: list[str], is_written: bool) -> int:
+    """Whether the list of supported types is what was found; it is written first where asked."""
+    ways = {result.name: way(result) for result in results if result.name in types}
+    if is_written:
+        supported.write(ways, NOT_EXACT)
+    if supported.found() == ways:
+        return 0
+    print("FAILED: the list of supported types is another; python -m tests.coverage --write")
+    return 1
+
+
+def way(result: Result) -> str:
+    """How a type is captured, for the list of what is supported."""
+    if result.is_exact:
+        return result.how
+    return "in part" if result.layers else "refused"
 
 
 def _line(result: Result) -> str:

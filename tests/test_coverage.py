@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import attnviz
-from tests import architectures, coverage
+from tests import architectures, coverage, supported
 from tests.own_numbers import own_numbers
 
 OBSERVED = {
@@ -131,6 +131,14 @@ def test_the_rule_tells_text_from_other_modalities():
     assert all(map(architectures.is_text_alone, text))
     other = ["vit", "clip", "gemma3", "whisper", "imagegpt", "musicgen", "gpt-sw3"]
     assert not any(map(architectures.is_text_alone, other))
+
+
+def test_the_readme_lists_what_the_coverage_found():
+    found = supported.found()
+    assert sorted(found) == sorted(architectures.text_types())
+    assert supported.in_readme() == supported.part_of_readme(found, coverage.NOT_EXACT)
+    in_part = {name for name, way in found.items() if way in ("in part", "refused")}
+    assert in_part == set(coverage.NOT_EXACT) - set(architectures.VARIANTS)
 
 
 def test_the_models_own_numbers_are_seen_without_attnviz():
