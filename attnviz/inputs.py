@@ -54,7 +54,8 @@ def from_text(
     tensors = {
         name: torch.tensor([ids], device=model.device)
         for name, ids in encoded.items()
-        if name in ("input_ids", "attention_mask", "token_type_ids")
+        if name in ("input_ids", "attention_mask")
+        or (name == "token_type_ids" and name in parameters_of(type(model).forward))
     }
     if not takes_target(model):
         return Inputs(tensors, source)

@@ -29,8 +29,9 @@ def part_of_readme(ways: dict[str, str], reasons: dict[str, str]) -> str:
     version = transformers.__version__
     lines = [
         f"Of the {len(ways)} model types of transformers {version} that read text, {n_exact} are",
-        "exact in every layer and head, in tiny random models with sharp attention, without padding",
-        f"and with it on either side; {n_nothing} have no softmax attention, and attnviz says so.",
+        "exact in every layer and head, in tiny random models with sharp attention, without",
+        f"padding and with it on either side; {n_nothing} have no softmax attention, and attnviz",
+        "says so.",
         "",
         "<details><summary>All of them, by name</summary>",
         "",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,17 @@ def chromium():
 @pytest.fixture(scope="session")
 def address(tmp_path_factory):
     """Where the page runs: a server of its own, without network."""
+    with serving(tmp_path_factory.mktemp("page")) as url:
+        yield url
+
+
+@contextmanager
+def serving(folder, **settings):
+    """The page on a server of its own, which writes its log to a folder: its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = (tmp_path_factory.mktemp("page") / "log").open("w")
+    log = (folder / "log").open("w")
     server = subprocess.Popen(
         [
             sys.executable,
@@ -56,7 +64,7 @@ def address(tmp_path_factory):
             "--server.address=127.0.0.1",
         ],
         cwd=ROOT,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        env=os.environ | {"HF_HUB_OFFLINE": "1"} | settings,
         stdout=log,
         stderr=subprocess.STDOUT,
     )
@@ -88,6 +96,7 @@ def visit(chromium, address):
         on_request=None,
         on_sent=None,
         on_dialog=None,
+        at=None,
     ):
         context = chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme
@@ -102,8 +111,9 @@ def visit(chromium, address):
             page.on("websocket", lambda ws: ws.on("framesent", lambda frame: on_sent(frame)))
         if on_dialog:
             page.on("dialog", lambda dialog: (on_dialog(dialog.message), dialog.dismiss()))
-        page.goto(address + query)
-        page.locator(f"[class*='st-key-{wait_for}'] svg.marks").wait_for(timeout=45_000)
+        page.goto((at or address) + query)
+        if wait_for:
+            page.locator(f"[class*='st-key-{wait_for}'] svg.marks").wait_for(timeout=45_000)
         page.wait_for_timeout(500)
         return page
 

@@ -1,0 +1,66 @@
+"""The page on tiny saved models of many families, from folders that the deployment allows."""
+
+import pytest
+from conftest import serving
+from transformers import AutoTokenizer
+
+from attnviz import models
+from tests import architectures
+
+# A family, and what its page must show beside the steps that every head has.
+FAMILIES = {
+    "albert": [],
+    "bart": ["written by the model"],
+    "bloom": ["Scores + bias"],
+    "deberta-v2": ["Scores + bias"],
+    "falcon": [],
+    "gemma2": ["soft-cap"],
+    "gpt2": [],
+    "gpt_oss": ["rotary", "sink"],
+    "gptj": [],
+    "llama": ["rotary", "2 key/value heads"],
+    "modernbert": ["rotary"],
+    "qwen3": ["rotary"],
+    "t5": ["Scores + bias", "written by the model"],
+    "xlnet": ["Scores + bias"],
+    "led": ["LEDEncoderSelfAttention (3 layers)"],
+}
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory):
+    """The page with these models on its list, and where each of them is."""
+    tokenizer = AutoTokenizer.from_pretrained(models._bundled_folder())
+    folder = tmp_path_factory.mktemp("families")
+    for name in [*FAMILIES, "mamba", "longformer"]:
+        architectures.build(name, vocab_size=len(tokenizer)).save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    listed = ",".join(str(folder / name) for name in [*FAMILIES, "mamba", "longformer"])
+    with serving(tmp_path_factory.mktemp("page"), ATTNVIZ_MODELS=listed) as address:
+        yield address
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_step_is_drawn_and_equals_the_models_own(families, visit, name):
+    page = visit(f"?model={name}&layer=1&head=1", at=families)
+    page.get_by_text("Replayed weights equal the model's own").first.wait_for(timeout=30_000)
+    assert page.get_by_test_id("stException").count() == 0
+    said = page.get_by_test_id("stMain").inner_text()
+    assert "Layer 1, head 1" in said
+    for words in FAMILIES[name]:
+        assert words in said, words
+    pictures = page.locator("[class*='st-key-matrix_'] svg.marks, [class*='st-key-matrix_'] canvas")
+    assert pictures.count() >= 8
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("mamba", "has no softmax attention"),
+        ("longformer", "LongformerSelfAttention (3 layers) is sparse or low-rank"),
+    ],
+)
+def test_what_has_no_matrix_of_weights_is_told_so(families, visit, name, sentence):
+    page = visit(f"?model={name}", at=families, wait_for=None)
+    page.get_by_text(sentence).wait_for(timeout=30_000)
+    assert page.get_by_test_id("stException").count() == 0
