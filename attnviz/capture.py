@@ -15,7 +15,8 @@ from attnviz.errors import NoAttentionError, UnsupportedModelError
 from attnviz.inputs import Inputs, model_name, takes_target
 from attnviz.observing import observe
 from attnviz.recording import Call, parameters_of, recording
-from attnviz.results import TOLERANCE, LayerTrace, Projection, Trace
+from attnviz.results import TOLERANCE, LayerTrace, Origin, Projection, Trace
+from attnviz.rotating import Orders, before_rotary
 from attnviz.tokens import Tokens, numbered
 from attnviz.tracing import tracing
 
@@ -75,6 +76,7 @@ def _trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
     outputs = outputs if isinstance(outputs, Mapping) else {}
     if not calls:
         raise _nothing_read(model, recorded.unread)
+    orders: Orders = {}
     return Trace(
         model_name=model_name(model),
         revision=getattr(model.config, "_commit_hash", None),
@@ -83,7 +85,7 @@ def _trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
         target=inputs.target,
         target_is_decoded=inputs.target_is_decoded,
         calls={
-            (kind, layer): _as_arrays(call, *_tokens_of(kind, call, inputs))
+            (kind, layer): _as_arrays(call, *_tokens_of(kind, call, inputs), orders)
             for (kind, layer), call in _by_kind_and_layer(model, calls, outputs).items()
         },
         not_shown=_named(recorded.unread),
@@ -200,9 +202,10 @@ def _tokens_of(kind: str, call: Call, inputs: Inputs) -> tuple[Tokens, Tokens]:
     )
 
 
-def _as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens) -> LayerTrace:
+def _as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens, orders: Orders) -> LayerTrace:
     n_queries, n_keys = call.q.shape[-2], call.k.shape[-2]
     x_query = _array(_by_position(call.x_query, n_queries))
+    q_before_rotary, k_before_rotary, origins = _before(call, orders)
     return LayerTrace(
         query_tokens=query_tokens,
         key_tokens=key_tokens,
@@ -211,6 +214,9 @@ def _as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens) -> LayerTra
         q=_row(call.q),
         k=_row(call.k),
         v=_row(call.v),
+        q_before_rotary=_row(q_before_rotary),
+        k_before_rotary=_row(k_before_rotary),
+        origins=origins,
         scaling=call.scaling,
         softcap=call.softcap,
         bias=_added_to_scores(call.bias, n_queries, n_keys),
@@ -251,6 +257,27 @@ def _by_position(x: Tensor | None, n_positions: int) -> Tensor | None:
     if len(x) == n_positions:
         return x
     return x.T if x.shape[1] == n_positions else None
+
+
+def _before(call: Call, orders: Orders) -> tuple[Tensor | None, Tensor | None, dict[str, Origin]]:
+    """Query and key before their rotary embedding, both or neither, and what q, k and v are of x.
+
+    Where there was a rotary embedding this is told of query and key before it.
+    """
+    made = dict(call.made)
+    q, made_q = before_rotary(call.q, call.rotations, orders)
+    k, made_k = before_rotary(call.k, call.rotations, orders) if q is not None else (None, None)
+    if q is not None and k is not None:
+        made |= {"q": made_q, "k": made_k}
+    else:
+        q = k = None
+    x = {"q": call.x_query, "k": call.x_key, "v": call.x_key}
+    origins = {
+        name: Origin(one.has_bias, one.is_normed)
+        for name, one in made.items()
+        if one is not None and one.given is x[name]
+    }
+    return q, k, origins
 
 
 def _projection(call: Call) -> Projection | str:

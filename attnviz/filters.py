@@ -188,6 +188,8 @@ def _only(
         q=call.q[:, queries],
         k=call.k[:, keys],
         v=v,
+        q_before_rotary=None if call.q_before_rotary is None else call.q_before_rotary[:, queries],
+        k_before_rotary=None if call.k_before_rotary is None else call.k_before_rotary[:, keys],
         bias=None if call.bias is None else call.bias[:, queries][:, :, keys],
         mask=None if call.mask is None else call.mask[:, queries][:, :, keys],
         sink_logits=None if call.sink_logits is None else call.sink_logits[:, queries],
@@ -228,6 +230,7 @@ def _merged(call: LayerTrace) -> LayerTrace:
     if len(query_words) == len(call.query_tokens) and len(key_words) == len(call.key_tokens):
         return call
     queries, keys = _belongs(query_words), _belongs(key_words)
+    q_before, k_before = call.q_before_rotary, call.k_before_rotary
     mean_query, mean_key = (m / m.sum(axis=1, keepdims=True) for m in (queries, keys))
     mask = None
     if call.mask is not None:
@@ -244,6 +247,8 @@ def _merged(call: LayerTrace) -> LayerTrace:
         q=mean_query @ call.q,
         k=mean_key @ call.k,
         v=mean_key @ call.v,
+        q_before_rotary=None if q_before is None else mean_query @ q_before,
+        k_before_rotary=None if k_before is None else mean_key @ k_before,
         bias=None if call.bias is None else mean_query @ call.bias @ mean_key.T,
         mask=mask,
         sink_logits=None if call.sink_logits is None else call.sink_logits @ mean_query.T,

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from attnviz.projecting import Joining, follow
 from attnviz.recording import Call, current
+from attnviz.rotating import turns, watched
 
 _wrapping = threading.Lock()
 
@@ -33,12 +34,15 @@ def observe(model: PreTrainedModel) -> None:
 
 
 def _wrap_functions_in(source: ModuleType) -> None:
-    """Wrap every eager attention function that the code of one source file can call."""
-    for name in [name for name in vars(source) if name.endswith("eager_attention_forward")]:
+    """Wrap every eager attention and rotary function that the code of one source file can call."""
+    for name in list(vars(source)):
+        is_attention = name.endswith("eager_attention_forward")
+        if not (is_attention or turns(name)):
+            continue
         with _wrapping:
             function = getattr(source, name)
-            if not hasattr(function, "observes"):
-                setattr(source, name, _observed(function))
+            if callable(function) and not hasattr(function, "observes"):
+                setattr(source, name, (_observed if is_attention else _rotating)(function))
 
 
 def _observed(function: Callable) -> Callable:
@@ -56,6 +60,22 @@ def _observed(function: Callable) -> Callable:
         call = _call({**bound, **bound.pop("kwargs", {})}, output, weights)
         recording.add(call)
         return follow(output, call.joining), weights
+
+    observed.observes = function  # type: ignore[attr-defined]
+    return observed
+
+
+def _rotating(function: Callable) -> Callable:
+    """The rotary function itself, which also tells the running recording what it turned."""
+
+    @functools.wraps(function)
+    def observed(*args: Any, **kwargs: Any) -> Any:
+        recording = current()
+        if recording is None:
+            return function(*args, **kwargs)
+        returned, rotations = watched(function, args, kwargs, recording.returned)
+        recording.rotations += rotations
+        return returned
 
     observed.observes = function  # type: ignore[attr-defined]
     return observed

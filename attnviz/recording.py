@@ -6,6 +6,7 @@ with the same model or another, are never seen. Nothing on the model is changed.
 
 import functools
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,7 +16,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
+from attnviz.origins import N_REMEMBERED, Made, Returned, made_by, note_returned
 from attnviz.projecting import Joining, check_returned, name_obstacle, note_module
+from attnviz.rotating import Rotation
 
 
 @dataclass(eq=False)
@@ -43,6 +46,8 @@ class Call:
     captured: Literal["observed", "traced"]
     weights_as: list[Tensor]  # the tensors that the model may give back as these weights
     beside: list["Call"] = field(default_factory=list)  # all that its module made in one run
+    rotations: tuple[Rotation, ...] = ()  # all rotary embeddings of the pass up to here
+    made: dict[str, Made | None] = field(default_factory=dict)  # by "q", "k" and "v"
     x_query: Tensor | None = None
     x_key: Tensor | None = None
     is_cross: bool = False
@@ -56,7 +61,12 @@ class Recording:
     unread: list[nn.Module] = field(default_factory=list)
     awaiting_input: list[Call] = field(default_factory=list)  # their module is still running
 
+    rotations: list[Rotation] = field(default_factory=list)
+    returned: deque[Returned] = field(default_factory=lambda: deque(maxlen=N_REMEMBERED))
+
     def add(self, call: Call) -> None:
+        call.rotations = tuple(self.rotations)
+        call.made = {name: made_by(self.returned, getattr(call, name)) for name in "qkv"}
         self.calls.append(call)
         self.awaiting_input.append(call)
 
@@ -94,6 +104,7 @@ def _note_inputs(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> N
     if made is None:
         return
     name_obstacle(module, args, output)
+    note_returned(made.returned, module, args, output)
     if not made.awaiting_input:
         return
     for call in made.awaiting_input:

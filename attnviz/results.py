@@ -6,7 +6,7 @@ model itself computed.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +25,14 @@ from attnviz.wording import ranges
 TOLERANCE = {"float64": 1e-5, "float32": 1e-5, "bfloat16": 2e-2, "float16": 2e-2}
 
 
+@dataclass(frozen=True)
+class Origin:
+    """A query, key or value that is x · W, and perhaps a bias, and perhaps a norm of it."""
+
+    has_bias: bool
+    is_normed: bool
+
+
 @dataclass(frozen=True, eq=False)
 class HeadTrace:
     """One attention head on one text: every intermediate matrix, as float32 NumPy arrays.
@@ -32,6 +40,9 @@ class HeadTrace:
     Shapes: `q` (query_pos, d_head), `k` (key_pos, d_head), `v` (key_pos, d_value), `x_query`
     (query_pos, d_model), `x_key` (key_pos, d_model); `scores`, `scaled`, `masked`, `weights`
     (query_pos, key_pos); `sink` (query_pos,); `updated` (query_pos, d_value).
+
+    `q_before_rotary` and `k_before_rotary` are `q` and `k` before the model turned them by their
+    positions, with their dimensions in the same order; None where no such step was observed.
 
     `own_weights` and `own_updated` are what the model itself computed; everything after `q`,
     `k` and `v` is replayed from them, and `max_error` says how well the two agree.
@@ -59,6 +70,9 @@ class HeadTrace:
     readers: tuple[int, ...] = ()  # the query heads that read this key and value head, itself too
     query_is_padding: Bool[np.ndarray, " query_pos"] | None = None  # None: none is
     key_is_padding: Bool[np.ndarray, " key_pos"] | None = None
+    q_before_rotary: Float[np.ndarray, "query_pos d_head"] | None = None  # None: not observed
+    k_before_rotary: Float[np.ndarray, "key_pos d_head"] | None = None
+    origins: Mapping[str, Origin] = field(default_factory=dict)  # of "q", "k" and "v", where known
     output_gate: Float[np.ndarray, "query_pos d_value"] | None = None
     output_weight: Float[np.ndarray, "d_value d_model"] | None = None  # this head's part of W_O
     no_output_because: str | None = None  # where there is no such part
@@ -244,6 +258,9 @@ class LayerTrace:
     # "observed": a call of the model's own eager attention function; "traced": read from the
     # operations of a module that writes attention by hand
     captured: Literal["observed", "traced"] = "observed"
+    q_before_rotary: Float[np.ndarray, "head query_pos d_head"] | None = None
+    k_before_rotary: Float[np.ndarray, "key_value_head key_pos d_head"] | None = None
+    origins: Mapping[str, Origin] = field(default_factory=dict)  # of "q", "k" and "v", where known
     notes: tuple[str, ...] = ()  # what filters did, each a phrase
     is_filtered: bool = False  # the weights are what filters left, not a softmax of all keys
     is_of_words: bool = False  # pieces are merged, and q, k and v are their means
@@ -393,6 +410,9 @@ class Trace:
             q=call.q[head],
             k=call.k[key_value_head],
             v=call.v[key_value_head],
+            q_before_rotary=_of(call.q_before_rotary, head),
+            k_before_rotary=_of(call.k_before_rotary, key_value_head),
+            origins=call.origins,
             scaling=call.scaling,
             softcap=call.softcap,
             bias=_of_head(call.bias, head),
@@ -407,8 +427,8 @@ class Trace:
             notes=call.notes,
             is_filtered=call.is_filtered,
             is_of_words=call.is_of_words,
-            left_out=None if call.left_out is None else call.left_out[head],
-            has_line=None if call.has_line is None else call.has_line[head],
+            left_out=_of(call.left_out, head),
+            has_line=_of(call.has_line, head),
             **_share_of(call.projection, head),
         )
 
@@ -431,6 +451,10 @@ class Trace:
 def _frozen(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
+
+
+def _of(array: np.ndarray | None, head: int) -> np.ndarray | None:
+    return None if array is None else array[head]
 
 
 def _of_head(array: np.ndarray | None, head: int) -> np.ndarray | None:

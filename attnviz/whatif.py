@@ -51,6 +51,7 @@ def what_if(
     if zeroed_dimensions:
         changes["q"] = head.q.copy()
         changes["q"][:, list(zeroed_dimensions)] = 0
+        changes["q_before_rotary"] = None  # zeroed afterwards
     if hidden_keys or is_causal is not None:
         changes["mask"] = _mask(head, list(hidden_keys), is_causal)
     return dataclasses.replace(head, **changes)

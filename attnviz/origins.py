@@ -1,0 +1,77 @@
+"""What made a query, key or value, where that is one projection of x, and perhaps a norm."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+N_REMEMBERED = 10  # projections and norms between the first of q, k and v and the attention itself
+
+
+class Returned(NamedTuple):
+    """What a projection or a norm was given and returned.
+
+    As long as the output is held, its memory is nobody else's.
+    """
+
+    module: nn.Module
+    given: Tensor
+    output: Tensor
+    memory: int  # where the output's begins
+    version: int  # of that memory: another means that it was written into
+
+
+@dataclass(frozen=True)
+class Made:
+    """What made a tensor: a projection of `given`, and perhaps a norm of that."""
+
+    given: Tensor
+    output: Tensor
+    has_bias: bool
+    is_normed: bool
+
+    def is_all_of(self, tensor: Tensor) -> bool:
+        """Whether a query or key, (1, head, position, d_head), is this output and nothing else."""
+        if self.output.numel() != tensor.numel():
+            return False
+        by_position = tensor.transpose(1, 2).reshape(-1)
+        return bool((self.output.reshape(-1) == by_position).all())
+
+
+def note_returned(recent: deque[Returned], module: nn.Module, args: tuple, output: Any) -> None:
+    """Remember what a projection or a norm has just returned."""
+    if not (isinstance(module, _PROJECTIONS) or "norm" in type(module).__name__.lower()):
+        return
+    if args and isinstance(output, Tensor) and not output.is_inference():
+        memory = output.untyped_storage().data_ptr()
+        recent.append(Returned(module, args[0], output, memory, output._version))
+
+
+def made_by(recent: Iterable[Returned], tensor: Tensor) -> Made | None:
+    """What made a tensor that is the output of one of these, or a view of it."""
+    one = _returned(recent, tensor)
+    if one is None:
+        return None
+    projection: Returned | None = one
+    if not isinstance(one.module, _PROJECTIONS):  # a norm; of what?
+        projection = _returned(recent, one.given)
+    if projection is None or not isinstance(projection.module, _PROJECTIONS):
+        return None
+    has_bias = projection.module.bias is not None
+    return Made(projection.given, one.output, has_bias, is_normed=projection is not one)
+
+
+_PROJECTIONS = (nn.Linear, Conv1D)
+
+
+def _returned(recent: Iterable[Returned], tensor: Tensor) -> Returned | None:
+    if tensor.is_inference():
+        return None
+    memory = tensor.untyped_storage().data_ptr()
+    for one in recent:
+        if one.memory == memory:
+            return one if one.version == tensor._version else None
+    return None
