@@ -19,6 +19,8 @@ LARGEST_EXP = 10.0  # exp of a larger score is no number to read: the row's larg
 
 def arithmetic(head: HeadTrace, step: Step, query: int, key: int) -> str | None:
     """The pair's own numbers in this step, as Markdown; None where a step has no pair."""
+    if step.number == "1b":
+        return _turned(head, query, key) if step.name == "k" else None
     say = {
         "scores": _scores,
         "scaled": _scaled,
@@ -50,6 +52,18 @@ def _score(value: float | np.floating) -> str:
 def _given(value: float) -> str:
     """A number of the model's own, with every digit that it was given."""
     return f"{np.float32(value)!s}"
+
+
+def _turned(head: HeadTrace, query: int, key: int) -> str:
+    """What the rotary embedding does to the score of the pair."""
+    assert head.q_before_rotary is not None
+    assert head.k_before_rotary is not None
+    before = head.q_before_rotary[query] @ head.k_before_rotary[key]
+    pair = f"q of {token_at(head.query_tokens, query)} · k of {token_at(head.key_tokens, key)}"
+    return (
+        f"{pair} would be {_score(before)} without the rotary embedding; with it, it is "
+        f"**{_score(head.scores[query, key])}**."
+    )
 
 
 def _scores(head: HeadTrace, query: int, key: int) -> str:

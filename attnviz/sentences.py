@@ -10,13 +10,14 @@ import numpy as np
 from attnviz import masks
 from attnviz.results import HeadTrace
 from attnviz.steps import Convention, Step
-from attnviz.wording import number, ordinal, percent, ranges, token, token_at
+from attnviz.wording import fixed, number, ordinal, percent, ranges, token, token_at
 
 # By a step's number: its headline, and what happens, with the term after the plain word.
 # {row}, {rows} and {columns} are those of the convention in use.
 _HEADLINES = {
     "in": "Token embeddings",
     "1": "1 · Project each embedding into query, key and value",
+    "1b": "1b · Turn each query and key by its position",
     "2": "2 · Score every query against every key",
     "3a": "3a · Scale the scores",
     "3b": "3b · Mask what must not be seen",
@@ -35,6 +36,11 @@ _EXPLANATIONS = {
         "it can be found by (key, k) and what it passes on (value, v).",
         "b is a bias, 0 where the model has none; rotary embedding and norms of q and k, where it "
         "has them, are done already.",
+    ),
+    "1b": (
+        "Each query and key is turned, two dimensions at a time, by angles that grow with its "
+        "token's position (rotary embedding, R).",
+        "What a query and a key score then depends on how far apart their tokens stand.",
     ),
     "2": (
         "How well does what one token looks for fit what another can be found by? Multiply q and k "
@@ -69,6 +75,7 @@ _EXPLANATIONS = {
 _LOOK_FOR = {
     "in": "columns of one colour: dimensions that are alike for all tokens, if there are any.",
     "1": "columns of one colour: a dimension in which all tokens agree tells none of them apart.",
+    "1b": "columns that look as they did before: dimensions that turn slowly, or not at all.",
     "2": "a {column} of one colour: a key that every query scores high, or low.",
     "scaled": "the same pattern as before; only the ends of the legend have moved.",
     "capped": "the strongest colours: large scores lose most.",
@@ -92,12 +99,34 @@ def explanation(
     """What happens in the steps with this number, in words."""
     row, column = _lines(convention)
     first, more = _EXPLANATIONS[number]
+    if number == "1" and not is_short:
+        more = _projected(head, more)
     return (first if is_short else f"{first} {more}".rstrip()).format(
         row=row,
         Rows=f"{row.capitalize()}s",
         columns=f"{column}s",
         sink=", together with the head's sink" if head.sink_logits is not None else "",
     )
+
+
+def _projected(head: HeadTrace, plain_words: str) -> str:
+    """What stands in the formulas of q, k and v, but for x and W."""
+    origins = [head.origins.get(letter) for letter in "qkv"]
+    known = [origin for origin in origins if origin is not None]
+    is_before = head.q_before_rotary is not None
+    if not is_before and len(known) == 3 and all(not one.is_normed for one in known):
+        return plain_words
+    words = ["b is a bias."] if any(origin.has_bias for origin in known) else []
+    if any(origin.is_normed for origin in known):
+        words.append("norm is a norm of the module's own.")
+    if len(known) < 3:
+        words.append(
+            "f is what the module makes of x: projections, and whatever else of its own, such as "
+            "norms or factors, it adds to them."
+        )
+    if is_before:
+        words.append("The tilde says that the rotary embedding of q and k is still to come.")
+    return " ".join(words)
 
 
 def look_for(head: HeadTrace, step: Step, convention: Convention = "rows") -> str:
@@ -149,12 +178,35 @@ def _embedding(head: HeadTrace, step: Step, query: int, key: int) -> str:
 
 
 def _q(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    if step.number == "1b":
+        return _turned(head.q_before_rotary, step, query, token_at(head.query_tokens, query))
     return f"{token_at(head.query_tokens, query)} asks with {_numbers(step, query, key)}."
 
 
 def _k(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    if step.number == "1b":
+        return _turned(head.k_before_rotary, step, key, token_at(head.key_tokens, key))
     said = f"{token_at(head.key_tokens, key)} can be found by {_numbers(step, query, key)}."
     return said + _shared(head, "key")
+
+
+def _turned(all_before: np.ndarray | None, step: Step, row: int, name: str) -> str:
+    assert all_before is not None
+    before, after = all_before[row].astype(np.float64), step.array[row].astype(np.float64)
+    what = {"q": "query", "k": "key"}[step.name]
+    lengths = np.linalg.norm(before), np.linalg.norm(after)
+    if not all(lengths):
+        return f"The {what} of {name} is zero, and nothing turns it."
+    # From the difference of the directions, for a cosine cannot tell small angles apart.
+    half = np.linalg.norm(after / lengths[1] - before / lengths[0]) / 2
+    angle = np.degrees(2 * np.arcsin(min(float(half), 1.0)))
+    if angle < 0.05:
+        turned = f"The {what} of {name} does not turn"
+    else:
+        turned = f"The {what} of {name} turns by {fixed(angle, 1)}° in all"
+    if np.isclose(*lengths, rtol=5e-3):
+        return f"{turned}; its norm stays {number(lengths[1])}."
+    return f"{turned}; its norm goes from {number(lengths[0])} to {number(lengths[1])}."
 
 
 def _v(head: HeadTrace, step: Step, query: int, key: int) -> str:
@@ -396,6 +448,8 @@ def _output(head: HeadTrace, step: Step, query: int, key: int) -> str:
 _SENTENCES: dict[str, Callable[[HeadTrace, Step, int, int], str]] = {
     "x_query": _embedding,
     "x_key": _embedding,
+    "q_before_rotary": _q,
+    "k_before_rotary": _k,
     "q": _q,
     "k": _k,
     "v": _v,

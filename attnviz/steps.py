@@ -24,7 +24,7 @@ class Step:
     """One step of one head."""
 
     name: str  # the attribute of HeadTrace that holds the array
-    number: str  # its place: "in", the four steps "1", "2", "3a" … "4", and "beyond" them
+    number: str  # its place: "in", the four steps "1", "1b", "2", "3a" … "4", and "beyond" them
     title: str
     formula: str  # LaTeX, with this head's own sizes
     formula_text: str  # the same where no LaTeX is drawn
@@ -43,9 +43,7 @@ def steps_of(head: "HeadTrace", convention: Convention = "rows") -> tuple[Step, 
     """The steps that this head has, in order."""
     steps = [
         *_inputs(head),
-        _projection(head, "q", "query", "query_pos", "d_head"),
-        _projection(head, "k", "key", "key_pos", "d_head"),
-        _projection(head, "v", "value", "key_pos", "d_value"),
+        *_projections(head),
         *_scores(head, convention),
         _update(head, convention),
     ]
@@ -80,15 +78,55 @@ def _input(name: str, title: str, latex: str, text: str, x: np.ndarray, axis: st
     return Step(name, "in", title, formula, f"{text}: {rows} × {columns}", x, (axis, "d_model"))
 
 
-def _projection(head: "HeadTrace", name: str, title: str, axis: str, dimension: str) -> Step:
+def _projections(head: "HeadTrace") -> list[Step]:
+    """Query, key and value; where there is a rotary embedding, query and key before and after."""
+    value = _projection(head, "v", "v", "value", "key_pos")
+    if head.q_before_rotary is None or head.k_before_rotary is None:
+        return [
+            _projection(head, "q", "q", "query", "query_pos"),
+            _projection(head, "k", "k", "key", "key_pos"),
+            value,
+        ]
+    return [
+        _projection(head, "q", "q_before_rotary", "query before rotary", "query_pos"),
+        _projection(head, "k", "k_before_rotary", "key before rotary", "key_pos"),
+        value,
+        _rotary(head.q, "q", "query", "query_pos", "i"),
+        _rotary(head.k, "k", "key", "key_pos", "j"),
+    ]
+
+
+def _projection(head: "HeadTrace", letter: str, name: str, title: str, axis: str) -> Step:
+    """One of q, k and v as what it is known to be of x."""
     array: np.ndarray = getattr(head, name)
     rows, columns = array.shape
-    letter, x = name.upper(), axis.removesuffix("_pos")
+    upper, of = letter.upper(), axis.removesuffix("_pos")
     is_shared = head.x_query is head.x_key  # not so in cross attention
-    latex, text = ("x", "x") if is_shared else (rf"x_{{\text{{{x}}}}}", f"x_{x}")
-    formula = rf"{name} = {latex}\,W_{letter} + b_{letter} : {rows} \times {columns}"
-    text = f"{name} = {text} · W_{letter} + b_{letter}: {rows} × {columns}"
-    return Step(name, "1", title, formula, text, array, (axis, dimension))
+    x, x_text = ("x", "x") if is_shared else (rf"x_{{\text{{{of}}}}}", f"x_{of}")
+    origin = head.origins.get(letter)
+    if origin is None:
+        latex, text = rf"f_{upper}({x})", f"f_{upper}({x_text})"
+    else:
+        bias = f" + b_{upper}" if origin.has_bias else ""
+        latex, text = rf"{x}\,W_{upper}{bias}", f"{x_text} · W_{upper}{bias}"
+        if origin.is_normed:
+            latex, text = rf"\text{{norm}}({latex})", f"norm({text})"
+    symbol = letter if name == letter else rf"\tilde {letter}"
+    dimension = "d_value" if letter == "v" else "d_head"
+    return Step(
+        *(name, "1", title),
+        formula=rf"{symbol} = {latex} : {rows} \times {columns}",
+        formula_text=f"{name} = {text}: {rows} × {columns}",
+        array=array,
+        axes=(axis, dimension),
+    )
+
+
+def _rotary(array: np.ndarray, letter: str, title: str, axis: str, index: str) -> Step:
+    rows, columns = array.shape
+    formula = rf"{letter}_{index} = R_{index}\,\tilde {letter}_{index} : {rows} \times {columns}"
+    text = f"{letter} = R · {letter}_before_rotary: {rows} × {columns}"
+    return Step(letter, "1b", title, formula, text, array, (axis, "d_head"))
 
 
 def _scores(head: "HeadTrace", convention: Convention) -> list[Step]:

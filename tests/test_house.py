@@ -12,8 +12,8 @@ from attnviz.charts.palette import PALETTES
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "streamlit", "IPython")
 ROOMS_WITH_TORCH = (
-    *("inputs", "recording", "observing", "products", "tracing", "projecting", "capture"),
-    "models",
+    *("inputs", "recording", "observing", "rotating", "origins", "products", "tracing"),
+    *("projecting", "capture", "models"),
 )
 WITH_TORCH = {f"attnviz.{room}" for room in ROOMS_WITH_TORCH}
 

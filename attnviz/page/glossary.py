@@ -11,6 +11,7 @@ WORDS = """
 | query, q | what a token looks for |
 | key, k | what a token can be found by |
 | value, v | what a token passes on |
+| rotary embedding, R | turns each query and key by its position; q̃ and k̃ are before it |
 | score | how well a query fits a key: their dot product |
 | scaling | the factor that keeps scores from spreading wide, mostly 1/√d_head |
 | mask | what hides keys from a query: later tokens in models that write text, or padding |

@@ -18,7 +18,12 @@ from attnviz.steps import Step
 from attnviz.wording import bound, escaped, number, ordinal, percent, plain, token, token_at
 
 # The page's names for the colours that q, k, v and the update have in the charts' headings.
-IDENTITY = {"q": "violet", "k": "green", "v": "red", "updated": "yellow"}
+IDENTITY = {
+    **dict.fromkeys(("q", "q_before_rotary"), "violet"),
+    **dict.fromkeys(("k", "k_before_rotary"), "green"),
+    "v": "red",
+    "updated": "yellow",
+}
 
 
 def show_steps(followed: Followed, steps: list[Step]) -> None:
@@ -29,6 +34,10 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
         for column, step in zip(st.columns(len(steps)), steps, strict=True):
             with column:
                 _show_in_a_column(followed, step)
+        for step in steps:
+            worked_out = arithmetic(followed.head, step, followed.query, followed.key)
+            if worked_out is not None:
+                st.markdown(worked_out)
         if not followed.is_large:
             _show_look_for(followed, first)
         return

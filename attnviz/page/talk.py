@@ -14,6 +14,7 @@ from attnviz.wording import escaped, token_at
 BEATS = {
     "in": "embeddings",
     "1": "project",
+    "1b": "rotate",
     "2": "score",
     "3a": "scale",
     "3b": "mask",
