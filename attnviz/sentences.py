@@ -17,7 +17,7 @@ from attnviz.wording import fixed, number, ordinal, percent, ranges, token, toke
 _HEADLINES = {
     "in": "Token embeddings",
     "1": "1 · Project each embedding into query, key and value",
-    "1b": "1b · Turn each query and key by its position",
+    "1b": "1b · Rotate each query and key by its position",
     "2": "2 · Score every query against every key",
     "3a": "3a · Scale the scores",
     "3b": "3b · Mask what must not be seen",
@@ -118,7 +118,7 @@ def _projected(head: HeadTrace, plain_words: str) -> str:
         return plain_words
     words = ["b is a bias."] if any(origin.has_bias for origin in known) else []
     if any(origin.is_normed for origin in known):
-        words.append("norm is a norm of the module's own.")
+        words.append("The norm is the module's own.")
     if len(known) < 3:
         words.append(
             "f is what the module makes of x: projections, and whatever else of its own, such as "

@@ -88,11 +88,11 @@ def _projections(head: "HeadTrace") -> list[Step]:
             value,
         ]
     return [
-        _projection(head, "q", "q_before_rotary", "query before rotary", "query_pos"),
-        _projection(head, "k", "k_before_rotary", "key before rotary", "key_pos"),
+        _projection(head, "q", "q_before_rotary", "query", "query_pos"),
+        _projection(head, "k", "k_before_rotary", "key", "key_pos"),
         value,
-        _rotary(head.q, "q", "query", "query_pos", "i"),
-        _rotary(head.k, "k", "key", "key_pos", "j"),
+        _rotary(head.q, "q", "rotated query", "query_pos", "i"),
+        _rotary(head.k, "k", "rotated key", "key_pos", "j"),
     ]
 
 

@@ -124,7 +124,7 @@ def _show_chart(followed: Followed, step: Step) -> None:
         step,
         Pair(followed.query, followed.key),
         reports_clicks=is_clickable,
-        is_narrow=step.number == "1",
+        is_narrow=step.number in ("1", "1b"),
         is_large=followed.is_large,
     )
     if is_clickable:
