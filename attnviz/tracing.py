@@ -51,8 +51,8 @@ _MOVE = {"permute", "swapaxes", "transpose"}  # of whole axes
 
 def _writes_attention(module: nn.Module) -> bool:
     """Whether it is the innermost module whose own code holds a softmax and matrix products."""
-    parts = module.modules()
-    return _attends(type(next(parts))) and not any(_attends(type(part)) for part in parts)
+    of, *parts = map(type, module.modules())
+    return _attends(of) and not any(map(_attends, parts))
 
 
 @functools.cache

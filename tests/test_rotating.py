@@ -16,8 +16,8 @@ from test_models import save_tiny
 import attnviz
 from attnviz import filters
 from attnviz.arithmetic import arithmetic
-from attnviz.observing import recorded_calls
 from attnviz.page.talk import BEATS
+from attnviz.recording import recording
 from attnviz.results import Origin
 from attnviz.rotating import Rotation, before_rotary
 from attnviz.sentences import explanation, look_for, sentence
@@ -394,11 +394,11 @@ def test_outside_a_recording_the_models_function_is_only_called():
         wrapped(x, x, one, 0 * one), wrapped.observes(x, x, one, 0 * one), strict=True
     ):
         assert torch.equal(own, theirs)
-    with recorded_calls(model) as calls:
+    with recording() as made:
         done = threading.Thread(target=lambda: model(**tiny_inputs(model)))
         done.start()
         done.join()
-    assert calls == []
+    assert made.calls == []
 
 
 # Words
