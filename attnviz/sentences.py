@@ -79,7 +79,9 @@ _LOOK_FOR = {
     "2": "a {column} of one colour: a key that every query scores high, or low.",
     "scaled": "the same pattern as before; only the ends of the legend have moved.",
     "capped": "the strongest colours: large scores lose most.",
-    "biased": "what has changed from the picture before: where the bias is large.",
+    "bias": "stripes along the diagonal, or columns: a bias for places alone. Where there is no "
+    "such order it depends on the words, too.",
+    "biased": "what has changed from the scores: where the bias is large.",
     "3b": "hatched cells: what is hidden gets no weight at all.",
     "3c": "one strongly coloured cell in a {row}: a sharp choice. A {row} of one shade: a mean of "
     "all keys. A strongly coloured {column}: a key that many queries attend to{sink}.",
@@ -284,21 +286,39 @@ def _capped(head: HeadTrace, step: Step, query: int, key: int) -> str:
     )
 
 
-def _biased(head: HeadTrace, step: Step, query: int, key: int) -> str:
+def _bias(head: HeadTrace, step: Step, query: int, key: int) -> str:
     assert head.bias is not None
-    row = head.bias[query]
-    largest = int(row.argmax())
     what = (
         "The model adds a bias to each score: a number for where the two tokens stand, in some "
         "models also for what they say."
     )
-    if row[largest] == row.min():
-        return f"{what} From {token_at(head.query_tokens, query)} it is {number(row[key])} for all."
-    return (
-        f"{what} From {token_at(head.query_tokens, query)} it favours "
-        f"{token_at(head.key_tokens, largest)}, with {number(row[largest])}; "
-        f"{token_at(head.key_tokens, key)} has {number(row[key])}."
+    seen = np.flatnonzero(~head.is_masked[query])
+    if not len(seen):
+        return what
+    row, name = head.bias[query], token_at(head.query_tokens, query)
+    largest = seen[int(row[seen].argmax())]
+    if row[largest] == row[seen].min():
+        return f"{what} From {name} it is {number(row[largest])} for all."
+    said = f"{what} From {name} it favours {token_at(head.key_tokens, largest)}, with "
+    said += number(row[largest])
+    if head.is_masked[query, key] or largest == key:
+        return f"{said}."
+    return f"{said}; {token_at(head.key_tokens, key)} has {number(row[key])}."
+
+
+def _biased(head: HeadTrace, step: Step, query: int, key: int) -> str:
+    seen = np.flatnonzero(~head.is_masked[query])
+    name = token_at(head.query_tokens, query)
+    if not len(seen):
+        return f"All keys are hidden from {name}."
+    before, after = (seen[int(x[query][seen].argmax())] for x in (head.capped, head.biased))
+    said = (
+        f"With the bias {name} scores highest with {token_at(head.key_tokens, after)}, "
+        f"{number(head.biased[query, after])}"
     )
+    if before == after:
+        return f"{said}, as without it."
+    return f"{said}; without it, with {token_at(head.key_tokens, before)}."
 
 
 def _masked(head: HeadTrace, step: Step, query: int, key: int) -> str:
@@ -456,6 +476,7 @@ _SENTENCES: dict[str, Callable[[HeadTrace, Step, int, int], str]] = {
     "scores": _scores,
     "scaled": _scaled,
     "capped": _capped,
+    "bias": _bias,
     "biased": _biased,
     "masked": _masked,
     "weights": _weights,

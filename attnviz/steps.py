@@ -140,13 +140,14 @@ def _scores(head: "HeadTrace", convention: Convention) -> list[Step]:
 
     def step(name: str, number: str, title: str, latex: str, text: str) -> Step:
         array: np.ndarray = getattr(head, name)
-        codes = head.hiding.codes if name in ("masked", "weights") else None
+        # What a model adds to a score that it hides as well is not known, and decides nothing.
+        codes = None if name in ("scores", "scaled", "capped") else head.hiding.codes
         axes = ("query_pos", "key_pos")
         if not is_rows:
             array, axes = array.T, ("key_pos", "query_pos")
             codes = None if codes is None else codes.T
         sink = None
-        if head.sink_logits is not None and codes is not None:
+        if head.sink_logits is not None and name in ("masked", "weights"):
             sink = head.sink if name == "weights" else head.sink_logits
         return Step(name, number, title, latex, f"{name} = {text}", array, axes, codes, sink)
 
@@ -162,8 +163,11 @@ def _scores(head: "HeadTrace", convention: Convention) -> list[Step]:
         steps.append(step("capped", "3a", "soft-cap", latex, f"{cap} · tanh(scaled / {cap})"))
     if head.bias is not None:
         before = steps[-1].name
+        of_pair = "of query and key" if is_rows else "of key and query"
+        latex = rf"{named('bias')} : \text{{{of_pair}}}"
+        steps.append(step("bias", "3a", "bias", latex, f"a number {of_pair}"))
         latex = f"{named('biased')} = {named(before)} + {named('bias')}"
-        steps.append(step("biased", "3a", "bias", latex, f"{before} + bias"))
+        steps.append(step("biased", "3a", "scores with their bias", latex, f"{before} + bias"))
 
     before = steps[-1].name
     latex = f"{named('masked')} = {named(before)}"

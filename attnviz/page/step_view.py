@@ -44,6 +44,8 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
     for step in steps:
         words, picture = st.columns([2, 3], gap="medium")
         with words:
+            if step is not first:
+                st.markdown(f"**{step.title.capitalize()}**")
             _show_words(followed, step)
             if not (followed.is_large and step.name == "updated"):
                 _show_look_for(followed, step)
