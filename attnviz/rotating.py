@@ -22,7 +22,7 @@ N_CHECKED = 16  # tokens at which a rotation is checked; its code is the same fo
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
 
 _Order = Callable[[Tensor], Tensor]
-Orders = dict[tuple, _Order | None]  # by function, shape and widths
+Orders = dict[tuple, _Order | None]  # by function, shape and `others`
 
 
 def turns(name: str) -> bool:
@@ -42,7 +42,7 @@ class Rotation:
     before: Tensor
     after: Tensor
     versions: tuple[int, int | None]
-    widths: tuple[int, ...]  # how many dimensions may be turned, from the first on
+    others: tuple[int, ...]  # how many dimensions the function's other tensors have
     made: Made | None  # what made `before`
 
     @property
@@ -59,14 +59,14 @@ def watched(
     versions = [_version(part) for part in given]
     returned = function(*args, **kwargs)
     results = returned if isinstance(returned, tuple | list) else [returned]
-    others = [part.shape[-1] for part in given[len(results) :] if isinstance(part, Tensor)]
+    others = tuple(part.shape[-1] for part in given[len(results) :] if isinstance(part, Tensor))
     rotations = [
         Rotation(
             function=function,
             before=before,
             after=after,
             versions=(version, _version(after)),
-            widths=_widths(after.shape[-1], others),
+            others=others,
             made=made_by(recent, before),
         )
         for before, after, version in zip(given, results, versions, strict=False)
@@ -83,10 +83,10 @@ def _version(tensor: Any) -> int | None:
     return tensor._version if isinstance(tensor, Tensor) and not tensor.is_inference() else None
 
 
-def _widths(whole: int, others: list[int]) -> tuple[int, ...]:
-    """All dimensions, or as many as there are cosines, one for each dimension or each pair."""
+def _widths(whole: int, others: tuple[int, ...]) -> list[int]:
+    """How many dimensions may be turned: all, or one or two for each cosine."""
     possible = {whole, *others, *(2 * other for other in others)}
-    return tuple(sorted((n for n in possible if n <= whole and n % 2 == 0), reverse=True))
+    return sorted((n for n in possible if n <= whole and n % 2 == 0), reverse=True)
 
 
 def before_rotary(
@@ -98,7 +98,9 @@ def before_rotary(
     which they are afterwards. None where no rotation is known to have led to the tensor. `orders`
     remembers, for all calls of one forward pass, what each rotary function does.
     """
-    for rotation in reversed(rotations):
+    latest = rotations[::-1]
+    itself = [rotation for rotation in latest if rotation.after is tensor]
+    for rotation in itself or latest:
         before, after = rotation.before, rotation.after
         start = _place(after, tensor)
         if start is None:
@@ -106,9 +108,9 @@ def before_rotary(
             start = _place(after, tensor)
         if start is None or not rotation.is_untouched:
             continue
-        kind = (rotation.function, before.shape, rotation.widths)
+        kind = (rotation.function, before.shape, rotation.others)
         if kind not in orders:
-            orders[kind] = _order(before, after, rotation.widths)
+            orders[kind] = _order(before, after, rotation.others)
         order = orders[kind]
         if order is None:
             return None, None
@@ -140,7 +142,7 @@ def _place(part: Tensor, whole: Tensor) -> int | None:
     return None
 
 
-def _order(before: Tensor, after: Tensor, widths: Sequence[int]) -> _Order | None:
+def _order(before: Tensor, after: Tensor, others: tuple[int, ...]) -> _Order | None:
     """What brings the dimensions of `before` into the order in which they are in `after`.
 
     None unless it was turned in pairs of dimensions, and only that: no turn changes the length of
@@ -149,7 +151,7 @@ def _order(before: Tensor, after: Tensor, widths: Sequence[int]) -> _Order | Non
     """
     some = slice(None, None, max(1, before.shape[2] // N_CHECKED))
     a, b = after[:, :, some].float(), before[:, :, some].float()
-    for width in widths:
+    for width in _widths(after.shape[-1], others):
         if not torch.equal(a[..., width:], b[..., width:]):
             continue
         halves_a, pairs_a = _lengths(a[..., :width])

@@ -224,7 +224,7 @@ def rotation(before, after, **changes):
         before=before,
         after=after,
         versions=(before._version, after._version),
-        widths=(before.shape[-1],),
+        others=(),
         made=None,
     )
     return Rotation(**(fields | changes))
@@ -270,6 +270,9 @@ def test_the_last_of_several_rotations_that_gave_a_query_is_taken():
     known = [rotation(before, first), rotation(first, second), rotation(before + 1, first + 1)]
     assert before_rotary(second, known, {})[0] is first
     assert before_rotary(first, known, {})[0] is before
+    copied = torch.cat((first[..., :3], first[..., 3:]), dim=-1)
+    known = [rotation(before, first.clone()), rotation(before + 0, first)]
+    assert before_rotary(copied, known, {})[0] is known[1].before
 
 
 # What q, k and v are of x
