@@ -98,8 +98,10 @@ def _capped(head: HeadTrace, query: int, key: int) -> str:
     )
 
 
-def _biased(head: HeadTrace, query: int, key: int) -> str:
+def _biased(head: HeadTrace, query: int, key: int) -> str | None:
     assert head.bias is not None
+    if head.is_masked[query, key]:
+        return None
     return _sum(head.capped[query, key], head.bias[query, key])
 
 

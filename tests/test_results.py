@@ -37,7 +37,7 @@ def test_every_step_names_its_axes_by_their_lengths():
 def test_a_soft_cap_and_a_bias_are_steps_of_their_own_and_change_the_result():
     bias = np.full((5, 5), 0.25, np.float32)
     head = hand_made.random_head(softcap=2.0, bias=bias)
-    assert names(head)[5:9] == ["scaled", "capped", "biased", "masked"]
+    assert names(head)[5:10] == ["scaled", "capped", "bias", "biased", "masked"]
     np.testing.assert_allclose(head.capped, 2 * np.tanh(head.scaled / 2), rtol=1e-6)
     np.testing.assert_allclose(head.masked, head.capped + 0.25, rtol=1e-6)
 

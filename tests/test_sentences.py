@@ -202,8 +202,13 @@ def test_soft_cap_bias_and_sink_are_said_where_they_are():
         f"{number(head.scaled.max())}, becomes {number(capped.max())}. No score moves by more "
         f"than {number(np.abs(capped - head.scaled).max())}."
     )
-    assert said(head, "biased", 1, 2).endswith(
+    assert said(head, "bias", 1, 2).endswith(
         "From *q1* it favours *k4*, with 0.900; *k2* has 0.700."
+    )
+    without, best = (scores[1].argmax() for scores in (capped, capped + bias))
+    assert said(head, "biased", 1, 2) == (
+        f"With the bias *q1* scores highest with *k{best}*, {number((capped + bias)[1, best])}"
+        + (", as without it." if best == without else f"; without it, with *k{without}*.")
     )
     exps = np.exp((capped + bias)[1])
     share = np.exp(0.5) / (exps.sum() + np.exp(0.5))
@@ -290,7 +295,14 @@ def test_ties_and_zeros_are_not_called_highest_or_favourite():
     assert "is no higher than the next" in said(head, "weights", 0, 0)
     assert said(head, "updated", 0, 0) == "The update x′ of *q0* is zero: so is every value."
     head = hand_made.random_head(bias=np.zeros((5, 5), np.float32))
-    assert said(head, "biased", 1, 2).endswith("From *q1* it is 0 for all.")
+    assert said(head, "bias", 1, 2).endswith("From *q1* it is 0 for all.")
+
+
+def test_a_bias_is_told_of_keys_that_are_seen():
+    bias = -np.abs(np.subtract.outer(np.arange(5), np.arange(5))).astype(np.float32) - 1
+    head = hand_made.random_head(bias=bias * np.tri(5, dtype=np.float32), causal=True)
+    assert "From *q2* it favours *k2*, with −1.00; *k0* has −3.00." in said(head, "bias", 2, 0)
+    assert said(head, "bias", 2, 4).endswith("it favours *k2*, with −1.00.")
 
 
 def test_a_query_that_sees_nothing_has_no_update_to_speak_of():
