@@ -40,8 +40,9 @@ def trace(
     positions or `max_tokens`), UnsupportedModelError for a model that cannot be observed, and
     NoAttentionError for one without softmax attention.
     """
-    _check_model(model)
-    return _trace(model, inputs_module.from_text(model, tokenizer, text, pair, target, max_tokens))
+    modules = _checked(model)
+    inputs = inputs_module.from_text(model, tokenizer, text, pair, target, max_tokens)
+    return _trace(model, modules, inputs)
 
 
 def trace_inputs(
@@ -54,11 +55,12 @@ def trace_inputs(
 
     `tokens` and `target_tokens` name the positions; without them they are their numbers.
     """
-    _check_model(model)
-    return _trace(model, inputs_module.from_tensors(model, inputs, tokens, target_tokens))
+    modules = _checked(model)
+    given = inputs_module.from_tensors(model, inputs, tokens, target_tokens)
+    return _trace(model, modules, given)
 
 
-def _trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
+def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> Trace:
     parameters = parameters_of(type(model).forward)
     options = {
         name: value
@@ -69,9 +71,12 @@ def _trace(model: PreTrainedModel, inputs: Inputs) -> Trace:
         )
         if name in parameters or ("**" in parameters and name != "use_cache")
     }
-    observe(model)
-    with torch.no_grad(), recording() as recorded, tracing(recorded):
+    observe(modules)
+    with torch.no_grad(), recording() as recorded, tracing(recorded) as left_out:
         outputs = model(**inputs.tensors, **options)
+    if left_out - {call.module for call in recorded.calls}:  # they did not call what is observed
+        with torch.no_grad(), recording() as recorded, tracing(recorded, of_all=True):
+            outputs = model(**inputs.tensors, **options)
     calls = _merged(recorded.calls)
     outputs = outputs if isinstance(outputs, Mapping) else {}
     if not calls:
@@ -333,18 +338,20 @@ def _added_to_scores(tensor: Tensor | None, n_queries: int, n_keys: int) -> Any:
 # What can be traced
 
 
-def _check_model(model: Any) -> None:
+def _checked(model: Any) -> list[nn.Module]:
+    """The model's modules. Raises UnsupportedModelError for one that cannot be traced."""
     if not isinstance(model, PreTrainedModel):
         raise UnsupportedModelError(
             f"attnviz reads models of the transformers library; received {type(model).__name__}."
             "\n\nHint: model, tokenizer = attnviz.load(name)"
         )
-    if any(module.training for module in model.modules()):
+    modules = list(model.modules())
+    if any(module.training for module in modules):
         raise UnsupportedModelError(
             f"{model_name(model)} is in training mode, where dropout changes the weights at random."
             "\n\nHint: model.eval()"
         )
-    for module in model.modules():
+    for module in modules:
         if isinstance(module, PreTrainedModel) and module.config._attn_implementation != "eager":
             raise UnsupportedModelError(
                 f"{model_name(model)} computes attention with "
@@ -356,6 +363,7 @@ def _check_model(model: Any) -> None:
             f"{model_name(model)} computes in {_dtype(model)}, which attnviz cannot replay."
             "\n\nHint: load it in float32: attnviz.load(name)"
         )
+    return modules
 
 
 # Model types whose layers mix tokens by something else than a softmax over keys.

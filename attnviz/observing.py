@@ -10,24 +10,24 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
 from attnviz.projecting import Joining, follow
 from attnviz.recording import Call, current
 from attnviz.rotating import turns, watched
 
+EAGER = "eager_attention_forward"  # what their names end in
 _wrapping = threading.Lock()
 
 
-def observe(model: PreTrainedModel) -> None:
-    """Wrap every eager attention function that the model's code can call; once is enough."""
-    classes = {type(module) for module in model.modules()}
+def observe(modules: Iterable[nn.Module]) -> None:
+    """Wrap every eager attention function that the modules' code can call; once is enough."""
+    classes = {type(module) for module in modules}
     for source in {base.__module__ for module_class in classes for base in module_class.__mro__}:
         if not source.startswith("torch."):
             _wrap_functions_in(sys.modules[source])
@@ -36,7 +36,7 @@ def observe(model: PreTrainedModel) -> None:
 def _wrap_functions_in(source: ModuleType) -> None:
     """Wrap every eager attention and rotary function that the code of one source file can call."""
     for name in list(vars(source)):
-        is_attention = name.endswith("eager_attention_forward")
+        is_attention = name.endswith(EAGER)
         if not (is_attention or turns(name)):
             continue
         with _wrapping:

@@ -6,6 +6,7 @@ so that W_O can be read as one share for each head. Anything else (a norm, a mix
 named as what stands between. The model computes with the same numbers as ever.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,12 @@ class Operation(NamedTuple):
         """The same done to another tensor."""
         args = (*self.args[: self.place], tensor, *self.args[self.place + 1 :])
         return self.function(*args, **self.kwargs)
+
+    def without_tensor(self) -> tuple:
+        """What can be compared: the same for the same move of another tensor."""
+        given = (tuple(arg) if isinstance(arg, list) else arg for arg in self.args)
+        args = tuple(None if at == self.place else arg for at, arg in enumerate(given))
+        return self.function, args, tuple(self.kwargs.items()), self.place
 
 
 @dataclass
@@ -52,15 +59,9 @@ class Joining:
             return None
         if changes <= _IN_ORDER:
             return torch.arange(n_rows).reshape(n_heads, d_value)
-        numbers = torch.arange(n_queries * n_rows).reshape(1, n_queries, n_heads, d_value)
-        numbers = self._joined(numbers, _RESHAPE | _COPY)
-        if numbers.numel() != n_queries * n_rows:
-            return None
-        # In the row of token n must stand the numbers n · n_rows to (n + 1) · n_rows − 1.
-        rows = numbers.reshape(n_queries, n_rows) - n_rows * torch.arange(n_queries)[:, None]
-        if bool((rows != rows[0]).any() or (rows[0].sort()[0] != torch.arange(n_rows)).any()):
-            return None
-        return rows[0].argsort().reshape(n_heads, d_value)
+        moves = [step for step in self.operations if step.function.__name__ in _RESHAPE | _COPY]
+        recipe = tuple(step.without_tensor() for step in moves)
+        return _rows_after(recipe, n_queries, n_heads, d_value)
 
     def gate(self, n_queries: int, n_heads: int, d_value: int) -> Tensor | None:
         """What each token's joined updates are multiplied by, (query_pos, row of the weight)."""
@@ -74,6 +75,22 @@ class Joining:
             if step.function.__name__ in names:
                 tensor = step.on(tensor)
         return tensor
+
+
+@functools.lru_cache(maxsize=64)  # of every layer the same, and costly in a long text
+def _rows_after(recipe: tuple, n_queries: int, n_heads: int, d_value: int) -> Tensor | None:
+    """Which row each value of each head stands in, after such moves; None where in none."""
+    n_rows = n_heads * d_value
+    numbers = torch.arange(n_queries * n_rows).reshape(1, n_queries, n_heads, d_value)
+    for function, args, kwargs, place in recipe:
+        numbers = Operation(function, args, dict(kwargs), place).on(numbers)
+    if numbers.numel() != n_queries * n_rows:
+        return None
+    # In the row of token n must stand the numbers n · n_rows to (n + 1) · n_rows − 1.
+    rows = numbers.reshape(n_queries, n_rows) - n_rows * torch.arange(n_queries)[:, None]
+    if bool((rows != rows[0]).any() or (rows[0].sort()[0] != torch.arange(n_rows)).any()):
+        return None
+    return rows[0].argsort().reshape(n_heads, d_value)
 
 
 class Followed(Tensor):

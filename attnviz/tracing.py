@@ -12,6 +12,7 @@ A module with a softmax that cannot be read so (sparse, low-rank) is named, neve
 import dis
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,6 +31,7 @@ from transformers import PreTrainedModel
 
 from attnviz import products
 from attnviz.attention import HIDDEN_BELOW
+from attnviz.observing import EAGER
 from attnviz.products import Product
 from attnviz.projecting import Joining, Operation, follow
 from attnviz.recording import Call, Recording
@@ -51,21 +53,34 @@ _MOVE = {"permute", "swapaxes", "transpose"}  # of whole axes
 
 def _writes_attention(module: nn.Module) -> bool:
     """Whether it is the innermost module whose own code holds a softmax and matrix products."""
-    of, *parts = map(type, module.modules())
-    return _attends(of) and not any(map(_attends, parts))
+    if not _attends(module.__class__):  # type: ignore[arg-type]
+        return False
+    parts = (part for part in module.modules() if part is not module)
+    return not any(_attends(part.__class__) for part in parts)  # type: ignore[arg-type]
 
 
 @functools.cache
 def _attends(module_class: Any) -> bool:
-    names = {
+    names = _names_of(module_class)
+    multiplies = any(word in name for name in names for word in ("matmul", "bmm", "einsum"))
+    return multiplies and any("softmax" in name.lower() for name in names)
+
+
+@functools.cache
+def _has_eager_function(module_class: Any) -> bool:
+    """Whether it can also call a function that is observed (gpt2, unless it upcasts)."""
+    return any(name.endswith(EAGER) for name in _names_of(module_class))
+
+
+def _names_of(module_class: type) -> set[str]:
+    """Every name that the methods of a class use, below those of all modules and models."""
+    return {
         name
         for base in module_class.__mro__
         if issubclass(base, nn.Module) and base not in (nn.Module, PreTrainedModel)
         for method in vars(base).values()
         for name in _names_in(getattr(inspect.unwrap(method), "__code__", None))
     }
-    multiplies = any(word in name for name in names for word in ("matmul", "bmm", "einsum"))
-    return multiplies and any("softmax" in name.lower() for name in names)
 
 
 def _names_in(code: CodeType | None) -> Iterator[str]:
@@ -105,10 +120,10 @@ class _Made:
         return self.function.__name__.endswith("_")
 
     def on(self, place: int, tensor: Tensor) -> Tensor:
-        """The same done to another tensor in one place."""
+        """The same done to another tensor in one place, which itself stays as it is."""
         args = (*self.args[:place], tensor, *self.args[place + 1 :])
-        result = self.function(*args, **self.kwargs)
-        return tensor if result is None else result
+        function = getattr(Tensor, self.name) if self.is_in_place else self.function
+        return function(*args, **self.kwargs)
 
     def factor(self, place: int) -> float:
         """What it multiplies the tensor in this place by; 1 where by no single number."""
@@ -119,12 +134,16 @@ class _Made:
         return float(other) if is_product else 1 / float(other)
 
 
+Steps = list[tuple[_Made, int]]  # each with the place of the tensor that it is done to
+Known = dict[tuple, tuple[list[Tensor], tuple[Tensor | None, Tensor | None]]]
+
+
 class Tracer(TorchFunctionMode):
     """Notes what one module does while it is entered, and adds the attention in it."""
 
-    def __init__(self, module: nn.Module, recording: Recording) -> None:
+    def __init__(self, module: nn.Module, recording: Recording, known: Known) -> None:
         super().__init__()
-        self.module, self.recording = module, recording
+        self.module, self.recording, self.known = module, recording, known
         self._made: dict[int, _Made] = {}
         self._order: list[_Made] = []
         self._softmaxes: list[_Made] = []
@@ -136,9 +155,7 @@ class Tracer(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if _plain(func) == "setitem":
-            self._note(func, args, kwargs, args[0])
-        elif isinstance(result, Tensor):
+        if isinstance(result, Tensor):
             made = self._note(func, args, kwargs, result)
             if made.name == "softmax" and _is_over_last(args, kwargs) and result.ndim > 2:
                 made.weights_of, made.is_of_softmax = made, True
@@ -156,11 +173,12 @@ class Tracer(TorchFunctionMode):
             place: self._made[id(arg)] for place, arg in enumerate(args) if id(arg) in self._made
         }
         made = _Made(len(self._order), function, args, kwargs, result, sources)
-        given = (self._made.get(id(part)) for part in _tensors((*args, *kwargs.values())))
-        made.is_of_softmax = any(source is not None and source.is_of_softmax for source in given)
-        if made.name in _CELLWISE or made.name == "dropout":
-            weights = [source.weights_of for source in sources.values() if source.weights_of]
-            made.weights_of = weights[0] if weights else None
+        if self._softmaxes:
+            given = (self._made.get(id(part)) for part in _tensors((*args, *kwargs.values())))
+            made.is_of_softmax = any(one is not None and one.is_of_softmax for one in given)
+            if made.name in _CELLWISE or made.name == "dropout":
+                weights = [source.weights_of for source in sources.values() if source.weights_of]
+                made.weights_of = weights[0] if weights else None
         self._made[id(result)] = made
         self._order.append(made)
         return made
@@ -213,13 +231,13 @@ class Tracer(TorchFunctionMode):
             return None
         if k.shape[1] != v.shape[1]:
             k, v = (x.expand(1, n_heads, *x.shape[2:]) for x in (k, v))
-        added = _added(made, score, steps)
-        if added is not None and any(_multiplies_cells(step) for step, _ in steps):
+        if any(_multiplies_cells(step) for step, _ in steps):
             # A cell that was multiplied by zero (openai-gpt) holds nothing of its score.
-            hidden = added.reshape(weights.shape) < HIDDEN_BELOW
+            added = _by_head(_added(made, score, steps))  # type: ignore[arg-type]
             rest = logits.reshape(weights.shape) - scaling * (q @ _repeated(k, n_heads).mT)
-            added = rest.where(hidden, added.reshape(weights.shape))
-        mask, bias = _mask_and_bias(added, weights.shape)
+            mask, bias = _mask_and_bias(rest.where(added < HIDDEN_BELOW, added))
+        else:
+            mask, bias = self._mask_and_bias(made, score, steps)
         return Call(
             module=self.module,
             q=q,
@@ -236,6 +254,31 @@ class Tracer(TorchFunctionMode):
             captured="traced",
             weights_as=[],
         )
+
+    def _mask_and_bias(
+        self, made: _Made, score: Product, steps: Steps
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """What was added to the scores, worked out once where all layers are given the same."""
+        first = made.args[:1] if made.name == "baddbmm" else ()
+        others = [
+            first,
+            *(
+                (*step.args[:place], *step.args[place + 1 :], *step.kwargs.values())
+                for step, place in steps
+            ),
+        ]
+        given = list(_tensors(tuple(others)))
+        if any(id(tensor) in self._made for tensor in given):
+            return _mask_and_bias(_added(made, score, steps))
+        recipe = (
+            made.result.shape,
+            *((step.function, place) for step, place in steps),
+            *((id(tensor), tensor._version) for tensor in given),
+            repr([[x for x in of if not isinstance(x, Tensor)] for of in others]),
+        )
+        if recipe not in self.known:  # beside what was given, whose ids are thus no other's
+            self.known[recipe] = (given, _mask_and_bias(_added(made, score, steps)))
+        return self.known[recipe][1]
 
     def finish(self) -> None:
         """Say which tensors are whose weights; a module with an unread softmax has none."""
@@ -254,7 +297,7 @@ def _product(made: _Made, left: Any, right: Any) -> Product | None:
     return products.product_of(made.name, made.args, made.kwargs, left, right, made.result)
 
 
-def _path_from_scores(logits: _Made | None) -> tuple[_Made, list[tuple[_Made, int]]] | None:
+def _path_from_scores(logits: _Made | None) -> tuple[_Made, Steps] | None:
     """The product that gave the scores, and what was done to them up to the softmax.
 
     Where several products were added up, the leftmost that has every pair of query and key in
@@ -271,7 +314,7 @@ def _path_from_scores(logits: _Made | None) -> tuple[_Made, list[tuple[_Made, in
     return None
 
 
-def _paths(made: _Made) -> Iterator[tuple[_Made, list[tuple[_Made, int]]]]:
+def _paths(made: _Made) -> Iterator[tuple[_Made, Steps]]:
     """Every product that a tensor was made of, cell by cell, and each step on the way from it."""
     if made.name in products.NAMES:
         yield made, []
@@ -310,27 +353,51 @@ def _repeated(k: Tensor, n_heads: int) -> Tensor:
     return k.repeat_interleave(n_heads // k.shape[1], dim=1)
 
 
-def _added(made: _Made, score: Product, steps: list[tuple[_Made, int]]) -> Tensor | None:
-    """What was added to the scaled scores: the steps from the product on, done to zeros."""
+def _added(made: _Made, score: Product, steps: Steps) -> Tensor | None:
+    """What was added to the scaled scores: the steps from the product on, done to zeros.
+
+    To those of one head, where what is added is the same for all or brings its own heads along.
+    """
     is_scaled_only = all(step.name in _RESHAPE | _SCALE for step, _ in steps)
     if is_scaled_only and not isinstance(score.added, Tensor):
         return None
-    added = torch.zeros_like(made.result) + score.added
+    shape = made.result.shape
+    nothing = torch.zeros((), dtype=made.result.dtype, device=made.result.device)
+    if isinstance(score.added, Tensor):
+        return _done(steps, (nothing + score.added).expand(shape))
+    steps = list(itertools.dropwhile(lambda one: one[0].factor(one[1]) != 1, steps))
+    step, place = steps[0]
+    other = step.args[1 - place] if step.name == "add" and len(step.args) == 2 else None
+    if isinstance(other, Tensor) and other.shape == step.result.shape and not step.kwargs:
+        return _done(steps[1:], other)  # zeros and it
+    try:
+        added = _done(steps, nothing.expand(*(1 for _ in shape[:-2]), *shape[-2:]))
+        if added.shape[-2:] == shape[-2:]:
+            return added
+    except RuntimeError:  # a shape that has all heads in it
+        pass
+    return _done(steps, nothing.expand(shape))
+
+
+def _done(steps: Steps, tensor: Tensor) -> Tensor:
     for step, place in steps:
-        added = step.on(place, added)
-    return added
+        tensor = step.on(place, tensor)
+    return tensor
 
 
-def _mask_and_bias(added: Tensor | None, shape: torch.Size) -> tuple[Tensor | None, Tensor | None]:
+def _mask_and_bias(added: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     """What hides keys, and the rest, (1, head or 1, query_pos, key_pos); None where nothing."""
     if added is None:
         return None, None
-    added = added.reshape(shape)
-    if torch.equal(added[:, :1].expand_as(added), added):
+    added = _by_head(added)
+    if added.shape[1] > 1 and torch.equal(added[:, :1].expand_as(added), added):
         added = added[:, :1]
     is_hidden = added < HIDDEN_BELOW
-    mask, bias = added.where(is_hidden, 0), added.where(~is_hidden, 0)
-    return mask if is_hidden.any() else None, bias if bias.any() else None
+    if not is_hidden.any():
+        return None, added if added.any() else None
+    mask = added.where(is_hidden, 0)
+    bias = added.masked_fill(is_hidden, 0)
+    return mask, bias if bias.any() else None
 
 
 def _by_head(tensor: Tensor) -> Tensor:
@@ -368,26 +435,38 @@ def _tensors(values: tuple) -> Iterator[Tensor]:
 @dataclass
 class _Tracing:
     recording: Recording
+    leaves_out: set[nn.Module] | None  # the modules that are expected to be observed
     tracers: list[Tracer] = field(default_factory=list)  # of the modules that are running
+    known: Known = field(default_factory=dict)  # masks and biases of the pass, by their recipes
 
 
 _current: ContextVar[_Tracing | None] = ContextVar("attnviz_tracing", default=None)
 
 
 @contextmanager
-def tracing(recording: Recording) -> Iterator[None]:
-    """Add the attention that modules write by hand while the block runs."""
-    token = _current.set(_Tracing(recording))
+def tracing(recording: Recording, *, of_all: bool = False) -> Iterator[set[nn.Module]]:
+    """Add the attention that modules write by hand while the block runs.
+
+    Modules that can also call an eager attention function are left out, for that is observed at
+    no cost, unless those `of_all` are asked for; the set of those left out is given.
+    """
+    left_out: set[nn.Module] = set()
+    token = _current.set(_Tracing(recording, None if of_all else left_out))
     try:
-        yield
+        yield left_out
     finally:
         _current.reset(token)
 
 
 def _enter(module: nn.Module, args: tuple) -> None:
     running = _current.get()
-    if running is not None and _writes_attention(module):
-        running.tracers.append(Tracer(module, running.recording))
+    if running is None or not _writes_attention(module):
+        return
+    is_left_out = _has_eager_function(module.__class__)  # type: ignore[arg-type]
+    if running.leaves_out is not None and is_left_out:
+        running.leaves_out.add(module)
+    else:
+        running.tracers.append(Tracer(module, running.recording, running.known))
         running.tracers[-1].__enter__()
 
 

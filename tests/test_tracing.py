@@ -75,6 +75,21 @@ def test_x_is_by_position_wherever_a_model_keeps_its_positions():
         assert (len(head.x_query), len(head.x_key)) == shape
 
 
+def test_what_may_call_an_eager_function_is_observed_and_traced_where_it_does_not():
+    plain = architectures.build("gpt2")
+    by_hand = architectures.build("gpt2", reorder_and_upcast_attn=True)
+    by_hand.load_state_dict(plain.state_dict())
+    inputs = architectures.inputs_of(plain)
+    expected, got = (attnviz.trace_inputs(model, inputs) for model in (plain, by_hand))
+    assert expected.layer(0).captured == "observed"
+    assert got.layer(0).captured == "traced"
+    assert got.layers() == expected.layers() == (0, 1, 2)
+    head = got.head(2, 3)
+    assert head.is_exact
+    np.testing.assert_allclose(head.weights, expected.head(2, 3).weights, atol=1e-5)
+    assert head.scaling == pytest.approx(8**-0.5)
+
+
 def test_a_key_that_is_hidden_by_a_product_with_zero_is_hidden():
     _, trace = traced("openai-gpt")
     head = trace.head(0, 0)
