@@ -7,22 +7,25 @@ from transformers import AutoTokenizer
 from attnviz import models
 from tests import architectures
 
+BIAS = "The model adds a bias to each score"
+ROTARY = "1b · Rotate each query and key by its position"
+
 # A family, and what its page must show beside the steps that every head has.
 FAMILIES = {
     "albert": [],
     "bart": ["written by the model"],
-    "bloom": ["Scores + bias"],
-    "deberta-v2": ["Scores + bias"],
+    "bloom": [BIAS],
+    "deberta-v2": [BIAS],
     "falcon": [],
-    "gemma2": ["soft-cap"],
+    "gemma2": ["A soft-cap presses every score"],
     "gpt2": [],
-    "gpt_oss": ["rotary", "sink"],
-    "gptj": [],
-    "llama": ["rotary", "2 key/value heads"],
-    "modernbert": ["rotary"],
-    "qwen3": ["rotary"],
-    "t5": ["Scores + bias", "written by the model"],
-    "xlnet": ["Scores + bias"],
+    "gpt_oss": [ROTARY, "The sink, "],
+    "gptj": [ROTARY],
+    "llama": [ROTARY, "2 key/value heads"],
+    "modernbert": [ROTARY],
+    "qwen3": [ROTARY],
+    "t5": [BIAS, "written by the model"],
+    "xlnet": [BIAS],
     "led": ["LEDEncoderSelfAttention (3 layers)"],
 }
 
