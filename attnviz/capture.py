@@ -243,7 +243,8 @@ def _weights_applied(call: Call) -> Tensor:
     model returns weights that sum to 1; by how much its update is smaller than weights · v is
     then measured, row by row.
     """
-    if call.sink_logits is None or (call.weights.sum(-1) < 0.999).any():
+    rounding = TOLERANCE[str(call.weights.dtype).removeprefix("torch.")]
+    if call.sink_logits is None or (call.weights.sum(-1) < 1 - rounding).any():
         return call.weights
     n_shared = call.weights.shape[1] // call.v.shape[1]
     given = (call.weights @ call.v.repeat_interleave(n_shared, dim=1)).transpose(1, 2)

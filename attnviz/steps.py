@@ -163,9 +163,9 @@ def _scores(head: "HeadTrace", convention: Convention) -> list[Step]:
         steps.append(step("capped", "3a", "soft-cap", latex, f"{cap} · tanh(scaled / {cap})"))
     if head.bias is not None:
         before = steps[-1].name
-        of_pair = "of query and key" if is_rows else "of key and query"
-        latex = rf"{named('bias')} : \text{{{of_pair}}}"
-        steps.append(step("bias", "3a", "bias", latex, f"a number {of_pair}"))
+        rows, columns = head.bias.shape if is_rows else head.bias.T.shape
+        latex = rf"{named('bias')} : {rows} \times {columns}"
+        steps.append(step("bias", "3a", "bias", latex, f"what the model adds: {rows} × {columns}"))
         latex = f"{named('biased')} = {named(before)} + {named('bias')}"
         steps.append(step("biased", "3a", "scores with their bias", latex, f"{before} + bias"))
 

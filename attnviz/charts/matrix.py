@@ -368,6 +368,7 @@ def _printed_values(base: alt.Chart, of: _Structure) -> alt.Chart:
         decimals = f"max(0, 3 - floor(log({of.limit}) / LN10))"
         is_small = f"abs(datum.v) < pow(10, 2 - {decimals})"
         number = f"format(datum.v, {is_small} ? '.' + {decimals} + 'f' : '.3g')"
+        number = f"datum.v == 0 ? '0' : {number}"
     # Where cells are too narrow for their numbers, on a phone, they are left to the tooltip. In a
     # larger figure the width of this part is not known (0), and there is room.
     size, cell = of.font_size + 1, f"width / {of.all_columns}"
