@@ -102,7 +102,6 @@ def _names_in(code: CodeType | None) -> Iterator[str]:
 class _Made:
     """A tensor that was made while a module ran: by which function, from what."""
 
-    number: int  # its place in the order of all
     function: Callable
     args: tuple
     kwargs: dict
@@ -172,7 +171,7 @@ class Tracer(TorchFunctionMode):
         sources = {
             place: self._made[id(arg)] for place, arg in enumerate(args) if id(arg) in self._made
         }
-        made = _Made(len(self._order), function, args, kwargs, result, sources)
+        made = _Made(function, args, kwargs, result, sources)
         if self._softmaxes:
             given = (self._made.get(id(part)) for part in _tensors((*args, *kwargs.values())))
             made.is_of_softmax = any(one is not None and one.is_of_softmax for one in given)
@@ -195,8 +194,11 @@ class Tracer(TorchFunctionMode):
             return made.result
         if values is not None and values.is_of_softmax:
             return made.result
-        product = _product(made, left, right)
-        call = None if product is None else self._read(softmax, product)
+        try:
+            product = _product(made, left, right)
+            call = None if product is None else self._read(softmax, product)
+        except (AttributeError, RuntimeError, TypeError, ValueError):
+            return made.result  # what the model does cannot be done again to zeros: unread
         if product is None or call is None:
             return made.result
         self._calls[softmax] = call
@@ -229,8 +231,10 @@ class Tracer(TorchFunctionMode):
         n_heads = q.shape[1]
         if not n_heads == weights.shape[1] == updated.shape[1]:
             return None
+        if n_heads % k.shape[1] or n_heads % v.shape[1]:
+            return None
         if k.shape[1] != v.shape[1]:
-            k, v = (x.expand(1, n_heads, *x.shape[2:]) for x in (k, v))
+            k, v = _repeated(k, n_heads), _repeated(v, n_heads)
         if any(_multiplies_cells(step) for step, _ in steps):
             # A cell that was multiplied by zero (openai-gpt) holds nothing of its score.
             added = _by_head(_added(made, score, steps))  # type: ignore[arg-type]
@@ -259,7 +263,7 @@ class Tracer(TorchFunctionMode):
         self, made: _Made, score: Product, steps: Steps
     ) -> tuple[Tensor | None, Tensor | None]:
         """What was added to the scores, worked out once where all layers are given the same."""
-        first = made.args[:1] if made.name == "baddbmm" else ()
+        first = (*made.args[:1], made.kwargs.get("beta")) if made.name == "baddbmm" else ()
         others = [
             first,
             *(
@@ -268,7 +272,7 @@ class Tracer(TorchFunctionMode):
             ),
         ]
         given = list(_tensors(tuple(others)))
-        if any(id(tensor) in self._made for tensor in given):
+        if any(id(tensor) in self._made or tensor.is_inference() for tensor in given):
             return _mask_and_bias(_added(made, score, steps))
         recipe = (
             made.result.shape,

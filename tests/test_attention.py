@@ -52,7 +52,7 @@ def test_softmax_divides_each_exp_by_the_sum_of_its_row():
 
 def test_a_sink_takes_its_share_of_every_row():
     weights, sink = attention.softmax(
-        np.log(array([1, 3], [2, 2])), sink_logits=np.log(array([4, 4]))
+        np.log(array([1, 3], [2, 2])), sink_logits=np.log(array([4, 4])[0])
     )
     np.testing.assert_allclose(weights, array([1, 3], [2, 2]) / 8, rtol=1e-6)
     np.testing.assert_allclose(sink, [0.5, 0.5], rtol=1e-6)
