@@ -20,6 +20,8 @@ _HEADLINES = {
     "1b": "1b · Rotate each query and key by its position",
     "2": "2 · Score every query against every key",
     "3a": "3a · Scale the scores",
+    "cap": "3a · Press large scores down",
+    "bias": "3a · Add a bias",
     "3b": "3b · Mask what must not be seen",
     "3c": "3c · Softmax: turn scores into shares of attention",
     "4": "4 · Update: mix the values by their weights",
@@ -50,6 +52,15 @@ _EXPLANATIONS = {
     "3a": (
         "Sums of many products spread wide. One factor for all (scaling) brings them back to a "
         "range in which the softmax can still tell more than one key apart.",
+        "",
+    ),
+    "cap": (
+        "Large scores are pressed towards a limit (soft-cap), so that no key outgrows all others.",
+        "",
+    ),
+    "bias": (
+        "A number is added to each score (bias): for where the two tokens stand, in some models "
+        "also for what they say.",
         "",
     ),
     "3b": (
@@ -288,18 +299,14 @@ def _capped(head: HeadTrace, step: Step, query: int, key: int) -> str:
 
 def _bias(head: HeadTrace, step: Step, query: int, key: int) -> str:
     assert head.bias is not None
-    what = (
-        "The model adds a bias to each score: a number for where the two tokens stand, in some "
-        "models also for what they say."
-    )
     seen = np.flatnonzero(~head.is_masked[query])
-    if not len(seen):
-        return what
     row, name = head.bias[query], token_at(head.query_tokens, query)
+    if not len(seen):
+        return f"All keys are hidden from {name}."
     largest = seen[int(row[seen].argmax())]
     if row[largest] == row[seen].min():
-        return f"{what} From {name} it is {number(row[largest])} for all."
-    said = f"{what} From {name} it favours {token_at(head.key_tokens, largest)}, with "
+        return f"From {name} the bias is {number(row[largest])} for all."
+    said = f"From {name} the bias favours {token_at(head.key_tokens, largest)}, with "
     said += number(row[largest])
     if head.is_masked[query, key] or largest == key:
         return f"{said}."

@@ -24,7 +24,9 @@ class Step:
     """One step of one head."""
 
     name: str  # the attribute of HeadTrace that holds the array
-    number: str  # its place: "in", the four steps "1", "1b", "2", "3a" … "4", and "beyond" them
+    number: (
+        str  # its place: "in", the four steps "1", "1b", "2", "3a", "cap", "bias" … "4", "beyond"
+    )
     title: str
     formula: str  # LaTeX, with this head's own sizes
     formula_text: str  # the same where no LaTeX is drawn
@@ -160,14 +162,16 @@ def _scores(head: "HeadTrace", convention: Convention) -> list[Step]:
     if head.softcap is not None:
         cap = f"{head.softcap:g}"
         latex = rf"{named('capped')} = {cap} \cdot \tanh({named('scaled')} / {cap})"
-        steps.append(step("capped", "3a", "soft-cap", latex, f"{cap} · tanh(scaled / {cap})"))
+        steps.append(step("capped", "cap", "soft-cap", latex, f"{cap} · tanh(scaled / {cap})"))
     if head.bias is not None:
         before = steps[-1].name
         rows, columns = head.bias.shape if is_rows else head.bias.T.shape
         latex = rf"{named('bias')} : {rows} \times {columns}"
-        steps.append(step("bias", "3a", "bias", latex, f"what the model adds: {rows} × {columns}"))
+        steps.append(
+            step("bias", "bias", "bias", latex, f"what the model adds: {rows} × {columns}")
+        )
         latex = f"{named('biased')} = {named(before)} + {named('bias')}"
-        steps.append(step("biased", "3a", "scores with their bias", latex, f"{before} + bias"))
+        steps.append(step("biased", "bias", "scores with their bias", latex, f"{before} + bias"))
 
     before = steps[-1].name
     latex = f"{named('masked')} = {named(before)}"

@@ -203,7 +203,7 @@ def test_soft_cap_bias_and_sink_are_said_where_they_are():
         f"than {number(np.abs(capped - head.scaled).max())}."
     )
     assert said(head, "bias", 1, 2).endswith(
-        "From *q1* it favours *k4*, with 0.900; *k2* has 0.700."
+        "From *q1* the bias favours *k4*, with 0.900; *k2* has 0.700."
     )
     without, best = (scores[1].argmax() for scores in (capped, capped + bias))
     assert said(head, "biased", 1, 2) == (
@@ -246,7 +246,7 @@ def test_every_step_of_every_head_has_words():
     bias = np.zeros((5, 3), np.float32)
     head = with_output(n_keys=3, softcap=2.0, bias=bias, causal=True)
     assert {step.number for step in head.steps} == {
-        *("in", "1", "2", "3a", "3b", "3c", "4", "beyond")
+        *("in", "1", "2", "3a", "cap", "bias", "3b", "3c", "4", "beyond")
     }
     for step in head.steps:
         assert headline(step.number)
@@ -295,14 +295,16 @@ def test_ties_and_zeros_are_not_called_highest_or_favourite():
     assert "is no higher than the next" in said(head, "weights", 0, 0)
     assert said(head, "updated", 0, 0) == "The update x′ of *q0* is zero: so is every value."
     head = hand_made.random_head(bias=np.zeros((5, 5), np.float32))
-    assert said(head, "bias", 1, 2).endswith("From *q1* it is 0 for all.")
+    assert said(head, "bias", 1, 2).endswith("From *q1* the bias is 0 for all.")
 
 
 def test_a_bias_is_told_of_keys_that_are_seen():
     bias = -np.abs(np.subtract.outer(np.arange(5), np.arange(5))).astype(np.float32) - 1
     head = hand_made.random_head(bias=bias * np.tri(5, dtype=np.float32), causal=True)
-    assert "From *q2* it favours *k2*, with −1.00; *k0* has −3.00." in said(head, "bias", 2, 0)
-    assert said(head, "bias", 2, 4).endswith("it favours *k2*, with −1.00.")
+    assert "From *q2* the bias favours *k2*, with −1.00; *k0* has −3.00." in said(
+        head, "bias", 2, 0
+    )
+    assert said(head, "bias", 2, 4).endswith("the bias favours *k2*, with −1.00.")
 
 
 def test_a_query_that_sees_nothing_has_no_update_to_speak_of():

@@ -282,7 +282,11 @@ def test_the_effect_is_said_in_numbers(sentence_trace):
 # Talk
 
 
-@pytest.mark.parametrize("beat", [name for name in talk.BEATS.values() if name != "rotate"])
+NOT_HERE = ("rotate", "soft-cap", "bias")  # what the bundled model does not do
+OWN_BEATS = [beat for beat in talk.BEATS.values() if beat not in NOT_HERE]
+
+
+@pytest.mark.parametrize("beat", OWN_BEATS)
 def test_a_beat_shows_its_step_alone(page, sentence_trace, beat):
     page.query_params["talk"] = beat
     run(page)

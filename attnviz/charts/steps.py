@@ -48,7 +48,7 @@ def steps_view(
 def _titled(
     figure: Figure, head: HeadTrace, step: Step, pair: Pair, convention: Convention
 ) -> alt.LayerChart:
-    place = "" if step.number in ("in", "beyond") else f"{step.number}  "
+    place = f"{step.number}  " if step.number[0].isdigit() else ""
     block_note = figure.structure["title"]["text"]
     words = [step.formula_text]
     if pair.query is not None and pair.key is not None:

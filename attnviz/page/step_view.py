@@ -30,7 +30,7 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
     """The steps that share a number, from explanation to picture."""
     first, convention = steps[0], followed.convention
     st.markdown(explanation(followed.head, first.number, convention, is_short=followed.is_large))
-    if len(steps) > 1 and not is_of_pairs(first):
+    if len(steps) > 1 and (not is_of_pairs(first) or followed.is_large):
         for column, step in zip(st.columns(len(steps)), steps, strict=True):
             with column:
                 _show_in_a_column(followed, step)
@@ -44,8 +44,6 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
     for step in steps:
         words, picture = st.columns([2, 3], gap="medium")
         with words:
-            if step is not first:
-                st.markdown(f"**{step.title.capitalize()}**")
             _show_words(followed, step)
             if not (followed.is_large and step.name == "updated"):
                 _show_look_for(followed, step)
@@ -71,7 +69,7 @@ def _show_in_a_column(followed: Followed, step: Step) -> None:
     colour = IDENTITY.get(step.name)
     title = f":{colour}[**{step.title}**]" if colour else f"**{step.title}**"
     st.markdown(f"{title} ${step.formula}$")
-    _show_chart(followed, step)
+    _show_chart(followed, step, is_narrow=True)
     words = sentence(followed.head, step, followed.query, followed.key)
     st.markdown(f"{words.partition(';')[0]}." if followed.is_large else words)
 
@@ -117,7 +115,7 @@ def _show_products(followed: Followed) -> None:
     popover.dataframe(table, hide_index=True, column_config=columns)
 
 
-def _show_chart(followed: Followed, step: Step) -> None:
+def _show_chart(followed: Followed, step: Step, *, is_narrow: bool = False) -> None:
     head, chart_key = followed.head, f"matrix_{step.name}"
     alternative = f"{step.title}: {plain(sentence(head, step, followed.query, followed.key))}"
     is_clickable = not followed.is_large and not is_in_blocks(step)
@@ -126,7 +124,7 @@ def _show_chart(followed: Followed, step: Step) -> None:
         step,
         Pair(followed.query, followed.key),
         reports_clicks=is_clickable,
-        is_narrow=step.number in ("1", "1b"),
+        is_narrow=is_narrow,
         is_large=followed.is_large,
     )
     if is_clickable:

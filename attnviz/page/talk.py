@@ -17,6 +17,8 @@ BEATS = {
     "1b": "rotate",
     "2": "score",
     "3a": "scale",
+    "cap": "soft-cap",
+    "bias": "bias",
     "3b": "mask",
     "3c": "softmax",
     "4": "update",

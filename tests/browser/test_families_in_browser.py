@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 from attnviz import models
 from tests import architectures
 
-BIAS = "The model adds a bias to each score"
+BIAS = "3a · Add a bias"
 ROTARY = "1b · Rotate each query and key by its position"
 
 # A family, and what its page must show beside the steps that every head has.

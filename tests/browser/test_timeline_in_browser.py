@@ -14,6 +14,9 @@ from attnviz.wording import plain
 
 pytestmark = pytest.mark.browser
 
+NOT_HERE = ("rotate", "soft-cap", "bias")  # what the bundled model does not do
+OWN_BEATS = [beat for beat in BEATS.values() if beat not in NOT_HERE]
+
 
 @pytest.fixture(scope="module")
 def head():
@@ -106,7 +109,7 @@ def shows(page, beat):
 def test_a_talk_is_given_by_keyboard_alone(visit):
     page = visit("?layer=1&query=3&key=2")
     page.get_by_role("button", name="Present").click()
-    beats = list(BEATS.values())
+    beats = OWN_BEATS
     shows(page, "embeddings")
     page.wait_for_function(
         "document.querySelector('[data-testid=stSidebar]').getBoundingClientRect().right <= 0"
@@ -133,7 +136,7 @@ def test_a_talk_is_given_by_keyboard_alone(visit):
     assert "talk" not in page.url
 
 
-@pytest.mark.parametrize("beat", BEATS.values())
+@pytest.mark.parametrize("beat", OWN_BEATS)
 @pytest.mark.parametrize("query", ["", "&text=" + "+".join(["time flies like an arrow"] * 6)])
 def test_a_beat_fits_a_projector_and_works_embedded(visit, beat, query):
     first = {"project": "matrix_q", "embeddings": "matrix_x_query", "update": "shares"}
