@@ -30,7 +30,9 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
     """The steps that share a number, from explanation to picture."""
     first, convention = steps[0], followed.convention
     st.markdown(explanation(followed.head, first.number, convention, is_short=followed.is_large))
-    if len(steps) > 1 and (not is_of_pairs(first) or followed.is_large):
+    if followed.is_large and first.name == "bias":
+        steps = steps[:1]  # one screen; the scores with their bias are what the mask is added to
+    if len(steps) > 1 and not is_of_pairs(first):
         for column, step in zip(st.columns(len(steps)), steps, strict=True):
             with column:
                 _show_in_a_column(followed, step)

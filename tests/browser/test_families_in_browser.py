@@ -57,6 +57,25 @@ def test_every_step_is_drawn_and_equals_the_models_own(families, visit, name):
 
 
 @pytest.mark.parametrize(
+    ("name", "beat", "matrix"),
+    [
+        ("llama", "rotate", "q"),
+        ("gemma2", "soft-cap", "capped"),
+        ("bloom", "bias", "bias"),
+        ("gpt_oss", "softmax", "weights"),
+    ],
+)
+def test_a_beat_that_only_some_models_have_fits_a_projector(families, visit, name, beat, matrix):
+    query = f"?model={name}&layer=1&head=1&talk={beat}&embed=true"
+    page = visit(query, at=families, height=720, wait_for=f"matrix_{matrix}")
+    page.wait_for_timeout(800)
+    bottom = page.evaluate(
+        "document.querySelector('.st-key-talk_step').getBoundingClientRect().bottom"
+    )
+    assert bottom <= 720
+
+
+@pytest.mark.parametrize(
     ("name", "sentence"),
     [
         ("mamba", "has no softmax attention"),
