@@ -1,5 +1,6 @@
 """One forward pass → query, key, value, mask and weights of every attention call, as arrays."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -77,10 +78,11 @@ def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> 
     if left_out - {call.module for call in recorded.calls}:  # they did not call what is observed
         with torch.no_grad(), recording() as recorded, tracing(recorded, of_all=True):
             outputs = model(**inputs.tensors, **options)
-    calls = _merged(recorded.calls)
+    calls, parts = _whole(_merged(_by_stream(recorded.calls)), inputs)
+    unread = [*recorded.unread, *parts]
     outputs = outputs if isinstance(outputs, Mapping) else {}
     if not calls:
-        raise _nothing_read(model, recorded.unread)
+        raise _nothing_read(model, unread)
     orders: Orders = {}
     return Trace(
         model_name=model_name(model),
@@ -93,7 +95,7 @@ def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> 
             (kind, layer): _as_arrays(call, *_tokens_of(kind, call, inputs), orders)
             for (kind, layer), call in _by_kind_and_layer(model, calls, outputs).items()
         },
-        not_shown=_named(recorded.unread),
+        not_shown=_named(unread),
     )
 
 
@@ -135,7 +137,7 @@ def _by_kind_and_layer(
     def kind(call: Call) -> str:
         kinds = [given_back(other) for other in (call, *call.beside)]
         if kinds[0] is not None:
-            return kinds[0]
+            return f"{kinds[0]}, stream {call.stream + 1}" if call.stream else kinds[0]
         if any(kinds):  # lilt has an attention over the layout beside that over the text
             return f"{next(filter(None, kinds))}, second"
         if call.is_cross:
@@ -169,6 +171,26 @@ def _layer_numbers(calls: list[Call]) -> list[int]:
     return numbers if tell_apart else list(range(len(calls)))
 
 
+def _by_stream(calls: list[Call]) -> list[Call]:
+    """A call for each stream of heads, where one product computes several."""
+    return [
+        call if call.n_streams == 1 else _stream(call, stream)
+        for call in calls
+        for stream in range(call.n_streams)
+    ]
+
+
+def _stream(call: Call, stream: int) -> Call:
+    n_heads = call.q.shape[1]
+    heads = slice(*(n_heads * place // call.n_streams for place in (stream, stream + 1)))
+    parts = {
+        name: tensor[:, heads]
+        for name in ("q", "k", "v", "weights", "mask", "bias")
+        if (tensor := getattr(call, name)) is not None and tensor.shape[1] == n_heads
+    }
+    return dataclasses.replace(call, **parts, updated=call.updated[:, :, heads], stream=stream)
+
+
 def _merged(calls: list[Call]) -> list[Call]:
     """One call where a module asked twice for the same weights, on two parts of the values.
 
@@ -186,6 +208,30 @@ def _merged(calls: list[Call]) -> list[Call]:
     return merged
 
 
+def _whole(calls: list[Call], inputs: Inputs) -> tuple[list[Call], list[nn.Module]]:
+    """The calls that are one text's whole attention, and the modules of the others.
+
+    A module that is called again and again for windows of the text (canine, for long ones), or
+    that folds windows or heads into another axis, has no whole matrix of weights.
+    """
+    times = Counter(call.module for call in calls)
+    lengths = {len(tokens) for tokens in (inputs.source, inputs.target) if tokens is not None}
+
+    def is_whole(call: Call) -> bool:
+        n_queries = call.q.shape[-2]
+        is_window = times[call.module] > len(call.beside or "1") and n_queries not in lengths
+        has_other_x = (
+            call.captured == "traced"
+            and len(call.beside) == 1
+            and call.x_query is not None
+            and _by_position(call.x_query, n_queries) is None
+        )
+        return call.q.shape[0] == 1 and not is_window and not has_other_x
+
+    parts = dict.fromkeys(call.module for call in calls if not is_whole(call))
+    return [call for call in calls if call.module not in parts], list(parts)
+
+
 # From tensors to arrays
 
 
@@ -195,6 +241,7 @@ def _tokens_of(kind: str, call: Call, inputs: Inputs) -> tuple[Tokens, Tokens]:
     Positions that are not those of a text (what a caller passed as encoder states, memory that
     a model adds) are called by their numbers.
     """
+    kind = kind.partition(",")[0]
     n_queries, n_keys = call.q.shape[-2], call.k.shape[-2]
     is_of_source = inputs.target is None or kind == "encoder"
     queries = inputs.source if is_of_source else inputs.target
@@ -209,6 +256,9 @@ def _tokens_of(kind: str, call: Call, inputs: Inputs) -> tuple[Tokens, Tokens]:
 
 def _as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens, orders: Orders) -> LayerTrace:
     n_queries, n_keys = call.q.shape[-2], call.k.shape[-2]
+    made = call.made.get("q")
+    if made is not None and call.x_query is not None and made.given.shape != call.x_query.shape:
+        call.x_query = call.x_key = None  # the query is made of something else (lilt's layout)
     x_query = _array(_by_position(call.x_query, n_queries))
     q_before_rotary, k_before_rotary, origins = _before(call, orders)
     return LayerTrace(
@@ -383,8 +433,9 @@ def _nothing_read(model: PreTrainedModel, unread: list[nn.Module]) -> Unsupporte
         )
     if unread:
         return UnsupportedModelError(
-            f"{model_name(model)} (model type {kind!r}) never computes a whole matrix of weights, "
-            f"so there is none to show: {_named(unread)[0]} is sparse or low-rank.{hint}"
+            f"The attention of {model_name(model)} (model type {kind!r}) has no matrix of weights "
+            f"to show: that of {_named(unread)[0]} is sparse, or written in a way that could not "
+            f"be read.{hint}"
         )
     return UnsupportedModelError(
         f"No softmax attention was seen in {model_name(model)} (model type {kind!r}): it has none, "

@@ -29,7 +29,7 @@ def observe(modules: Iterable[nn.Module]) -> None:
     """Wrap every eager attention function that the modules' code can call; once is enough."""
     classes = {type(module) for module in modules}
     for source in {base.__module__ for module_class in classes for base in module_class.__mro__}:
-        if not source.startswith("torch."):
+        if not source.startswith("torch.") and source in sys.modules:
             _wrap_functions_in(sys.modules[source])
 
 

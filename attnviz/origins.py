@@ -43,7 +43,7 @@ class Made:
 
 def note_returned(recent: deque[Returned], module: nn.Module, args: tuple, output: Any) -> None:
     """Remember what a projection or a norm has just returned."""
-    if not (isinstance(module, _PROJECTIONS) or "norm" in type(module).__name__.lower()):
+    if not (_is_projection(module) or "norm" in type(module).__name__.lower()):
         return
     if args and isinstance(output, Tensor) and not output.is_inference():
         memory = output.untyped_storage().data_ptr()
@@ -56,15 +56,17 @@ def made_by(recent: Iterable[Returned], tensor: Tensor) -> Made | None:
     if one is None:
         return None
     projection: Returned | None = one
-    if not isinstance(one.module, _PROJECTIONS):  # a norm; of what?
+    if not _is_projection(one.module):  # a norm; of what?
         projection = _returned(recent, one.given)
-    if projection is None or not isinstance(projection.module, _PROJECTIONS):
+    if projection is None or not _is_projection(projection.module):
         return None
     has_bias = projection.module.bias is not None
     return Made(projection.given, one.output, has_bias, is_normed=projection is not one)
 
 
-_PROJECTIONS = (nn.Linear, Conv1D)
+def _is_projection(module: nn.Module) -> bool:
+    """Whether it gives x · W and a bias; a subclass may norm or quantise x first (bitnet)."""
+    return type(module).forward in (nn.Linear.forward, Conv1D.forward)
 
 
 def _returned(recent: Iterable[Returned], tensor: Tensor) -> Returned | None:

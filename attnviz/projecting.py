@@ -16,6 +16,10 @@ import torch
 from torch import Tensor, nn
 
 
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 class Operation(NamedTuple):
     """One step on the way to the projection; the followed tensor stands at `place` in `args`."""
 
@@ -31,9 +35,9 @@ class Operation(NamedTuple):
 
     def without_tensor(self) -> tuple:
         """What can be compared: the same for the same move of another tensor."""
-        given = (tuple(arg) if isinstance(arg, list) else arg for arg in self.args)
-        args = tuple(None if at == self.place else arg for at, arg in enumerate(given))
-        return self.function, args, tuple(self.kwargs.items()), self.place
+        args = [None if at == self.place else arg for at, arg in enumerate(self.args)]
+        kwargs = ((name, _hashable(value)) for name, value in self.kwargs.items())
+        return self.function, tuple(map(_hashable, args)), tuple(kwargs), self.place
 
 
 @dataclass
@@ -67,7 +71,8 @@ class Joining:
         """What each token's joined updates are multiplied by, (query_pos, row of the weight)."""
         if not any(step.function.__name__ in _MULTIPLY for step in self.operations):
             return None
-        ones = torch.ones(1, n_queries, n_heads, d_value)
+        device = None if self.output is None else self.output.device
+        ones = torch.ones(1, n_queries, n_heads, d_value, device=device)
         return self._joined(ones, _RESHAPE | _COPY | _MULTIPLY).reshape(n_queries, -1)
 
     def _joined(self, tensor: Tensor, names: set[str]) -> Tensor:

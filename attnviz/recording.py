@@ -45,6 +45,8 @@ class Call:
     joining: Joining  # what became of the updates
     captured: Literal["observed", "traced"]
     weights_as: list[Tensor]  # the tensors that the model may give back as these weights
+    n_streams: int = 1  # how often its heads are there, one stream behind the other (prophetnet)
+    stream: int = 0
     beside: list["Call"] = field(default_factory=list)  # all that its module made in one run
     rotations: tuple[Rotation, ...] = ()  # all rotary embeddings of the pass up to here
     made: dict[str, Made | None] = field(default_factory=dict)  # by "q", "k" and "v"

@@ -79,7 +79,7 @@ _EXPLANATIONS = {
     ),
     "beyond": (
         "This head's part of the output projection (W_O) turns x′ back to the size of x.",
-        "The shares of all heads and a bias add up to what the attention module returns.",
+        "The shares of all heads and a bias add up to what that projection gives.",
     ),
 }
 # By a step's name, or by its number.
@@ -451,7 +451,8 @@ def _updated(head: HeadTrace, step: Step, query: int, key: int) -> str:
     largest = int(norms.argmax())
     total = norms.sum()
     if not total:
-        return f"The update x′ of {token_at(head.query_tokens, query)} is zero: so is every value."
+        why = "no value is given any weight" if head.v.any() else "so is every value"
+        return f"The update x′ of {token_at(head.query_tokens, query)} is zero: {why}."
     sentence = (
         f"The largest part of the update x′ of {token_at(head.query_tokens, query)} comes from "
         f"{token_at(head.key_tokens, largest)}: w·v has norm {number(norms[largest])}, "

@@ -147,7 +147,7 @@ class Tracer(TorchFunctionMode):
         self._order: list[_Made] = []
         self._softmaxes: list[_Made] = []
         self._calls: dict[_Made, Call] = {}  # by their softmax
-        self._is_used_twice = False
+        self._is_unread = False
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -161,6 +161,8 @@ class Tracer(TorchFunctionMode):
                 self._softmaxes.append(made)
             elif made.name in products.NAMES:
                 return self._followed(made)
+            elif made.name == "scaled_dot_product_attention":
+                self._is_unread = True  # which gives its weights to nobody
         elif isinstance(result, tuple | list):
             for part in result:
                 if isinstance(part, Tensor):
@@ -190,7 +192,7 @@ class Tracer(TorchFunctionMode):
         if softmax is None:
             return made.result
         if softmax in self._calls:
-            self._is_used_twice = True  # one matrix of weights, and no one update
+            self._is_unread = True  # one matrix of weights, and no one update
             return made.result
         if values is not None and values.is_of_softmax:
             return made.result
@@ -239,7 +241,8 @@ class Tracer(TorchFunctionMode):
             # A cell that was multiplied by zero (openai-gpt) holds nothing of its score.
             added = _by_head(_added(made, score, steps))  # type: ignore[arg-type]
             rest = logits.reshape(weights.shape) - scaling * (q @ _repeated(k, n_heads).mT)
-            mask, bias = _mask_and_bias(rest.where(added < HIDDEN_BELOW, added))
+            is_hidden = added < HIDDEN_BELOW
+            mask, bias = _mask_and_bias(rest.where(is_hidden, added), is_hidden)
         else:
             mask, bias = self._mask_and_bias(made, score, steps)
         return Call(
@@ -257,6 +260,7 @@ class Tracer(TorchFunctionMode):
             joining=Joining(),
             captured="traced",
             weights_as=[],
+            n_streams=update.left.shape[1] if update.left.ndim == 5 else 1,
         )
 
     def _mask_and_bias(
@@ -292,7 +296,7 @@ class Tracer(TorchFunctionMode):
         for made in self._order:
             if made.weights_of in self._calls:
                 self._calls[made.weights_of].weights_as.append(made.result)
-        if len(self._calls) < len(self._softmaxes) or self._is_used_twice:
+        if len(self._calls) < len(self._softmaxes) or self._is_unread:
             self.recording.drop(calls)
             self.recording.unread.append(self.module)
 
@@ -389,14 +393,21 @@ def _done(steps: Steps, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _mask_and_bias(added: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+def _mask_and_bias(
+    added: Tensor | None, is_hidden: Tensor | None = None
+) -> tuple[Tensor | None, Tensor | None]:
     """What hides keys, and the rest, (1, head or 1, query_pos, key_pos); None where nothing."""
     if added is None:
         return None, None
     added = _by_head(added)
-    if added.shape[1] > 1 and torch.equal(added[:, :1].expand_as(added), added):
+    if (
+        is_hidden is None
+        and added.shape[1] > 1
+        and torch.equal(added[:, :1].expand_as(added), added)
+    ):
         added = added[:, :1]
-    is_hidden = added < HIDDEN_BELOW
+    if is_hidden is None:
+        is_hidden = added < HIDDEN_BELOW
     if not is_hidden.any():
         return None, added if added.any() else None
     mask = added.where(is_hidden, 0)
@@ -455,11 +466,14 @@ def tracing(recording: Recording, *, of_all: bool = False) -> Iterator[set[nn.Mo
     no cost, unless those `of_all` are asked for; the set of those left out is given.
     """
     left_out: set[nn.Module] = set()
-    token = _current.set(_Tracing(recording, None if of_all else left_out))
+    running = _Tracing(recording, None if of_all else left_out)
+    token = _current.set(running)
     try:
         yield left_out
     finally:
         _current.reset(token)
+        while running.tracers:  # after an interrupt no module has returned
+            running.tracers.pop().__exit__(None, None, None)
 
 
 def _enter(module: nn.Module, args: tuple) -> None:

@@ -154,7 +154,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "bamba": dict(attn_layer_indices=[1, 3]),
     "bros": dict(hidden_size=64),  # a sinus of each side of a box needs two dimensions
     "blt": dict(encoder_hash_byte_group_vocab=64, encoder_hash_byte_group_size=[3, 4]),
-    "canine": dict(num_hash_buckets=64, local_transformer_stride=4),
+    "canine": dict(num_hash_buckets=64, local_transformer_stride=16),
     "codegen": dict(rotary_dim=4),
     "cohere_compass_text": dict(
         layer_types=["full_attention", "sliding_attention"] * 2,
@@ -301,6 +301,7 @@ _SPARSE_FROM_15_TOKENS = dict(block_size=2, num_random_blocks=1)
 # A type whose attention depends on its configuration, once more with another one.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "big_bird, long": ("big_bird", _SPARSE_FROM_15_TOKENS),
+    "canine, long": ("canine", dict(local_transformer_stride=4)),
     "bigbird_pegasus, long": ("bigbird_pegasus", _SPARSE_FROM_15_TOKENS),
     "deberta, absolute": ("deberta", dict(relative_attention=False, pos_att_type=[])),
     "deberta-v2, absolute": ("deberta-v2", dict(relative_attention=False, pos_att_type=[])),

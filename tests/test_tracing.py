@@ -75,6 +75,37 @@ def test_x_is_by_position_wherever_a_model_keeps_its_positions():
         assert (len(head.x_query), len(head.x_key)) == shape
 
 
+def test_windows_of_a_text_are_not_called_layers():
+    _, trace = traced("canine")
+    assert trace.not_shown == ()
+    _, trace = traced("canine, long")
+    assert trace.not_shown == ("CanineSelfAttention (1 layer)",)
+    assert all(head.is_exact for head in (trace.head(layer, 0) for layer in trace.layers()))
+
+
+def test_a_list_of_axes_is_understood_on_the_way_to_the_output():
+    class Listed(Attention):
+        def forward(self, hidden_states):
+            q, k, v = self.project(hidden_states).view(1, -1, 3, 2, 2).permute(2, 0, 3, 1, 4)
+            updated = (q @ k.mT).softmax(-1) @ v
+            return torch.nn.functional.linear(
+                updated.permute(dims=[0, 2, 1, 3]).flatten(2), torch.ones(3, 4)
+            )
+
+    (call,) = recorded(Listed()).calls
+    assert call.joining.weight_rows(5, 2, 2) is not None
+
+
+def test_an_interrupt_leaves_nothing_behind():
+    def interrupt(scores):
+        raise KeyboardInterrupt
+
+    before = torch.overrides._get_current_function_mode_stack()
+    with pytest.raises(KeyboardInterrupt):
+        recorded(Attention(interrupt))
+    assert torch.overrides._get_current_function_mode_stack() == before
+
+
 def test_what_may_call_an_eager_function_is_observed_and_traced_where_it_does_not():
     plain = architectures.build("gpt2")
     by_hand = architectures.build("gpt2", reorder_and_upcast_attn=True)
@@ -104,7 +135,8 @@ def test_a_module_with_two_attentions_has_two_kinds():
     assert text.q.shape[1] > layout.q.shape[1]
     assert trace.layers() == trace.layers("self, second") == (0, 1, 2)
     _, trace = traced("prophetnet")
-    assert trace.kinds == ("encoder", "decoder", "predict", "cross")
+    assert trace.kinds == ("encoder", "decoder", "predict", "predict, stream 2", "cross")
+    assert trace.n_heads(0, "predict, stream 2") == trace.n_heads(0, "decoder") == 16
 
 
 # What cannot be read

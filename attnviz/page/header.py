@@ -24,8 +24,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
         )
     if trace.not_shown:
         st.caption(
-            f":material/visibility_off: Not shown: {escaped(', '.join(trace.not_shown))}, where no "
-            "whole matrix of weights is ever computed."
+            f":material/visibility_off: Not shown: {escaped(', '.join(trace.not_shown))}, whose "
+            "attention is sparse, or written in a way that could not be read."
         )
 
 
