@@ -189,9 +189,9 @@ def _check_weights(result: Result, trace: Trace, own: OwnNumbers, softmaxes: lis
         pool = [*unaccounted, *(softmax for softmax in found if softmax.weights.ndim == 5)]
         errors = [_softmax_error(weights, softmax) for softmax in pool]
         closest = int(np.argmin(errors)) if errors else None
-        if closest is not None and errors[closest] <= BOUND:
-            if closest < len(unaccounted):
-                found.append(unaccounted.pop(closest))
+        is_accounted = closest is not None and errors[closest] <= BOUND
+        if is_accounted and closest < len(unaccounted):
+            found.append(unaccounted.pop(closest))
         if (kind, layer) not in returned:
             error = float("nan") if closest is None else errors[closest]
             result.differs(f"{where}: weights differ from every softmax", error)
