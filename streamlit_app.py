@@ -44,7 +44,8 @@ with st.sidebar:
     st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, type="tertiary")
 
 try:
-    with st.spinner(f"Loading {model_name} and reading the text …", show_time=True):
+    short_name = model_name.rsplit("/", 1)[-1]  # of a folder, not where it is
+    with st.spinner(f"Loading {short_name} and reading the text …", show_time=True):
         with menu:
             examples.show_menu()
         loaded = loading.model(model_name)
