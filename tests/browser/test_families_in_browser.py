@@ -79,7 +79,7 @@ def test_a_beat_that_only_some_models_have_fits_a_projector(families, visit, nam
     ("name", "sentence"),
     [
         ("mamba", "has no softmax attention"),
-        ("longformer", "LongformerSelfAttention (3 layers) is sparse or low-rank"),
+        ("longformer", "LongformerSelfAttention (3 layers) is sparse, or written"),
     ],
 )
 def test_what_has_no_matrix_of_weights_is_told_so(families, visit, name, sentence):
