@@ -15,7 +15,7 @@ from attnviz import inputs as inputs_module
 from attnviz.errors import NoAttentionError, UnsupportedModelError
 from attnviz.inputs import Inputs, model_name, takes_target
 from attnviz.observing import observe
-from attnviz.recording import Call, parameters_of, recording
+from attnviz.recording import Call, for_each_head, parameters_of, recording
 from attnviz.results import TOLERANCE, LayerTrace, Origin, Projection, Trace
 from attnviz.rotating import Orders, before_rotary
 from attnviz.tokens import Tokens, numbered
@@ -219,7 +219,7 @@ def _whole(calls: list[Call], inputs: Inputs) -> tuple[list[Call], list[nn.Modul
 
     def is_whole(call: Call) -> bool:
         n_queries = call.q.shape[-2]
-        is_window = times[call.module] > len(call.beside or "1") and n_queries not in lengths
+        is_window = times[call.module] > max(1, len(call.beside)) and n_queries not in lengths
         has_other_x = (
             call.captured == "traced"
             and len(call.beside) == 1
@@ -296,8 +296,7 @@ def _weights_applied(call: Call) -> Tensor:
     rounding = TOLERANCE[str(call.weights.dtype).removeprefix("torch.")]
     if call.sink_logits is None or (call.weights.sum(-1) < 1 - rounding).any():
         return call.weights
-    n_shared = call.weights.shape[1] // call.v.shape[1]
-    given = (call.weights @ call.v.repeat_interleave(n_shared, dim=1)).transpose(1, 2)
+    given = (call.weights @ for_each_head(call.v, call.weights.shape[1])).transpose(1, 2)
     share = (call.updated * given).sum(-1) / (given * given).sum(-1)  # (1, query_pos, head)
     return call.weights * share.transpose(1, 2)[..., None]
 

@@ -55,6 +55,11 @@ class Call:
     is_cross: bool = False
 
 
+def for_each_head(tensor: Tensor, n_heads: int) -> Tensor:
+    """The keys or values that each query head reads, (1, head, key_pos, dimension)."""
+    return tensor.repeat_interleave(n_heads // tensor.shape[1], dim=1)
+
+
 @dataclass
 class Recording:
     """The attention calls of one pass, and the modules whose attention could not be read."""
@@ -62,7 +67,6 @@ class Recording:
     calls: list[Call] = field(default_factory=list)
     unread: list[nn.Module] = field(default_factory=list)
     awaiting_input: list[Call] = field(default_factory=list)  # their module is still running
-
     rotations: list[Rotation] = field(default_factory=list)
     returned: deque[Returned] = field(default_factory=lambda: deque(maxlen=N_REMEMBERED))
 

@@ -34,7 +34,7 @@ from attnviz.attention import HIDDEN_BELOW
 from attnviz.observing import EAGER
 from attnviz.products import Product
 from attnviz.projecting import Joining, Operation, follow
-from attnviz.recording import Call, Recording
+from attnviz.recording import Call, Recording, for_each_head
 
 # torch's functions and methods by their names, without the underscore of those that work in
 # place. None of them moves a number from one pair of query and key to another.
@@ -236,11 +236,11 @@ class Tracer(TorchFunctionMode):
         if n_heads % k.shape[1] or n_heads % v.shape[1]:
             return None
         if k.shape[1] != v.shape[1]:
-            k, v = _repeated(k, n_heads), _repeated(v, n_heads)
+            k, v = for_each_head(k, n_heads), for_each_head(v, n_heads)
         if any(_multiplies_cells(step) for step, _ in steps):
             # A cell that was multiplied by zero (openai-gpt) holds nothing of its score.
             added = _by_head(_added(made, score, steps))  # type: ignore[arg-type]
-            rest = logits.reshape(weights.shape) - scaling * (q @ _repeated(k, n_heads).mT)
+            rest = logits.reshape(weights.shape) - scaling * (q @ for_each_head(k, n_heads).mT)
             is_hidden = added < HIDDEN_BELOW
             mask, bias = _mask_and_bias(rest.where(is_hidden, added), is_hidden)
         else:
@@ -356,11 +356,6 @@ def _multiplies_cells(step: _Made) -> bool:
     return step.name in ("mul", "multiply") and not any(map(_is_number, step.args[:2]))
 
 
-def _repeated(k: Tensor, n_heads: int) -> Tensor:
-    """The keys that each head reads, (1, head, key_pos, d_head)."""
-    return k.repeat_interleave(n_heads // k.shape[1], dim=1)
-
-
 def _added(made: _Made, score: Product, steps: Steps) -> Tensor | None:
     """What was added to the scaled scores: the steps from the product on, done to zeros.
 
@@ -400,13 +395,9 @@ def _mask_and_bias(
     if added is None:
         return None, None
     added = _by_head(added)
-    if (
-        is_hidden is None
-        and added.shape[1] > 1
-        and torch.equal(added[:, :1].expand_as(added), added)
-    ):
-        added = added[:, :1]
     if is_hidden is None:
+        if added.shape[1] > 1 and torch.equal(added[:, :1].expand_as(added), added):
+            added = added[:, :1]
         is_hidden = added < HIDDEN_BELOW
     if not is_hidden.any():
         return None, added if added.any() else None
