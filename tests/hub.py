@@ -1,110 +1,297 @@
-"""A small Hub on loopback: serves saved models by the Hub's own protocol.
+"""A small Hub on loopback: serves saved models by the Hub's own protocol, with faults on demand.
 
-Run as a program it prints its address and serves the folder given: each `owner/name` below it
-is a model. `gated/…` answers 403 as the Hub does for gated models, `broken/…` answers 500.
+Run as a program it serves the folder given, each `owner/name` below it a model, and prints its
+address. Large files lie on a second port, as the Hub's lie on another host. Beside the Hub's own
+paths there are two:
+
+    POST /control  {"model": "owner/name", "fault": "busy"}    a fault of the table below, or null
+                   {"model": …, "bytes_per_second": 100000}    how fast its files are sent
+    GET /log       the requests so far, as a list of {"method", "path", "range"}
 """
 
+import functools
 import hashlib
 import json
+import re
 import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+LARGE = (".safetensors", ".bin", ".model")  # stored as LFS does, by sha256
+SLICE = 64 * 1024  # bytes sent at once
 
 
-def files_of(folder):
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong: an answer instead of the right one, or damage to the right one."""
+
+    at: str  # which requests, a pattern: GET or HEAD; info, tree, auth-check, file or weights
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    headers: dict = field(default_factory=dict)
+    damage: str | None = None  # "stall", "cut", "spoil", "shorten"
+    times: float = float("inf")  # how often, before all is well
+
+
+INVALID_TOKEN = "Invalid credentials in Authorization header"
+FAULTS = {
+    "bad token": Fault(".*", 401, message=INVALID_TOKEN),
+    "gated": Fault(
+        ".* (auth-check|file|weights)", 403, "GatedRepo", "Access to this model is restricted"
+    ),
+    "gone": Fault(".*", 404, "RepoNotFound", "Repository not found"),
+    "disabled": Fault(".*", 403, message="Access to this resource is disabled."),
+    "busy": Fault("GET (info|tree)", 429, headers={"Retry-After": "1"}, times=1),
+    "busy files": Fault(".* (file|weights)", 429, headers={"Retry-After": "1"}, times=2),
+    "busy for an hour": Fault("GET info", 429, headers={"Retry-After": "3600"}),
+    "files busy for an hour": Fault(".* (file|weights)", 429, headers={"Retry-After": "3600"}),
+    "rate limit": Fault("GET info", 429, headers={"RateLimit": '"api";r=0;t=287'}),
+    "broken twice": Fault("GET info", 500, times=2),
+    "broken list": Fault("GET tree", 500, times=2),
+    "broken files": Fault("GET weights", 500, times=2),
+    "broken": Fault(".*", 500),
+    "stalled": Fault("GET info", damage="stall"),
+    "stalled files": Fault("HEAD weights", damage="stall"),
+    "stalled mid file": Fault("GET weights", damage="stall"),
+    "cut once": Fault("GET weights", damage="cut", times=1),
+    "cut": Fault("GET weights", damage="cut"),
+    "shorter": Fault("GET weights", damage="shorten"),
+    "wrong checksum": Fault("GET weights", damage="spoil"),
+    "nonsense": Fault("GET info", 200, message="<html>Sign in to this network</html>"),
+}
+
+
+class Hub:
+    """What one Hub knows: its models, and what is asked of it and what goes wrong with each."""
+
+    def __init__(self, root):
+        self.root = Path(root)
+        self.faults = {}  # model → [Fault, how often it struck]
+        self.speeds = {}  # model → bytes per second
+        self.log = []
+        self.lock = threading.Lock()
+
+    def control(self, model, **changes):
+        if "fault" in changes:
+            name = changes["fault"]
+            self.faults[model] = [FAULTS[name], 0] if name else None
+        if "bytes_per_second" in changes:
+            self.speeds[model] = changes["bytes_per_second"]
+
+    def fault_for(self, model, request):
+        """The fault that strikes this request, if any; counts it."""
+        with self.lock:
+            fault, struck = self.faults.get(model) or (None, 0)
+            if fault is None or struck >= fault.times or not re.fullmatch(fault.at, request):
+                return None
+            self.faults[model][1] += 1
+            return fault
+
+    def files(self, model):
+        folder = self.root / model
+        return {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*"))}
 
 
 class Handler(BaseHTTPRequestHandler):
-    root: Path
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+    storage: str  # the address of large files
 
     def do_GET(self):
-        self.answer(with_body=True)
+        self.answer()
 
     def do_HEAD(self):
-        self.answer(with_body=False)
+        self.answer()
 
-    def answer(self, with_body):
-        path = unquote(urlsplit(self.path).path).strip("/")
-        if path.startswith("api/models/"):
-            self.answer_about(path.removeprefix("api/models/").split("/"), with_body)
-        elif "/resolve/" in path:
-            name, _, rest = path.partition("/resolve/")
-            self.send_file(name, rest.partition("/")[2], with_body)
-        else:
-            self.refuse(404, "EntryNotFound", with_body)
+    def do_POST(self):
+        length = int(self.headers["Content-Length"])
+        self.hub.control(**json.loads(self.rfile.read(length)))
+        self.send_json({})
 
-    def answer_about(self, parts, with_body):
-        name, rest = "/".join(parts[:2]), parts[2:]
-        folder = self.root / name
-        if name.startswith("gated/"):
-            return self.refuse(403, "GatedRepo", with_body)
-        if name.startswith("broken/"):
-            return self.refuse(500, None, with_body)
-        if not folder.is_dir():
-            return self.refuse(401, "RepoNotFound", with_body)
-        files = [(path.relative_to(folder).as_posix(), path) for path in files_of(folder)]
-        if rest[:1] == ["tree"]:
-            return self.send_json(
-                [
-                    {"type": "file", "path": n, "size": p.stat().st_size, "oid": digest(p)[:40]}
-                    for n, p in files
-                ],
-                with_body,
-            )
-        if rest[:1] == ["revision"] and rest[1] not in ("main", COMMIT):
-            return self.refuse(404, "RevisionNotFound", with_body)
-        return self.send_json(
-            {"id": name, "sha": COMMIT, "siblings": [{"rfilename": n} for n, _ in files]},
-            with_body,
-        )
+    def answer(self):
+        url = urlsplit(self.path)
+        path = unquote(url.path)
+        if path == "/log":
+            return self.send_json(self.hub.log)
+        entry = {"method": self.command, "path": path, "range": self.headers.get("Range")}
+        self.hub.log.append(entry)
+        if asked := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/.*)?", path):
+            return self.answer_about(asked[1], (asked[2] or "/revision/main")[1:], url.query)
+        if asked := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            return self.answer_file(asked[1], asked[3], stored_here=False)
+        if asked := re.fullmatch(r"/storage/([^/]+/[^/]+)/(.+)", path):
+            return self.answer_file(asked[1], asked[2], stored_here=True)
+        return self.refuse(404, "EntryNotFound", "Entry not found")
 
-    def send_file(self, name, file, with_body):
-        path = self.root / name / file
-        if not path.is_file():
-            return self.refuse(404, "EntryNotFound", with_body)
-        body = path.read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", f'"{digest(path)}"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.end_headers()
-        if with_body:
-            self.wfile.write(body)
-        return None
+    def answer_about(self, model, what, query):
+        kind, _, revision = what.partition("/")
+        kind = {"revision": "info"}.get(kind, kind)
+        fault = self.hub.fault_for(model, f"{self.command} {kind}")
+        if fault is not None:
+            return self.strike(fault)
+        if not (self.hub.root / model).is_dir():
+            known = "Authorization" in self.headers  # who gives no token is not told what there is
+            return self.refuse(404 if known else 401, "RepoNotFound", "Repository not found")
+        if revision not in ("", "main", COMMIT):
+            return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        files = {name: p for name, p in self.hub.files(model).items() if p.is_file()}
+        if kind == "tree":
+            return self.send_json([listed(name, path) for name, path in files.items()])
+        fault, _ = self.hub.faults.get(model) or (None, 0)
+        info = {"_id": "0", "id": model, "modelId": model, "sha": COMMIT, "private": False}
+        info["gated"] = "manual" if fault is FAULTS["gated"] else False
+        with_sizes = "blobs" in parse_qs(query)
+        info["siblings"] = [sibling(name, path, with_sizes) for name, path in files.items()]
+        if weights := [path for name, path in files.items() if name.endswith(".safetensors")]:
+            n = sum(n_parameters(path) for path in weights)
+            info["safetensors"] = {"parameters": {"F32": n}, "total": n}
+        return self.send_json(info)
 
-    def send_json(self, value, with_body):
-        body = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(body)
+    def answer_file(self, model, name, stored_here):
+        path = self.hub.files(model).get(name)
+        if path is None or not path.is_file():
+            return self.refuse(404, "EntryNotFound", "Entry not found")
+        oid, sha256 = digests(path)
+        headers = {"X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes", "ETag": f'"{oid}"'}
+        is_large = name.endswith(LARGE)
+        if is_large and not stored_here:
+            headers |= {"X-Linked-Size": path.stat().st_size, "X-Linked-ETag": f'"{sha256}"'}
+            headers["Location"] = f"{self.storage}/storage/{model}/{name}"
+        kind = "weights" if is_large else "file"
+        fault = self.hub.fault_for(model, f"{self.command} {kind}")
+        if fault is not None and (fault.damage is None or self.command == "HEAD"):
+            return self.strike(fault)
+        if "Location" in headers:
+            return self.send(302, b"", headers)
+        body, status = path.read_bytes(), 200
+        if fault is not None and fault.damage == "spoil":
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        if fault is not None and fault.damage == "shorten":
+            body = body[: len(body) // 2]
+        if asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            start, size = int(asked[1]), len(body)
+            if start >= size:
+                return self.refuse(416, None, "Range not satisfiable")
+            headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+            body, status = body[start:], 206
+        return self.send(status, body, headers, fault, self.hub.speeds.get(model))
 
-    def refuse(self, status, code, with_body):
-        body = json.dumps({"error": code or "internal"}).encode()
-        self.send_response(status)
+    def strike(self, fault):
+        if fault.damage == "stall":
+            return self.stall()
+        if fault.status == 200:
+            return self.send(200, fault.message.encode(), {"Content-Type": "text/html"})
+        return self.refuse(fault.status, fault.code, fault.message, fault.headers)
+
+    def refuse(self, status, code, message, headers=()):
+        headers = dict(headers)
         if code:
-            self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", str(len(body)))
+            headers["X-Error-Code"] = code
+        if message:
+            headers["X-Error-Message"] = message
+        self.send(status, json.dumps({"error": message or "Internal error"}).encode(), headers)
+
+    def send_json(self, value):
+        self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def send(self, status, body, headers, fault=None, bytes_per_second=None):
+        self.send_response(status)
+        for name, value in (dict(headers) | {"Content-Length": len(body)}).items():
+            self.send_header(name, str(value))
         self.end_headers()
-        if with_body:
-            self.wfile.write(body)
+        if self.command == "HEAD":
+            return
+        stops = fault is not None and fault.damage in ("stall", "cut")
+        end = len(body) // 2 if stops else len(body)
+        for start in range(0, end, SLICE):
+            part = body[start : min(start + SLICE, end)]
+            self.wfile.write(part)
+            if bytes_per_second:
+                time.sleep(len(part) / bytes_per_second)
+        if stops and fault.damage == "stall":
+            self.stall()
+        self.close_connection = self.close_connection or stops
+
+    def stall(self):
+        """Says nothing until the other side hangs up."""
+        self.wfile.flush()
+        self.connection.settimeout(300)
+        self.close_connection = True
+        self.rfile.read(1)
+
+    def handle(self):
+        with suppress(ConnectionError, TimeoutError):  # the other side hung up
+            super().handle()
 
     def log_message(self, *args):
-        print(self.command, self.path, file=sys.stderr, flush=True)
+        pass
 
 
-def digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+# What the Hub says about files
+
+
+@functools.cache
+def _digests(path, modified):
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    blob = content
+    if path.name.endswith(LARGE):  # git has a pointer in its place
+        blob = pointer(sha256, len(content))
+    return hashlib.sha1(b"blob %d\0" % len(blob) + blob).hexdigest(), sha256
+
+
+def digests(path):
+    """Git's id of a file, and the sha256 of its content."""
+    return _digests(path, path.stat().st_mtime_ns)
+
+
+def pointer(sha256, size):
+    return (
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+    )
+
+
+def listed(name, path):
+    """A file as `/tree` lists it."""
+    oid, sha256 = digests(path)
+    size = path.stat().st_size
+    entry = {"type": "file", "path": name, "size": size, "oid": oid}
+    if name.endswith(LARGE):
+        entry["lfs"] = {"oid": sha256, "size": size, "pointerSize": len(pointer(sha256, size))}
+    return entry
+
+
+def sibling(name, path, with_sizes):
+    """A file as the description of a model lists it."""
+    if not with_sizes:
+        return {"rfilename": name}
+    entry = listed(name, path)
+    told = {"rfilename": name, "size": entry["size"], "blobId": entry["oid"]}
+    if "lfs" in entry:
+        told["lfs"] = entry["lfs"] | {"sha256": entry["lfs"]["oid"]}
+    return told
+
+
+def n_parameters(path):
+    """How many numbers a safetensors file holds, by its header."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    header.pop("__metadata__", None)
+    ends = [tensor["data_offsets"][1] - tensor["data_offsets"][0] for tensor in header.values()]
+    return sum(ends) // 4  # tiny models are in float32
 
 
 if __name__ == "__main__":
-    Handler.root = Path(sys.argv[1])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Handler.hub = Hub(sys.argv[1])
+    storage, server = (ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(2))
+    Handler.storage = f"http://127.0.0.1:{storage.server_port}"
+    threading.Thread(target=storage.serve_forever, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()

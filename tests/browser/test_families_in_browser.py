@@ -4,7 +4,7 @@ import pytest
 from conftest import serving
 from transformers import AutoTokenizer
 
-from attnviz import models
+from attnviz import bundled
 from tests import architectures
 
 BIAS = "3a · Add a bias"
@@ -33,7 +33,7 @@ FAMILIES = {
 @pytest.fixture(scope="module")
 def families(tmp_path_factory):
     """The page with these models on its list, and where each of them is."""
-    tokenizer = AutoTokenizer.from_pretrained(models._bundled_folder())
+    tokenizer = AutoTokenizer.from_pretrained(bundled.folder())
     folder = tmp_path_factory.mktemp("families")
     for name in [*FAMILIES, "mamba", "longformer"]:
         architectures.build(name, vocab_size=len(tokenizer)).save_pretrained(folder / name)

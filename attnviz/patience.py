@@ -1,0 +1,137 @@
+"""How long the Hub is waited for: every request ends, and what may pass by itself is repeated.
+
+huggingface_hub lets its client be extended. Left alone it waits without limit for an answer about
+a model, for as long as a busy Hub asks (an hour, where it says so), and about six minutes for
+each file's size. Only requests that name attnviz as their sender are limited here.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx2
+from huggingface_hub import constants, get_session
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RevisionResolutionError,
+)
+from huggingface_hub.utils import parse_ratelimit_headers
+
+SENDER = "attnviz"
+
+# Seconds.
+LONGEST_WAIT = 10  # that the Hub may ask for; a longer one is told to the user
+LONGEST_SILENCE = 45  # in which one request is repeated without any answer
+PAUSES = (1, 2, 4)  # before a failure is tried again …
+PERSISTENCE = 15  # … unless so much has gone by
+
+T = TypeVar("T")
+
+_asked = (
+    threading.local()
+)  # .request: the one without an answer yet; .since: when it was first made
+_hooking = threading.Lock()
+
+
+class AskedToWait(Exception):
+    """The Hub asks for a longer wait than anyone would sit through."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class Silent(Exception):
+    """The Hub has not answered a request that was made again and again."""
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """What a call of huggingface_hub returns, tried again where that may help.
+
+    Raises AskedToWait, Silent, or what the call raised last, without the library's wrapping.
+    """
+    begun = time.monotonic()
+    for pause in (*PAUSES, None):
+        _limit(get_session())
+        try:
+            return call()
+        except (AskedToWait, Silent):
+            raise
+        except Exception as wrapped:
+            error = _reason(wrapped)
+            wait = _pause_for(error, pause)
+            if wait is None or time.monotonic() - begun > PERSISTENCE:
+                raise error from None
+        time.sleep(wait)
+    raise AssertionError("the last pause is None")
+
+
+def _reason(error: Exception) -> Exception:
+    """The failure itself, where huggingface_hub says only that nothing is in the cache either."""
+    while isinstance(error, LocalEntryNotFoundError | RevisionResolutionError) and isinstance(
+        error.__cause__, Exception
+    ):
+        error = error.__cause__
+    return error
+
+
+def _pause_for(error: Exception, pause: int | None) -> int | None:
+    """How many seconds to wait before another try; None where there is none."""
+    if pause is None:
+        return None
+    if isinstance(error, HfHubHTTPError):
+        if error.response.status_code == 429:
+            return _requested_wait(error.response) or pause
+        return pause if error.response.status_code >= 500 else None
+    broken = isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError)
+    return pause if broken else None
+
+
+# Limits on each request
+
+
+def _limit(client: httpx2.Client) -> None:
+    """Limits the requests of the client that huggingface_hub shares between all its calls."""
+    with _hooking:
+        hooks = client.event_hooks
+        if _before_request not in hooks["request"]:
+            client.event_hooks = {
+                "request": [*hooks["request"], _before_request],
+                "response": [_after_response, *hooks["response"]],
+            }
+
+
+def _is_ours(request: httpx2.Request) -> bool:
+    return request.headers.get("user-agent", "").startswith(f"{SENDER}/")
+
+
+def _before_request(request: httpx2.Request) -> None:
+    if not _is_ours(request):
+        return
+    timeout = httpx2.Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    request.extensions = {**request.extensions, "timeout": timeout.as_dict()}
+    now, this = time.monotonic(), (request.method, request.url)
+    if getattr(_asked, "request", None) != this:
+        _asked.request, _asked.since = this, now
+    elif now - _asked.since > LONGEST_SILENCE:
+        _asked.request = None
+        raise Silent
+
+
+def _after_response(response: httpx2.Response) -> None:
+    if not _is_ours(response.request):
+        return
+    _asked.request = None
+    if response.status_code == 429 and (seconds := _requested_wait(response)) > LONGEST_WAIT:
+        raise AskedToWait(seconds)
+
+
+def _requested_wait(response: httpx2.Response) -> int:
+    """For how many seconds the Hub asks not to be asked; 0 where it does not say."""
+    seconds = response.headers.get("retry-after", "").strip()
+    if seconds.isdecimal():
+        return int(seconds)
+    limit = parse_ratelimit_headers(response.headers)
+    return limit.reset_in_seconds if limit is not None and limit.remaining == 0 else 0
