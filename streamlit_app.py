@@ -5,6 +5,7 @@ import streamlit as st
 from attnviz.errors import AttnvizError
 from attnviz.page import (
     controls,
+    download_view,
     examples,
     figures,
     header,
@@ -36,7 +37,8 @@ with st.sidebar:
     st.title("attnviz", anchor=False)
     st.caption("How one attention head works, step by step, with the model's own numbers.")
     menu = st.container()
-    model_name = controls.choose_model()
+    which_model = st.container()
+    which_device = st.container()
     text = controls.choose_text()
     second_text = st.container()
     which_head = st.container()
@@ -44,11 +46,20 @@ with st.sidebar:
     st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, type="tertiary")
 
 try:
+    with which_model:
+        model_name = controls.choose_model()
+    with menu:
+        examples.show_menu()
+    if loading.must_be_downloaded(model_name):
+        links.show_notes(notes)
+        download_view.show(model_name)
+        pinned.end_run()
+        st.stop()
     short_name = model_name.rsplit("/", 1)[-1]  # of a folder, not where it is
     with st.spinner(f"Loading {short_name} and reading the text …", show_time=True):
-        with menu:
-            examples.show_menu()
-        loaded = loading.model(model_name)
+        with which_device:
+            device, dtype = controls.choose_device()
+        loaded = loading.model(model_name, device, dtype)
         with second_text:
             second, target = controls.choose_second_text(loaded)
         trace = loading.trace(loaded, text, second, target)

@@ -18,9 +18,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from attnviz import bundled, hub
+from attnviz import hub, memory, places
 from attnviz.bundled import BUNDLED
 from attnviz.errors import ModelLoadError
+from attnviz.places import Place
 from attnviz.results import TOLERANCE
 
 
@@ -31,6 +32,7 @@ def load(
     dtype: str = "float32",
     device: str = "cpu",
     allow_folder: bool = True,
+    max_bytes: int | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model, eager and in evaluation mode, and its tokenizer.
 
@@ -40,6 +42,9 @@ def load(
     with their language-model head, so that they can write a target text. The revision is recorded
     in `model.config._commit_hash`: the Hub's commit, or the weights' checksum in the bundled model.
 
+    `max_bytes` is the most memory that the weights may take in this precision; what is free on
+    this machine is the limit all the same.
+
     Raises ModelLoadError, with one sentence and a hint, for anything that cannot be loaded.
     """
     if dtype not in TOLERANCE:
@@ -47,12 +52,18 @@ def load(
             f"attnviz cannot load a model in {dtype!r}."
             f"\n\nHint: choose one of {', '.join(TOLERANCE)}."
         )
-    folder, shown_name, known_revision = _find(name, revision, allow_folder)
-    config = _load_config(folder, shown_name)
-    model = _load_model(folder, shown_name, config, dtype)
-    tokenizer = _load_tokenizer(folder, shown_name)
-    model.config._name_or_path = shown_name
-    model.config._commit_hash = known_revision
+    place = places.find(name, revision, allow_folder=allow_folder)
+    if place is None:
+        folder = hub.download(name, revision)
+        place = Place(folder, name, folder.name)
+    config = _load_config(place.folder, place.name)
+    n_bytes = memory.of_weights(place.folder, dtype)
+    if n_bytes is not None:
+        memory.check_fits(place.name, n_bytes, dtype, max_bytes, memory.free())
+    model = _load_model(place.folder, place.name, config, dtype)
+    tokenizer = _load_tokenizer(place.folder, place.name)
+    model.config._name_or_path = place.name
+    model.config._commit_hash = place.revision
     try:
         model.to(device)  # type: ignore[arg-type]
     except (RuntimeError, AssertionError) as error:
@@ -63,28 +74,10 @@ def load(
     return model.eval(), tokenizer
 
 
-def is_here(name: str) -> bool:
-    """Whether a model loads without network: the bundled one, a folder, or one in the cache."""
-    if Path(name).expanduser().is_dir() or (name == BUNDLED and bundled.folder() is not None):
-        return True
-    return hub.here(name) is not None
-
-
-def _find(name: str, revision: str | None, allow_folder: bool) -> tuple[Path, str, str | None]:
-    """The folder that holds the model, what to call it, and its revision where it has one."""
-    if name == BUNDLED and revision is None and (folder := bundled.folder()) is not None:
-        return folder, BUNDLED, f"sha256:{bundled.SHA256[:12]}"
-    if allow_folder:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            return path, path.resolve().name, None
-        if path.is_absolute() or name.startswith((".", "~")):
-            raise ModelLoadError(
-                f"There is no folder {path.name!r} at the place given.\n\nHint: give the folder "
-                "that holds config.json and model.safetensors, or the name of a model on the Hub."
-            )
-    folder = hub.here(name, revision) or hub.download(name, revision)
-    return folder, name, folder.name
+def devices() -> tuple[str, ...]:
+    """Where a model can compute here: ("cpu",), ("cpu", "cuda") or ("cpu", "cuda:0", …)."""
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return ("cpu", *(f"cuda:{place}" if n_gpus > 1 else "cuda" for place in range(n_gpus)))
 
 
 # From a folder

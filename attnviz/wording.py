@@ -57,6 +57,26 @@ def percent(weight: float | np.floating) -> str:
     return f"{100 * weight:.1f}\u00a0%"
 
 
+def size(n_bytes: float) -> str:
+    """A number of bytes in decimal units: "548 MB", "1.3 GB"."""
+    if n_bytes >= 999.5e6:
+        return f"{n_bytes / 1e9:.1f}\u00a0GB"
+    if n_bytes >= 999.5e3:
+        return f"{n_bytes / 1e6:.0f}\u00a0MB"
+    return f"{n_bytes / 1e3:.0f}\u00a0kB"
+
+
+def duration(seconds: float) -> str:
+    """How long something takes, as one would say it: "5 seconds", "about 3 minutes"."""
+    if seconds < 90:
+        steps = 1 if seconds < 10 else 5
+        rounded = max(steps, steps * round(seconds / steps))
+        return f"{rounded} second{'s' * (rounded > 1)}"
+    if seconds < 90 * 60:
+        return f"about {seconds / 60:.0f} minutes"
+    return f"about {seconds / 3600:.0f} hours"
+
+
 def ordinal(place: int) -> str:
     """1 → "1st", 2 → "2nd", 11 → "11th"."""
     ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")

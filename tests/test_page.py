@@ -325,7 +325,12 @@ def test_a_causal_model_opens_with_a_pair_that_is_not_hidden(offering, tmp_path)
 def test_models_are_listed_by_short_names_that_tell_them_apart(offering, tmp_path):
     twins = [save_tiny(tmp_path / folder / "tiny") for folder in ("a", "b")]
     page = run(offering(settings.OFFERS[0].name, *twins))
-    assert page.selectbox(key="model").options == ["all-MiniLM-L6-v2", *map(str, twins)]
+    assert page.selectbox(key="model").options == ["all-MiniLM-L6-v2", "a/tiny", "b/tiny"]
+    page.selectbox(key="model").select(str(twins[1]))
+    run(page)
+    assert not page.error
+    everything = " ".join(str(element.proto) for element in (*page.main, *page.sidebar))
+    assert str(tmp_path) not in everything
 
 
 @pytest.mark.parametrize(

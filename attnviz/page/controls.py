@@ -1,14 +1,15 @@
 """The sidebar: model, text, and which head. Every choice is in the address of the page."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
 
-from attnviz.page import filtering, links, settings
+from attnviz.page import filtering, links, loading, settings
 from attnviz.page.loading import LoadedModel
 from attnviz.results import Trace
-from attnviz.wording import escaped
+from attnviz.wording import escaped, size
 
 VIEWS = ("Steps", "Neurons", "Heads", "Model")
 DEFAULT_TEXT = "time flies like an arrow"
@@ -16,24 +17,87 @@ DEFAULT_HEAD = 8  # the head of the picture that attnviz starts from, where a mo
 
 
 def choose_model() -> str:
+    """A model of the list, or any other where this page is open to them."""
     offers = {offer.name: offer for offer in settings.offers()}
-    sizes = "\n".join(f"- {escaped(offer.name)}: {offer.size}" for offer in offers.values())
-    name = _select("Model", "model", list(offers), format_func=_short_name(offers), help=sizes)
-    if offers[name].size:
-        st.caption(offers[name].size)
+    is_here = {name: loading.is_here(name) for name in offers}
+    short = {name: _short_name(name, offers) for name in offers}
+    listed = {name: short[name] if is_here[name] else f"{short[name]} {_AWAY}" for name in offers}
+    sizes = [f"- {escaped(short[name])}: {_size(offers[name], is_here[name])}" for name in offers]
+    name = _select(
+        "Model",
+        "model",
+        list(offers),
+        format_func=listed.__getitem__,
+        spellings={
+            spelling: listed[name]
+            for name in offers
+            for spelling in (short[name], f"{short[name]} {_AWAY}")
+        },
+        replace=_same,
+        help="\n".join([f"{_AWAY} is downloaded first, once for everybody:\n", *sizes]),
+        accepts_others=settings.takes_any(),
+    )
+    name = name.strip()
+    offer = offers.get(name, settings.Offer(name))
+    st.caption(" ".join([_size(offer, loading.is_here(name)) + ".", *_other_ways()]))
     return name
 
 
-def _short_name(names: Collection[str]) -> Callable[[str], str]:
-    """A model's name without its owner or folder, where no other model is called so."""
-    short = [name.rsplit("/", 1)[-1] for name in names]
-    return lambda name: name if short.count(s := name.rsplit("/", 1)[-1]) > 1 else s
+_AWAY = "↓"  # behind the name of a model that is not on this machine
+
+
+def _size(offer: settings.Offer, is_here: bool) -> str:
+    if is_here:
+        return "On this machine, no download"
+    if offer.n_bytes is None:
+        return "Not on this machine yet"
+    return f"{size(offer.n_bytes)} to download, once"
+
+
+def _other_ways() -> Iterator[str]:
+    """What can be typed instead of choosing from the list."""
+    if settings.takes_any_hub_model():
+        yield "Type another name to open any model of the Hugging Face Hub."
+    if settings.takes_any_folder():
+        yield "Type a path to open a folder."
+
+
+def _short_name(name: str, names: Collection[str]) -> str:
+    """As much of a model's name, from its end, as tells it from all others."""
+    parts = name.split("/")
+    ends = ("/".join(parts[-n:]) for n in range(1, len(parts)))
+    return next((end for end in ends if _n_ending(names, end) == 1), name)
+
+
+def _n_ending(names: Collection[str], end: str) -> int:
+    return sum(f"/{name}".endswith(f"/{end}") for name in names)
 
 
 def choose_text() -> str:
     return st.text_input(
         "Text", DEFAULT_TEXT, key="text", bind="query-params", help="Press Enter to apply."
     )
+
+
+def choose_device() -> tuple[str, str]:
+    """Where the model computes and in which precision; offered where there is a GPU."""
+    devices = loading.devices()
+    options = {"CPU": ("cpu", "float32")}
+    for device in devices[1:]:
+        number = "" if len(devices) == 2 else f" {device.rpartition(':')[2]}"
+        options[f"GPU{number}"] = (device, "float32")
+        options[f"GPU{number}, bfloat16"] = (device, "bfloat16")
+    names = list(options)
+    if len(names) == 1:
+        links.check("device", "device", names, names[0])
+        return options[names[0]]
+    return options[_select("Compute on", "device", names, help=_ON_PRECISION)]
+
+
+_ON_PRECISION = (
+    "In bfloat16 a model takes half the memory of float32 and rounds its own numbers to three "
+    "digits; the steps are replayed from those."
+)
 
 
 def choose_second_text(loaded: LoadedModel) -> tuple[str | None, str | None]:
@@ -91,7 +155,9 @@ def open_head(layer: int, head: int) -> None:
 
 # What a control is set to so that it shows its default.
 _AS_OPENED: dict[str, Any] = {
-    **dict.fromkeys(("model", "kind", "layer", "head", "query", "key")),  # None: not an option
+    **dict.fromkeys(
+        ("model", "device", "kind", "layer", "head", "query", "key")
+    ),  # None: not an option
     **{"text": DEFAULT_TEXT, "pair": "", "target": "", "view": VIEWS[0], "columns": False},
     **{"why_scale": False, "what_if": False, "if_unscaled": False, "if_factor": None},
     **{"dimensions": True, "sorted": False, "asked": False, "lines": "all", "heads": None},
@@ -120,27 +186,31 @@ def _select(
     default: int = 0,
     *,
     format_func: Callable[[Any], str] = str,
+    spellings: Mapping[str, str] = MappingProxyType({}),
     replace: Callable[[list, Any, Any], Any] = lambda options, value, otherwise: otherwise,
     help: str | None = None,
+    accepts_others: bool = False,
 ) -> Any:
-    """A list bound to the address.
+    """A list bound to the address; `spellings` are what else a link may call its options.
 
     A choice that is no longer there, or no longer called the same (another model, another text),
-    gives way to what `replace` makes of it.
+    gives way to what `replace` makes of it. With `accepts_others` any text can be typed too.
     """
     options = list(options)
     names = {option: format_func(option) for option in options}
-    links.respell(key, {str(option): name for option, name in names.items()})
+    links.respell(key, {str(option): name for option, name in names.items()} | dict(spellings))
     before, default_before = st.session_state.get(f"_offered_{key}", (names, default))
     st.session_state[f"_offered_{key}"] = names, default
     if key in st.session_state:
         value = st.session_state[key]
-        if value not in names or before.get(value, names[value]) != names[value]:
+        if value not in names and accepts_others and value:
+            pass
+        elif value not in names or before.get(value, names[value]) != names[value]:
             st.session_state[key] = replace(options, value, options[default])
         elif default != default_before:
             # Set, though it stays: the address leaves out the default, which is another now.
             st.session_state[key] = value
-    chosen = st.selectbox(
+    chosen: Any = st.selectbox(
         label,
         options,
         index=default,
@@ -150,8 +220,10 @@ def _select(
         bind="query-params",
         on_change=links.forget_note,
         args=(key,),
+        accept_new_options=accepts_others,
     )
-    links.check(key, label.lower(), list(names.values()), names[chosen])
+    name = names.get(chosen, chosen)
+    links.check(key, label.lower(), [*names.values(), *([name] if accepts_others else [])], name)
     return chosen
 
 
@@ -177,6 +249,10 @@ def _stepper(label: str, key: str, options: Sequence[int], default: int = 0) -> 
 def _set(key: str, value: object) -> None:
     links.forget_note(key)
     st.session_state[key] = value
+
+
+def _same(options: list, value: Any, otherwise: Any) -> Any:
+    return value if value in options else otherwise
 
 
 def _nearest(options: list[int], value: int | None, otherwise: int) -> int:

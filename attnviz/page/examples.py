@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from attnviz.page import controls, settings
+from attnviz.page import controls, loading, settings
 from attnviz.wording import escaped
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -142,10 +142,8 @@ def _open(example: Example) -> None:
 
 def _missing(model: str) -> str | None:
     """Why an example cannot be opened now, or None."""
-    from attnviz.models import is_here  # with torch, which the page's frame does not wait for
-
     if model not in [offer.name for offer in settings.offers()]:
         return f"Needs {escaped(model)}, which is not offered here."
-    if not is_here(model):
+    if not loading.is_here(model):
         return f"Needs {escaped(model)}, which is not on this machine: choose it under Model."
     return None

@@ -1,7 +1,9 @@
 """Models and traces, shared by all visitors of this process and bounded in bytes.
 
 A trace is cached for its model, texts and target; behind it the model. A change of layer, head
-or view never reaches torch. Of two visitors who ask for the same, one computes and one waits.
+or view never reaches torch. Of two visitors who ask for the same, one computes and one waits;
+of two who ask for different ones, the second waits for a free place, so that what is needed
+while computing is bounded too.
 """
 
 import threading
@@ -11,18 +13,49 @@ from cachetools import LRUCache, cached
 from cachetools.keys import hashkey
 
 import attnviz
+from attnviz import memory, places
+from attnviz.errors import ModelLoadError
 from attnviz.page import settings
 from attnviz.tokens import takes_pair
+
+_LOADS_AT_ONCE = 1
+_PASSES_AT_ONCE = 2
+
+
+def is_here(name: str) -> bool:
+    """Whether a model loads without network."""
+    try:
+        return places.find(name, allow_folder=settings.may_be_folder(name)) is not None
+    except ModelLoadError:
+        return False
+
+
+def must_be_downloaded(name: str) -> bool:
+    """Whether a model is to be had from the Hub alone. Raises ModelLoadError."""
+    return places.find(name, allow_folder=settings.may_be_folder(name)) is None
+
+
+def devices() -> tuple[str, ...]:
+    """Where models can compute; the first is the CPU."""
+    from attnviz import models  # with torch
+
+    return models.devices()
 
 
 class LoadedModel:
     """A model, its tokenizer, and what the page asks about them."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        from attnviz.inputs import takes_target  # with torch, which only a load may wait for
+    def __init__(self, name: str, device: str, dtype: str) -> None:
+        from attnviz.inputs import takes_target  # with torch
 
-        self.model, self.tokenizer = attnviz.load(name)
+        self.key = (name, device, dtype)
+        self.model, self.tokenizer = attnviz.load(
+            name,
+            device=device,
+            dtype=dtype,
+            allow_folder=settings.may_be_folder(name),
+            max_bytes=settings.max_model_bytes(),
+        )
         self.takes_target: bool = takes_target(self.model)
         self.takes_pair: bool = not self.takes_target and takes_pair(self.tokenizer)
 
@@ -31,28 +64,71 @@ class LoadedModel:
         return self.model.get_memory_footprint()
 
 
-def _nbytes(item: Any) -> int:
-    return item.nbytes
+# Sizes in the caches are shares of what is allowed, in billionths: settings are read when
+# something is kept, and what alone is too large for a cache takes all of it.
+_ALL = 10**9
 
 
-@cached(LRUCache(settings.model_cache_bytes(), getsizeof=_nbytes), condition=threading.Condition())
-def model(name: str) -> LoadedModel:
+def _share(n_bytes: int, allowed_bytes: int, at_most: int = _ALL) -> int:
+    """The place of something in a cache of so many bytes, which holds `at_most` things."""
+    return min(_ALL, max(_ALL * n_bytes // allowed_bytes, _ALL // at_most))
+
+
+def _share_of_model(n_bytes: int) -> int:
+    return _share(n_bytes, settings.model_cache_bytes(), settings.max_models())
+
+
+class _Models(LRUCache):
+    """Loaded models; with one that has to go, its traces go, for they hold parts of it."""
+
+    def popitem(self) -> tuple[Any, LoadedModel]:
+        key, gone = super().popitem()
+        with _traces_lock:
+            for kept in [kept for kept in _traces if kept[0] == gone.key]:
+                del _traces[kept]
+        return key, gone
+
+    def make_room(self, n_bytes: int) -> None:
+        while self and self.currsize + _share_of_model(n_bytes) > self.maxsize:
+            self.popitem()
+
+
+_models = _Models(_ALL, getsizeof=lambda loaded: _share_of_model(loaded.nbytes))
+_models_lock = threading.Condition()
+_loads = threading.Semaphore(_LOADS_AT_ONCE)
+
+_traces: LRUCache = LRUCache(
+    _ALL, getsizeof=lambda t: _share(t.nbytes, settings.trace_cache_bytes())
+)
+_traces_lock = threading.Condition()
+_passes = threading.Semaphore(_PASSES_AT_ONCE)
+
+
+@cached(_models, condition=_models_lock)
+def model(name: str, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
     """The model of this name. Raises ModelLoadError."""
-    return LoadedModel(name)
+    with _loads:
+        place = places.find(name, allow_folder=settings.may_be_folder(name))
+        n_bytes = None if place is None else memory.of_weights(place.folder, dtype)
+        if n_bytes is not None and n_bytes <= settings.max_model_bytes():
+            with _models_lock:
+                _models.make_room(n_bytes)
+        return LoadedModel(name, device, dtype)
 
 
 @cached(
-    LRUCache(settings.trace_cache_bytes(), getsizeof=_nbytes),
-    key=lambda loaded, text, pair, target: hashkey(loaded.name, text, pair, target),
-    condition=threading.Condition(),
+    _traces,
+    key=lambda loaded, text, pair, target: hashkey(loaded.key, text, pair, target),
+    condition=_traces_lock,
 )
 def trace(loaded: LoadedModel, text: str, pair: str | None, target: str | None) -> attnviz.Trace:
     """The trace of a text. Raises AttnvizError for one that the model cannot take."""
-    return attnviz.trace(
-        loaded.model,
-        loaded.tokenizer,
-        text,
-        pair=pair,
-        target=target,
-        max_tokens=settings.max_tokens(),
-    )
+    with _passes:
+        return attnviz.trace(
+            loaded.model,
+            loaded.tokenizer,
+            text,
+            pair=pair,
+            target=target,
+            max_tokens=settings.max_tokens(),
+        )

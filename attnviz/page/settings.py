@@ -1,13 +1,20 @@
-"""What this deployment offers, set by whoever runs it, in the environment.
+"""What this deployment offers and allows, set by whoever runs it, in the environment.
 
 Top-level entries of `.streamlit/secrets.toml` become environment variables, so the same names
-can be set there.
+can be set there. A page cannot know whether it is public: it is closed unless it is opened.
 """
 
 import os
 from dataclasses import dataclass
 
-MEBIBYTE = 2**20
+from attnviz.errors import AttnvizError, ModelLoadError
+from attnviz.tokens import shown
+
+MEGABYTE = 10**6
+
+
+class SettingsError(AttnvizError):
+    """A setting of this deployment cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -15,19 +22,19 @@ class Offer:
     """A model on the page's list."""
 
     name: str
-    size: str  # of what is downloaded once
+    n_bytes: int | None = None  # of its weights on the Hub, where that is known
 
 
-# Sizes of model.safetensors as the Hub lists them, in decimal megabytes.
+# Sizes of model.safetensors as the Hub lists them.
 OFFERS = (
-    Offer("sentence-transformers/all-MiniLM-L6-v2", "installed with attnviz, no download"),
-    Offer("bert-base-uncased", "440 MB to download, once"),
-    Offer("distilbert-base-uncased", "268 MB to download, once"),
-    Offer("roberta-base", "499 MB to download, once"),
-    Offer("gpt2", "548 MB to download, once"),
-    Offer("distilgpt2", "353 MB to download, once"),
-    Offer("HuggingFaceTB/SmolLM2-135M", "269 MB to download, once"),
-    Offer("google/flan-t5-small", "308 MB to download, once"),
+    Offer("sentence-transformers/all-MiniLM-L6-v2", 91 * MEGABYTE),
+    Offer("bert-base-uncased", 440 * MEGABYTE),
+    Offer("distilbert-base-uncased", 268 * MEGABYTE),
+    Offer("roberta-base", 499 * MEGABYTE),
+    Offer("gpt2", 548 * MEGABYTE),
+    Offer("distilgpt2", 353 * MEGABYTE),
+    Offer("HuggingFaceTB/SmolLM2-135M", 269 * MEGABYTE),
+    Offer("google/flan-t5-small", 308 * MEGABYTE),
 )
 
 
@@ -35,20 +42,81 @@ def offers() -> tuple[Offer, ...]:
     """The models to choose from: ATTNVIZ_MODELS (comma-separated names or folders), or the list."""
     listed = {offer.name: offer for offer in OFFERS}
     names = [name.strip() for name in os.environ.get("ATTNVIZ_MODELS", "").split(",")]
-    chosen = tuple(listed.get(name, Offer(name, "")) for name in names if name)
+    chosen = tuple(listed.get(name, Offer(name)) for name in dict.fromkeys(names) if name)
     return chosen or OFFERS
+
+
+def takes_any_hub_model() -> bool:
+    """Whether visitors may ask for every model on the Hub: ATTNVIZ_ANY_HUB_MODEL."""
+    return _is_set("ATTNVIZ_ANY_HUB_MODEL")
+
+
+def takes_any_folder() -> bool:
+    """Whether visitors may name folders of this machine: ATTNVIZ_ANY_FOLDER."""
+    return _is_set("ATTNVIZ_ANY_FOLDER")
+
+
+def takes_any() -> bool:
+    """Whether visitors may ask for models that are not on the list."""
+    return takes_any_hub_model() or takes_any_folder()
+
+
+def may_be_folder(name: str) -> bool:
+    """Whether this name may be looked for among the folders of this machine.
+
+    Raises ModelLoadError for a model that is not on the list of a page that offers only those.
+    """
+    if takes_any_folder() or name in [offer.name for offer in offers()]:
+        return True
+    if takes_any_hub_model():
+        return False
+    raise ModelLoadError(
+        f"This page does not offer the model {shown(name[:80])!r}."
+        "\n\nHint: choose one of its list, or run attnviz on a machine of your own, where it can "
+        "be opened to any model."
+    )
 
 
 def max_tokens() -> int:
     """The most tokens a text may have: ATTNVIZ_MAX_TOKENS. What a trace holds grows with n²."""
-    return int(os.environ.get("ATTNVIZ_MAX_TOKENS", "512"))
+    return _number("ATTNVIZ_MAX_TOKENS", 512)
+
+
+def max_model_bytes() -> int:
+    """The most memory that one model may take: ATTNVIZ_MAX_MODEL_MB, or all that is for models."""
+    return _number("ATTNVIZ_MAX_MODEL_MB", model_cache_bytes() // MEGABYTE) * MEGABYTE
+
+
+def max_models() -> int:
+    """How many models are kept loaded: ATTNVIZ_MAX_MODELS, as long as their memory allows it."""
+    return _number("ATTNVIZ_MAX_MODELS", 8)
 
 
 def model_cache_bytes() -> int:
-    """How much memory loaded models may take: ATTNVIZ_MODEL_CACHE_MB."""
-    return int(os.environ.get("ATTNVIZ_MODEL_CACHE_MB", "1200")) * MEBIBYTE
+    """How much memory loaded models may take together: ATTNVIZ_MODEL_CACHE_MB."""
+    return _number("ATTNVIZ_MODEL_CACHE_MB", 1200) * MEGABYTE
 
 
 def trace_cache_bytes() -> int:
-    """How much memory traces of recent texts may take: ATTNVIZ_TRACE_CACHE_MB."""
-    return int(os.environ.get("ATTNVIZ_TRACE_CACHE_MB", "512")) * MEBIBYTE
+    """How much memory traces of recent texts may take together: ATTNVIZ_TRACE_CACHE_MB."""
+    return _number("ATTNVIZ_TRACE_CACHE_MB", 256) * MEGABYTE
+
+
+def _number(name: str, default: int) -> int:
+    value = os.environ.get(name, "").strip() or str(default)
+    if not value.isascii() or not value.isdigit() or not int(value):
+        raise SettingsError(
+            f"The setting {name} must be a whole number above 0; it is {shown(value[:80])!r}."
+            "\n\nHint: mend it where this page is run: in its environment or its secrets.toml."
+        )
+    return int(value)
+
+
+def _is_set(name: str) -> bool:
+    value = os.environ.get(name, "").strip().lower()
+    if value not in ("", "0", "1", "false", "true"):
+        raise SettingsError(
+            f"The setting {name} must be 0 or 1; it is {shown(value[:80])!r}."
+            "\n\nHint: mend it where this page is run: in its environment or its secrets.toml."
+        )
+    return value in ("1", "true")

@@ -1,0 +1,80 @@
+"""What a model's weights will take in memory, before they are loaded, and how much is free."""
+
+import json
+import math
+import struct
+from pathlib import Path
+
+import psutil
+
+from attnviz.errors import ModelLoadError
+from attnviz.wording import size
+
+# What a weight takes, in bytes, in the precision that a model is loaded in.
+_BYTES_OF = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+_OF_FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+_CGROUPS = (  # what a container may take, what it takes, and what of that could be given back
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def check_fits(name: str, n_bytes: int, dtype: str, most: int | None, has_room: int | None) -> None:
+    """Raise ModelLoadError where a model would take more than is allowed, or than is free."""
+    hint = "\n\nHint: choose a smaller model" + (
+        ", or load it in bfloat16, which takes half." if dtype in ("float32", "float64") else "."
+    )
+    takes = f"{name} takes {size(n_bytes)} of memory in {dtype}"
+    if most is not None and n_bytes > most:
+        raise ModelLoadError(f"{takes}, and a model may take {size(most)} here.{hint}")
+    if has_room is not None and n_bytes > has_room:
+        raise ModelLoadError(f"{takes}, and {size(has_room)} are free on this machine.{hint}")
+
+
+def of_parameters(n_parameters: int, dtype: str) -> int:
+    """What so many weights take, in bytes."""
+    return n_parameters * _BYTES_OF[dtype]
+
+
+def of_weights(folder: Path, dtype: str) -> int | None:
+    """What the weights of a folder's safetensors take once loaded, in bytes.
+
+    Their headers alone are read; None where one is damaged.
+    """
+    try:
+        return sum(_of_file(path, dtype) for path in folder.glob("*.safetensors"))
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _of_file(path: Path, dtype: str) -> int:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(min(length, path.stat().st_size)))
+    header.pop("__metadata__", None)
+    n_bytes = 0
+    for tensor in header.values():
+        begin, end = tensor["data_offsets"]
+        is_float = tensor["dtype"] in _OF_FLOATS
+        n_bytes += of_parameters(math.prod(tensor["shape"]), dtype) if is_float else end - begin
+    return n_bytes
+
+
+def free() -> int:
+    """What this process can still take, in bytes: of the machine, or of the container it is in."""
+    available = psutil.virtual_memory().available
+    left = _left_in_container(Path("/sys/fs/cgroup"))
+    return available if left is None else min(available, left)
+
+
+def _left_in_container(root: Path) -> int | None:
+    """None where no limit is set."""
+    for limit, usage, given_back in _CGROUPS:
+        try:
+            most, taken = (int((root / file).read_text()) for file in (limit, usage))
+            lines = (root / limit).with_name("memory.stat").read_text().splitlines()
+            counts = dict(line.split() for line in lines)
+            return max(0, most - taken + int(counts.get(given_back, 0)))
+        except (OSError, ValueError):
+            continue  # no such file, or "max": no limit
+    return None
