@@ -6,7 +6,10 @@ of two who ask for different ones, the second waits for a free place, so that wh
 while computing is bounded too.
 """
 
+import gc
+import os
 import threading
+from functools import cache
 from typing import Any
 
 from cachetools import LRUCache, cached
@@ -17,6 +20,11 @@ from attnviz import memory, places
 from attnviz.errors import ModelLoadError
 from attnviz.page import settings
 from attnviz.tokens import takes_pair
+
+# The threads of a forward pass sleep while they wait for one another. By default they spin, which
+# takes the cores from other visitors: a short text took ten times as long on a busy machine.
+# Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _LOADS_AT_ONCE = 1
 _PASSES_AT_ONCE = 2
@@ -37,16 +45,31 @@ def must_be_downloaded(name: str) -> bool:
 
 def devices() -> tuple[str, ...]:
     """Where models can compute; the first is the CPU."""
-    from attnviz import models  # with torch
+    _import_torch()
+    from attnviz import models
 
     return models.devices()
+
+
+@cache
+def _import_torch() -> None:
+    """Import torch and transformers, which only a load may wait for.
+
+    Streamlit looks for garbage after every run of the page. What imports leave is never garbage;
+    looking through it took 0.4 seconds a run, in which no other visitor was served.
+    """
+    import attnviz.models  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 class LoadedModel:
     """A model, its tokenizer, and what the page asks about them."""
 
     def __init__(self, name: str, device: str, dtype: str) -> None:
-        from attnviz.inputs import takes_target  # with torch
+        _import_torch()
+        from attnviz.inputs import takes_target
 
         self.key = (name, device, dtype)
         self.model, self.tokenizer = attnviz.load(
