@@ -13,7 +13,7 @@ from attnviz import hub, memory
 from attnviz.errors import ModelLoadError
 from attnviz.page import loading, settings
 
-_RATE_OVER = 10.0  # seconds
+_RATE_OVER, _RATE_AFTER = 10.0, 2.0  # seconds
 _FORGOTTEN_AFTER = 300.0  # seconds: then the Hub is asked anew
 
 
@@ -49,18 +49,24 @@ class Download:
     def seconds_left(self) -> float | None:
         """At the rate of the last seconds; None while that is not known."""
         moments = list(self._progress)
-        if len(moments) < 2:
+        if not moments:
             return None
         (began, before), (_, now) = moments[0], moments[-1]
         took = time.monotonic() - began
-        return (self.n_bytes_in_all - now) * took / (now - before) if now > before else None
+        if took < _RATE_AFTER or now == before:
+            return None
+        return (self.n_bytes_in_all - now) * took / (now - before)
 
     def seconds_without_news(self) -> float:
         """Since the last byte came."""
         return time.monotonic() - self._changed
 
     def ask(self) -> None:
-        self._try(self._ask)
+        self._in_background(self._ask)
+
+    def begin(self) -> None:
+        self.is_begun = True
+        self._in_background(self._download)
 
     def _ask(self) -> None:
         remote = hub.look(self.name)
@@ -71,14 +77,14 @@ class Download:
         memory.check_fits(self.name, n_bytes, dtype, settings.max_model_bytes(), None)
         self.remote = remote
 
-    def run(self) -> None:
-        self._at_rest.clear()
-        self._note_progress(0, self.remote.n_bytes if self.remote else 0)
-        self._try(self._download)
-
     def _download(self) -> None:
+        self._note_progress(0, self.remote.n_bytes if self.remote else 0)
         hub.download(self.name, on_progress=self._note_progress)
         self.is_done = True
+
+    def _in_background(self, step: Callable[[], object]) -> None:
+        self._at_rest.clear()
+        threading.Thread(target=self._try, args=(step,), daemon=True).start()
 
     def _try(self, step: Callable[[], object]) -> None:
         try:
@@ -113,7 +119,7 @@ def of(name: str) -> Download:
         download = _downloads.get(name)
         if download is None or download.is_done:
             download = _downloads[name] = Download(name)
-            _start(download.ask)
+            download.ask()
         return download
 
 
@@ -122,8 +128,7 @@ def begin(name: str) -> None:
     with _lock:
         download = _downloads.get(name)
         if download is not None and download.remote is not None and not download.is_begun:
-            download.is_begun = True
-            _start(download.run)
+            download.begin()
 
 
 def forget(name: str) -> None:
@@ -131,7 +136,3 @@ def forget(name: str) -> None:
     with _lock:
         if name in _downloads and not _downloads[name].is_under_way:
             del _downloads[name]
-
-
-def _start(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, daemon=True).start()
