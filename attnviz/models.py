@@ -4,6 +4,7 @@ Weights are always safetensors, attention is always eager, and code that comes w
 never run.
 """
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from attnviz.bundled import BUNDLED
 from attnviz.errors import ModelLoadError
 from attnviz.places import Place
 from attnviz.results import TOLERANCE
+
+# While transformers builds a model it changes its own classes, so that of two that are built at
+# once one may be found to miss the weights that it shares between its parts.
+_building = threading.Lock()
 
 
 def load(
@@ -108,16 +113,17 @@ def _load_model(folder: Path, name: str, config: Any, dtype: str) -> PreTrainedM
         raise hub.without_safetensors(name)
     auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
     try:
-        model, report = auto_class.from_pretrained(
-            folder,
-            config=config,
-            dtype=getattr(torch, dtype),
-            attn_implementation="eager",
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with _building:
+            model, report = auto_class.from_pretrained(
+                folder,
+                config=config,
+                dtype=getattr(torch, dtype),
+                attn_implementation="eager",
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except SafetensorError as error:
         raise ModelLoadError(
             f"The weights file of {name} is damaged ({_first_line(error)})."

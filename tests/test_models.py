@@ -1,34 +1,17 @@
-"""Loading: from the package, from a folder, from a Hub, and a sentence for every failure."""
+"""Loading: from the package and from a folder, and a sentence for every failure."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import tiny_models
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, ByT5Tokenizer
+from tiny_models import save_tiny
+from transformers import ByT5Tokenizer
 
 import attnviz
 from attnviz import bundled
-from attnviz import hub as hub_room
 from attnviz.page import settings
-
-TESTS = Path(__file__).parent
-
-
-def save_tiny(folder, model_type="bert", tokenizer=None, **changes):
-    """A tiny model and a tokenizer in a folder, as save_pretrained writes them."""
-    if tokenizer is None:
-        tokenizer = AutoTokenizer.from_pretrained(bundled.folder())
-        changes.setdefault("vocab_size", len(tokenizer))
-    tiny_models.build(model_type, **changes).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -92,6 +75,38 @@ def test_an_encoder_decoder_has_its_language_model_head_and_a_slow_tokenizer_wor
     assert model.can_generate()
     assert not tokenizer.is_fast
     assert attnviz.trace(model, tokenizer, "hi").target_is_decoded
+
+
+def test_models_that_are_loaded_at_once_keep_the_weights_that_they_share(tmp_path):
+    shared = save_tiny(tmp_path / "t5", "t5", ByT5Tokenizer(), vocab_size=384)
+    folders = [shared, save_tiny(tmp_path / "bert")] * 4
+    with ThreadPoolExecutor(len(folders)) as visitors:
+        models = list(visitors.map(lambda folder: attnviz.load(str(folder))[0], folders))
+    weights = load_file(shared / "model.safetensors")
+    for model in models[::2]:
+        assert torch.equal(model.decoder.embed_tokens.weight, weights["shared.weight"])
+
+
+def test_a_name_says_nothing_about_folders_where_none_may_be_loaded(tiny, monkeypatch):
+    monkeypatch.chdir(tiny.parent)
+    said = []
+    for name in (
+        tiny.name,
+        str(tiny),
+        f"{tiny}x",
+        "./tiny",
+        "./gone",
+        "~",
+        "~root",
+        "tiny/../tiny",
+    ):
+        with pytest.raises(attnviz.ModelLoadError) as refused:
+            attnviz.load(name, allow_folder=False)
+        said.append(str(refused.value).replace(name, "NAME"))
+    assert "NAME is not on this machine" in said[0]
+    assert len(set(said[1:])) == 1
+    assert said[1].startswith("'NAME' is not the name of a model.")
+    assert attnviz.load(tiny.name)
 
 
 def corrupt(folder):
@@ -160,7 +175,7 @@ def test_an_empty_folder_and_a_missing_one_are_told_apart(tmp_path):
         attnviz.load(str(tmp_path / "gone"))
 
 
-# The Hub
+# Names
 
 
 def test_offline_and_not_cached_says_so_at_once():
@@ -174,96 +189,6 @@ def test_what_is_no_name_is_refused(name):
         attnviz.load(name)
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    """The address of a Hub on loopback with one good model and several bad ones."""
-    root = tmp_path_factory.mktemp("hub")
-    save_tiny(root / "someone" / "tiny-bert")
-    pickled = save_tiny(root / "someone" / "pickled")
-    pickle_weights(pickled)
-    server = subprocess.Popen(
-        [sys.executable, str(TESTS / "hub.py"), str(root)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    yield server.stdout.readline().strip()
-    server.terminate()
-    server.wait()
-    server.stdout.close()
-
-
-LOAD = """
-import sys, attnviz
-try:
-    model, tokenizer = attnviz.load(sys.argv[1])
-    trace = attnviz.trace(model, tokenizer, "hello")
-    print("LOADED", trace.model_name, trace.revision, trace.head(0, 0).is_exact)
-except attnviz.AttnvizError as error:
-    print("REFUSED", str(error).split("\\n")[0])
-"""
-
-
-def load_in_child(name, hub, cache, offline=False):
-    """What a process of its own says about loading a model from the Hub at this address."""
-    environment = os.environ | {"HF_ENDPOINT": hub, "HF_HOME": str(cache)}
-    environment |= {"HF_HUB_OFFLINE": "1" if offline else "0", "PYTHONPATH": str(TESTS.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, name],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout.strip().splitlines()[-1]
-
-
-def test_a_hub_model_is_downloaded_once_and_then_needs_no_network(hub, tmp_path):
-    first = load_in_child("someone/tiny-bert", hub, tmp_path)
-    assert first == "LOADED someone/tiny-bert 0123456789abcdef0123456789abcdef01234567 True"
-    assert load_in_child("someone/tiny-bert", hub, tmp_path, offline=True) == first
-    assert load_in_child("someone/tiny-bert", "http://127.0.0.1:9", tmp_path) == first
-
-
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("someone/nothing", "The Hub has no public model called 'someone/nothing'."),
-        ("someone/pickled", "someone/pickled has no weights as safetensors; pickled weights"),
-    ],
-)
-def test_what_the_hub_refuses_is_one_sentence(hub, tmp_path, name, sentence):
-    assert load_in_child(name, hub, tmp_path).startswith(f"REFUSED {sentence}")
-
-
-def test_an_unreachable_hub_is_one_sentence(tmp_path):
-    said = load_in_child("someone/tiny-bert", "http://127.0.0.1:9", tmp_path)
-    assert said.startswith("REFUSED someone/tiny-bert is not on this machine, and the Hub cannot")
-
-
-def test_a_cache_without_the_tokenizer_is_completed(hub, tmp_path):
-    first = load_in_child("someone/tiny-bert", hub, tmp_path)
-    snapshot = next(tmp_path.glob("hub/models--someone--tiny-bert/snapshots/*"))
-    for file in snapshot.glob("tokenizer*"):
-        file.unlink()
-    assert load_in_child("someone/tiny-bert", hub, tmp_path) == first
-
-
-def test_a_damaged_index_in_the_cache_counts_as_incomplete(tiny):
-    assert hub_room._has_weights(tiny)
-    (tiny / "model.safetensors.index.json").write_text('{"weight_map": {')
-    assert not hub_room._has_weights(tiny)
-
-
 def test_a_device_that_is_not_there_is_refused(tiny):
     with pytest.raises(attnviz.ModelLoadError, match="There is no device 'nope' here"):
         attnviz.load(str(tiny), device="nope")
-
-
-def test_an_incomplete_cache_is_completed(hub, tmp_path):
-    first = load_in_child("someone/tiny-bert", hub, tmp_path)
-    snapshot = next(tmp_path.glob("hub/models--someone--tiny-bert/snapshots/*"))
-    (snapshot / "model.safetensors").unlink()
-    shutil.rmtree(tmp_path / "hub/models--someone--tiny-bert/blobs", ignore_errors=True)
-    assert load_in_child("someone/tiny-bert", hub, tmp_path) == first

@@ -8,8 +8,10 @@ import re
 
 import torch
 from torch.nn import Embedding
-from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
+from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
+
+from attnviz import bundled
 
 N_LAYERS, N_HEADS, D_HEAD = 3, 4, 8
 VOCABULARY = 120
@@ -125,6 +127,16 @@ _QUERY_OR_KEY = re.compile(
 )
 # Tables that give all tokens of a plain text the same row, and the tokens themselves.
 _SAME_FOR_ALL = re.compile("token_type|segment|xpath|box|[xyhw]_position")
+
+
+def save_tiny(folder, model_type="bert", tokenizer=None, **changes):
+    """A tiny model and a tokenizer in a folder, as save_pretrained writes them."""
+    if tokenizer is None:
+        tokenizer = AutoTokenizer.from_pretrained(bundled.folder())
+        changes.setdefault("vocab_size", len(tokenizer))
+    build(model_type, **changes).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @torch.no_grad()
