@@ -19,6 +19,7 @@ import httpx2
 from huggingface_hub import HfApi, constants, get_cached_repo_tree, snapshot_download
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
+    DisabledRepoError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
@@ -309,7 +310,9 @@ def _said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
         case ModelLoadError():
             return error
         case AskedToWait():
-            said = f"The Hub is busy and asks to wait {error.seconds} seconds before {name}."
+            said = (
+                f"The Hub is busy: it asks to wait {error.seconds} seconds before it sends {name}."
+            )
             hint = "try again then; with HF_TOKEN set to a token of yours it allows more."
         case GatedRepoError():
             said = f"{name} is gated: its owners give access on request."
@@ -324,15 +327,21 @@ def _said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
         case HfHubHTTPError() if error.response.status_code == 401:
             said = f"The Hub does not accept this machine's token, and so does not send {name}."
             hint = "set HF_TOKEN to a valid token, or to none for a public model."
+        case DisabledRepoError():
+            said = f"The Hub has disabled {name}."
+            hint = "choose another model."
+        case HfHubHTTPError() if error.response.status_code == 403:
+            said = f"The Hub does not let this machine read {name}."
+            hint = "set HF_TOKEN to a token that may read it."
         case HfHubHTTPError():
             said = f"The Hub refused to send {name} (HTTP {error.response.status_code})."
             hint = "try again in a minute."
         case Silent() | httpx2.ReadTimeout() | httpx2.WriteTimeout() | httpx2.PoolTimeout():
             said = f"The Hub stopped answering while {name} was asked of it."
-            hint = "try again; what has arrived is kept."
+            hint = "try again; files that have arrived whole are kept."
         case httpx2.ReadError() | httpx2.WriteError() | httpx2.ProtocolError():
             said = f"The connection to the Hub broke off again and again while it sent {name}."
-            hint = "try again; what has arrived is kept."
+            hint = "try again; files that have arrived whole are kept."
         case (
             httpx2.TransportError()
             | OfflineModeIsEnabled()
@@ -347,9 +356,9 @@ def _said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
         case OSError() if error.errno is not None:
             said = f"{name} cannot be kept on this machine's disk ({error.strerror})."
             hint = "set HF_HOME to a folder that can be written."
-        case _:
-            said = f"What the Hub sent of {name} cannot be used ({type(error).__name__})."
-            hint = "try again in a minute, or choose another model."
+        case _:  # an answer that is no JSON, a file of another length, no header where one must be
+            said = f"What was sent of {name} is not what the Hub lists of it."
+            hint = "try again; a network that asks to sign in, or a proxy, may have answered."
     return ModelLoadError(f"{said}\n\nHint: {hint}")
 
 

@@ -25,7 +25,7 @@ SENDER = "attnviz"
 LONGEST_WAIT = 10  # that the Hub may ask for; a longer one is told to the user
 LONGEST_SILENCE = 45  # in which one request is repeated without any answer
 PAUSES = (1, 2, 4)  # before a failure is tried again …
-PERSISTENCE = 15  # … unless so much has gone by
+PERSISTENCE = 10  # … unless so much has gone by
 
 T = TypeVar("T")
 
@@ -86,7 +86,9 @@ def _pause_for(error: Exception, pause: int | None) -> int | None:
             return _requested_wait(error.response) or pause
         return pause if error.response.status_code >= 500 else None
     broken = isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError)
-    return pause if broken else None
+    # After one call could not connect huggingface_hub closes the client of all.
+    closed = isinstance(error, RuntimeError) and "closed" in str(error)
+    return pause if broken or closed else None
 
 
 # Limits on each request

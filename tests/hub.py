@@ -55,7 +55,7 @@ FAULTS = {
     "rate limit": Fault("GET info", 429, headers={"RateLimit": '"api";r=0;t=287'}),
     "broken twice": Fault("GET info", 500, times=2),
     "broken list": Fault("GET tree", 500, times=2),
-    "broken files": Fault("GET weights", 500, times=2),
+    "broken weights": Fault("GET weights", 500, times=2),
     "broken": Fault(".*", 500),
     "stalled": Fault("GET info", damage="stall"),
     "stalled files": Fault("HEAD weights", damage="stall"),
@@ -288,9 +288,13 @@ def n_parameters(path):
     return sum(ends) // 4  # tiny models are in float32
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # connections that wait; beyond them a visitor's attempt is lost
+
+
 if __name__ == "__main__":
     Handler.hub = Hub(sys.argv[1])
-    storage, server = (ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(2))
+    storage, server = (Server(("127.0.0.1", 0), Handler) for _ in range(2))
     Handler.storage = f"http://127.0.0.1:{storage.server_port}"
     threading.Thread(target=storage.serve_forever, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_port}", flush=True)

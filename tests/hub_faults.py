@@ -1,0 +1,142 @@
+"""What attnviz.load says to everything that can go wrong with a Hub.
+
+python -m tests.hub_faults
+
+prints it as a table, with the seconds that each took. What does not answer is given up ten times
+as soon as attnviz does it; `--patient` takes the whole time.
+"""
+
+import argparse
+import json
+import re
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import ByT5Tokenizer
+
+from tests.hub_processes import Hub, Loader
+from tests.tiny_models import build, save_tiny
+
+
+def pickled(folder):
+    weights = save_tiny(folder) / "model.safetensors"
+    torch.save(load_file(weights), folder / "pytorch_model.bin")
+    weights.unlink()
+
+
+def with_own_code(folder):
+    config = save_tiny(folder) / "config.json"
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "code.Config"}}
+    config.write_text(json.dumps(json.loads(config.read_text()) | own))
+
+
+def without_config(folder):
+    (save_tiny(folder) / "config.json").unlink()
+
+
+def without_tokenizer(folder):
+    for file in save_tiny(folder).glob("tokenizer*"):
+        file.unlink()
+
+
+def with_slow_tokenizer(folder):
+    save_tiny(folder, "t5", ByT5Tokenizer(), vocab_size=384)
+
+
+def in_shards(folder):
+    (save_tiny(folder) / "model.safetensors").unlink()
+    build("bert", vocab_size=30522).save_pretrained(folder, max_shard_size="1MB")
+
+
+def larger(folder):
+    """More than huggingface_hub reads at once, 10 MB: what had arrived of it can be kept."""
+    save_tiny(folder, hidden_size=256)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, a fault of the Hub, what is said to it, and what once the fault has passed."""
+
+    says: str  # a pattern for the whole sentence
+    fault: str | None = None
+    make: object = save_tiny
+    then: str = "LOADED .* True"
+
+
+LOADED = "LOADED .* 0123456789abcdef0123456789abcdef01234567 True"
+STALLED = "The Hub stopped answering while .* was asked of it."
+BUSY = "The Hub is busy: it asks to wait {} seconds before it sends .*"
+BROKEN = "The connection to the Hub broke off again and again while it sent .*"
+UNLIKE = "What was sent of .* is not what the Hub lists of it."
+CASES = {
+    "bad token": Case("The Hub does not accept this machine's token, .*", "bad token"),
+    "gated": Case(".* is gated: its owners give access on request.", "gated"),
+    "gone": Case("The Hub has no public model called '.*'.", "gone"),
+    "disabled": Case("The Hub has disabled .*", "disabled"),
+    "busy for a second": Case(LOADED, "busy"),
+    "busy for a second, files": Case(LOADED, "busy files"),
+    "busy for an hour": Case(BUSY.format(3600), "busy for an hour"),
+    "busy for an hour, files": Case(BUSY.format(3600), "files busy for an hour"),
+    "rate limit": Case(BUSY.format(287), "rate limit"),
+    "500 twice": Case(LOADED, "broken twice"),
+    "500 twice, list": Case(LOADED, "broken list"),
+    "500 twice, weights": Case(LOADED, "broken weights"),
+    "500": Case(r"The Hub refused to send .* \(HTTP 500\).", "broken"),
+    "stalled": Case(STALLED, "stalled"),
+    "stalled before a file": Case(STALLED, "stalled files"),
+    "stalled in a file": Case(STALLED, "stalled mid file"),
+    "cut off once": Case(LOADED, "cut once", larger),
+    "cut off": Case(BROKEN, "cut"),
+    "shorter than listed": Case(UNLIKE, "shorter"),
+    "wrong checksum": Case("model.safetensors of .* arrived damaged: .*", "wrong checksum"),
+    "not a Hub": Case(UNLIKE, "nonsense"),
+    "pickled": Case(".* has no weights as safetensors; .*", None, pickled, ".*safetensors.*"),
+    "own code": Case(
+        ".* needs code of its own, which attnviz never runs.", None, with_own_code, ".*own.*"
+    ),
+    "no config": Case(".* it holds no config.json.", None, without_config, ".*no config.*"),
+    "no tokenizer": Case(
+        ".* comes without a tokenizer that can be loaded.", None, without_tokenizer, ".*without.*"
+    ),
+    "slow tokenizer": Case(LOADED, None, with_slow_tokenizer),
+    "in shards": Case(LOADED, None, in_shards),
+    "nothing wrong": Case(LOADED),
+}
+
+
+def model_of(title):
+    return "faulty/" + re.sub(r"\W+", "-", title)
+
+
+@contextmanager
+def hub_with_cases(root, cases=CASES):
+    """A Hub with a model for each case, its fault in force."""
+    for title, case in cases.items():
+        case.make(root / model_of(title))
+    with Hub(root) as hub:
+        for title, case in cases.items():
+            hub.control(model_of(title), fault=case.fault)
+        yield hub
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--patient", action="store_true", help="wait as long as attnviz does")
+    patient = parser.parse_args().patient
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        hub_with_cases(Path(folder) / "models") as hub,
+        Loader(hub.address, Path(folder) / "cache", patient) as loader,
+    ):
+        answers = loader.ask(*(("load", model_of(title), {}) for title in CASES))
+    for title, answer in zip(CASES, answers, strict=True):
+        said = answer["said"].replace("\n\n", " ")
+        print(f"{title:24} {answer['seconds']:5.1f} s  {said}")
+
+
+if __name__ == "__main__":
+    main()
