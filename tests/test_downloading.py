@@ -7,7 +7,7 @@ import pytest
 
 from attnviz import hub
 from attnviz.errors import ModelLoadError
-from attnviz.page import download_view, downloading
+from attnviz.page import download_view, downloading, loading
 
 NAME = "someone/model"
 MB = 10**6
@@ -39,6 +39,7 @@ class FakeHub:
 
 @pytest.fixture
 def fake(monkeypatch):
+    loading.devices()  # imports torch, which takes its time
     fake = FakeHub()
     monkeypatch.setattr(hub, "look", fake.look)
     monkeypatch.setattr(hub, "download", fake.download)
@@ -100,7 +101,7 @@ def test_a_download_that_fails_can_be_tried_again(fake):
     fake.fails = ModelLoadError("The connection broke.")
     fake.may_go_on.set()
     downloading.begin(NAME)
-    until(lambda: downloading.of(NAME).error)
+    assert asked().error is fake.fails
     fake.fails = None
     downloading.forget(NAME)
     asked()

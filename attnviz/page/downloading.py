@@ -35,8 +35,7 @@ class Download:
     @property
     def is_under_way(self) -> bool:
         """Whether a thread is at work on it."""
-        is_asking = self.remote is None or (self.is_begun and not self.is_done)
-        return is_asking and self.error is None
+        return not self._at_rest.is_set()
 
     def wait(self, seconds: float) -> None:
         """Until no thread is at work on it, but no longer than this."""
