@@ -104,9 +104,8 @@ def test_a_download_that_fails_can_be_tried_again(fake):
     assert asked().error is fake.fails
     fake.fails = None
     downloading.forget(NAME)
-    asked()
+    download = asked()
     downloading.begin(NAME)
-    download = downloading.of(NAME)
     download.wait(5)
     assert download.is_done
 
