@@ -4,7 +4,6 @@ A model is here once all its files have the checksums that the Hub lists. Until 
 beside them, and nobody, in this process or another, takes them for the model.
 """
 
-import errno
 import hashlib
 import json
 import re
@@ -15,19 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx2
 from huggingface_hub import HfApi, constants, get_cached_repo_tree, snapshot_download
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
-    DisabledRepoError,
-    GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-    RevisionResolutionError,
 )
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.hf_api import RepoSibling
@@ -35,9 +26,9 @@ from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 from huggingface_hub.utils import tqdm as hub_tqdm
 
 import attnviz
-from attnviz.bundled import BUNDLED
+from attnviz import hub_errors
 from attnviz.errors import ModelLoadError
-from attnviz.patience import SENDER, AskedToWait, Silent, patiently
+from attnviz.patience import SENDER, patiently
 
 # What a model and its tokenizer are made of; nothing pickled, nothing in subfolders (other
 # formats and precisions live there).
@@ -86,12 +77,9 @@ def _check(name: str, revision: str | None) -> None:
     try:
         validate_repo_id(name)
     except HFValidationError:
-        raise ModelLoadError(
-            f"{_scrubbed(name)!r} is not the name of a model.\n\nHint: names look like 'gpt2' or "
-            "'google/flan-t5-small'."
-        ) from None
+        raise hub_errors.no_name(name) from None
     if revision is not None and (".." in revision or not re.fullmatch(r"\w[\w./-]*", revision)):
-        raise _no_revision(name, revision)
+        raise hub_errors.no_revision(name, revision)
 
 
 def _storage(name: str) -> Path:
@@ -153,7 +141,7 @@ def _ask(name: str, revision: str | None) -> tuple[Remote, Sequence[RepoSibling]
             "\n\nHint: choose a model made for transformers."
         )
     if not any(file.endswith(".safetensors") for file in names):
-        raise without_safetensors(name)
+        raise hub_errors.without_safetensors(name)
     remote = Remote(
         name=name,
         revision=info.sha,
@@ -164,13 +152,6 @@ def _ask(name: str, revision: str | None) -> tuple[Remote, Sequence[RepoSibling]
         ),
     )
     return remote, files
-
-
-def without_safetensors(name: str) -> ModelLoadError:
-    return ModelLoadError(
-        f"{name} has no weights as safetensors; pickled weights can run code and are never "
-        "loaded.\n\nHint: convert it: model.save_pretrained(folder) writes safetensors."
-    )
 
 
 def _n_missing_bytes(name: str, commit: str, files: Sequence[RepoSibling]) -> int:
@@ -223,7 +204,7 @@ def download(
         _verify(folder, name, files)
         mark.unlink(missing_ok=True)
     except OSError as error:
-        raise _said(error, name, revision) from None
+        raise hub_errors.said(error, name, revision) from None
     return folder
 
 
@@ -293,82 +274,9 @@ def _is_right(path: Path, file: RepoSibling) -> bool:
     return hashlib.sha1(header + blob, usedforsecurity=False).hexdigest() == expected
 
 
-# What can go wrong
-
-
 def _from_hub(call: Callable[[], T], name: str, revision: str | None) -> T:
     """What a call of huggingface_hub returns; whatever it raises becomes one sentence."""
     try:
         return patiently(call)
     except Exception as error:
-        raise _said(error, name, revision) from None
-
-
-def _said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
-    """The sentence and the hint for what huggingface_hub or its HTTP client raised."""
-    match error:
-        case ModelLoadError():
-            return error
-        case AskedToWait():
-            said = (
-                f"The Hub is busy: it asks to wait {error.seconds} seconds before it sends {name}."
-            )
-            hint = "try again then; with HF_TOKEN set to a token of yours it allows more."
-        case GatedRepoError():
-            said = f"{name} is gated: its owners give access on request."
-            hint = "ask for access on its page on the Hub, then set HF_TOKEN to a token of yours."
-        case RevisionNotFoundError():
-            return _no_revision(name, revision)
-        case RepositoryNotFoundError():
-            said = f"The Hub has no public model called {_scrubbed(name)!r}."
-            hint = (
-                "check the spelling; for a private model set HF_TOKEN to a token that may read it."
-            )
-        case HfHubHTTPError() if error.response.status_code == 401:
-            said = f"The Hub does not accept this machine's token, and so does not send {name}."
-            hint = "set HF_TOKEN to a valid token, or to none for a public model."
-        case DisabledRepoError():
-            said = f"The Hub has disabled {name}."
-            hint = "choose another model."
-        case HfHubHTTPError() if error.response.status_code == 403:
-            said = f"The Hub does not let this machine read {name}."
-            hint = "set HF_TOKEN to a token that may read it."
-        case HfHubHTTPError():
-            said = f"The Hub refused to send {name} (HTTP {error.response.status_code})."
-            hint = "try again in a minute."
-        case Silent() | httpx2.ReadTimeout() | httpx2.WriteTimeout() | httpx2.PoolTimeout():
-            said = f"The Hub stopped answering while {name} was asked of it."
-            hint = "try again; files that have arrived whole are kept."
-        case httpx2.ReadError() | httpx2.WriteError() | httpx2.ProtocolError():
-            said = f"The connection to the Hub broke off again and again while it sent {name}."
-            hint = "try again; files that have arrived whole are kept."
-        case (
-            httpx2.TransportError()
-            | OfflineModeIsEnabled()
-            | LocalEntryNotFoundError()
-            | RevisionResolutionError()
-        ):
-            said = f"{name} is not on this machine, and the Hub cannot be reached to download it."
-            hint = f"connect to the network, or choose {BUNDLED}, which needs none."
-        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            said = f"This machine's disk is full; {name} could not be downloaded."
-            hint = "free some space, or choose a smaller model."
-        case OSError() if error.errno is not None:
-            said = f"{name} cannot be kept on this machine's disk ({error.strerror})."
-            hint = "set HF_HOME to a folder that can be written."
-        case _:  # an answer that is no JSON, a file of another length, no header where one must be
-            said = f"What was sent of {name} is not what the Hub lists of it."
-            hint = "try again; a network that asks to sign in, or a proxy, may have answered."
-    return ModelLoadError(f"{said}\n\nHint: {hint}")
-
-
-def _no_revision(name: str, revision: str | None) -> ModelLoadError:
-    return ModelLoadError(
-        f"{name} has no revision {_scrubbed(str(revision))!r}."
-        "\n\nHint: leave the revision out for the newest."
-    )
-
-
-def _scrubbed(text: str) -> str:
-    """A text of bounded length, without a token in it."""
-    return re.sub(r"hf_\w+", "hf_…", text)[:100]
+        raise hub_errors.said(error, name, revision) from None

@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from attnviz import hub, memory, places
+from attnviz import hub, hub_errors, memory, places
 from attnviz.bundled import BUNDLED
 from attnviz.errors import ModelLoadError
 from attnviz.places import Place
@@ -110,7 +110,7 @@ def _load_config(folder: Path, name: str) -> Any:
 
 def _load_model(folder: Path, name: str, config: Any, dtype: str) -> PreTrainedModel:
     if not any(folder.glob("*.safetensors")):
-        raise hub.without_safetensors(name)
+        raise hub_errors.without_safetensors(name)
     auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
     try:
         with _building:

@@ -73,7 +73,9 @@ BUSY = "The Hub is busy: it asks to wait {} seconds before it sends .*"
 BROKEN = "The connection to the Hub broke off again and again while it sent .*"
 UNLIKE = "What was sent of .* is not what the Hub lists of it."
 CASES = {
-    "bad token": Case("The Hub does not accept this machine's token, .*", "bad token"),
+    "bad token": Case(
+        "The Hub does not send .*: it does not accept this machine's token.", "bad token"
+    ),
     "gated": Case(".* is gated: its owners give access on request.", "gated"),
     "gone": Case("The Hub has no public model called '.*'.", "gone"),
     "disabled": Case("The Hub has disabled .*", "disabled"),

@@ -100,6 +100,8 @@ def _answer(question):
     import attnviz
     from attnviz import hub
 
+    if question["call"] == "load":
+        import attnviz.models  # torch and transformers, which take seconds, once
     progress, value = [], None
     name, keywords = question["name"], question["keywords"]
     begun = time.monotonic()
