@@ -5,7 +5,6 @@ beside them, and nobody, in this process or another, takes them for the model.
 """
 
 import hashlib
-import json
 import re
 import shutil
 import threading
@@ -26,14 +25,17 @@ from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 from huggingface_hub.utils import tqdm as hub_tqdm
 
 import attnviz
-from attnviz import hub_errors
+from attnviz import hub_errors, memory
 from attnviz.errors import ModelLoadError
 from attnviz.patience import SENDER, patiently
 
 # What a model and its tokenizer are made of; nothing pickled, nothing in subfolders (other
 # formats and precisions live there).
 _WANTED: dict[str, Any] = {
-    "allow_patterns": ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"],
+    "allow_patterns": [
+        *("*.json", "*.txt", "*.model", "*.jinja"),
+        *("model.safetensors", "model-*.safetensors"),
+    ],
     "ignore_patterns": ["*/*"],
 }
 _AGENT: dict[str, Any] = {"library_name": SENDER, "library_version": attnviz.__version__}
@@ -51,6 +53,11 @@ class Remote:
     n_bytes: int  # still to download (0: all is here)
     n_parameters: int | None  # of the safetensors weights; None where the Hub does not say
     n_bytes_of_weights: int  # of all safetensors files
+
+
+# Written to the disk, counted, and kept when the connection breaks, in pieces of this size; in the
+# library's 10 MB a slow download seems to stand still for seconds.
+constants.DOWNLOAD_CHUNK_SIZE = 2**20
 
 
 # What is here
@@ -94,14 +101,11 @@ def _mark(name: str, commit: str) -> Path:
 
 def _has_weights(folder: Path) -> bool:
     """Whether a folder of the cache holds configuration and all weights."""
-    weights = {"model.safetensors"}
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        try:
-            weights = set(json.loads(index.read_text())["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return False
-    return all((folder / file).exists() for file in {"config.json", *weights})
+    try:
+        weights = memory.files_of_weights(folder)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return all(path.exists() for path in (folder / "config.json", *weights))
 
 
 def _has_tokenizer(folder: Path) -> bool:

@@ -37,14 +37,27 @@ def of_parameters(n_parameters: int, dtype: str) -> int:
 
 
 def of_weights(folder: Path, dtype: str) -> int | None:
-    """What the weights of a folder's safetensors take once loaded, in bytes.
+    """What the weights in a model's folder take once loaded, in bytes.
 
-    Their headers alone are read; None where one is damaged.
+    The headers of their files alone are read; None where one is damaged or not there.
     """
     try:
-        return sum(_of_file(path, dtype) for path in folder.glob("*.safetensors"))
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError):
+        return sum(_of_file(path, dtype) for path in files_of_weights(folder))
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def files_of_weights(folder: Path) -> list[Path]:
+    """The safetensors that a model is loaded from, which may lie beside others in its folder.
+
+    Raises ValueError, KeyError, TypeError or AttributeError for an index that is none.
+    """
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return [folder / "model.safetensors"]
+    return [
+        folder / name for name in sorted({*json.loads(index.read_text())["weight_map"].values()})
+    ]
 
 
 def _of_file(path: Path, dtype: str) -> int:

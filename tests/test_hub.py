@@ -95,7 +95,7 @@ def weights_asked_for(requests):
 
 
 def test_a_truncated_download_is_resumed(faults):
-    assert weights_asked_for(faults["requests"]["cut off once"]) == [None, "bytes=10485760-"]
+    assert weights_asked_for(faults["requests"]["cut off once"]) == [None, "bytes=16777216-"]
 
 
 def test_a_busy_hub_is_left_alone(faults):

@@ -1,5 +1,7 @@
 """What a model will take in memory, and what is free, before anything is loaded."""
 
+import json
+
 import psutil
 import pytest
 import torch
@@ -25,7 +27,13 @@ def test_weights_count_in_the_precision_they_are_loaded_in_and_other_numbers_as_
     }
     save_file(tensors, tmp_path / "model-1.safetensors")
     save_file({"scalar": torch.zeros((), dtype=torch.float16)}, tmp_path / "model-2.safetensors")
+    files = {
+        name: f"model-{1 if name in tensors else 2}.safetensors" for name in (*tensors, "scalar")
+    }
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": files}))
     assert memory.of_weights(tmp_path, "float32") == 4 * (3 * 5 + 7 + 1) + 8 * 11
+    save_file({"other": torch.zeros(9)}, tmp_path / "consolidated.safetensors")  # nobody reads it
     assert memory.of_weights(tmp_path, "float16") == 2 * (3 * 5 + 7 + 1) + 8 * 11
 
 

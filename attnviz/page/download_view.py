@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from attnviz.page import downloading
+from attnviz.page import downloading, loading
 from attnviz.page.refusals import show_error
 from attnviz.wording import duration, escaped, size
 
@@ -17,6 +17,8 @@ def show(name: str) -> None:
     download.wait(_AT_ONCE)
     if download.is_under_way:
         st.fragment(_follow, run_every=_EVERY)(name)
+    elif loading.is_here(name):  # it has come in this very moment
+        st.rerun()
     elif download.error is not None:
         show_error(download.error)
         _try_again(name)

@@ -2,13 +2,15 @@
 
 A trace is cached for its model, texts and target; behind it the model. A change of layer, head
 or view never reaches torch. Of two visitors who ask for the same, one computes and one waits;
-of two who ask for different ones, the second waits for a free place, so that what is needed
-while computing is bounded too.
+of two who ask for different ones, the second waits until the first is done, so that what is
+needed while computing is bounded too.
 """
 
+import ctypes
 import gc
 import os
 import threading
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -26,8 +28,14 @@ from attnviz.tokens import takes_pair
 # Read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Large arrays go back to the system when they are freed. By default glibc learns from the first of
+# them to keep their place: ten texts of 512 tokens then took a gigabyte more.
+_M_MMAP_THRESHOLD = -3  # malloc.h
+with suppress(AttributeError, OSError, TypeError):  # on a system without it
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
+
 _LOADS_AT_ONCE = 1
-_PASSES_AT_ONCE = 2
+_PASSES_AT_ONCE = 1
 
 
 def is_here(name: str) -> bool:
@@ -111,9 +119,10 @@ class _Models(LRUCache):
                 del _traces[kept]
         return key, gone
 
-    def make_room(self, n_bytes: int) -> None:
-        while self and self.currsize + _share_of_model(n_bytes) > self.maxsize:
-            self.popitem()
+
+def _make_room(cached: LRUCache, share: int) -> None:
+    while cached and cached.currsize + share > cached.maxsize:
+        cached.popitem()
 
 
 _models = _Models(_ALL, getsizeof=lambda loaded: _share_of_model(loaded.nbytes))
@@ -135,7 +144,7 @@ def model(name: str, device: str = "cpu", dtype: str = "float32") -> LoadedModel
         n_bytes = None if place is None else memory.of_weights(place.folder, dtype)
         if n_bytes is not None and n_bytes <= settings.max_model_bytes():
             with _models_lock:
-                _models.make_room(n_bytes)
+                _make_room(_models, _share_of_model(n_bytes))
         return LoadedModel(name, device, dtype)
 
 
@@ -147,6 +156,8 @@ def model(name: str, device: str = "cpu", dtype: str = "float32") -> LoadedModel
 def trace(loaded: LoadedModel, text: str, pair: str | None, target: str | None) -> attnviz.Trace:
     """The trace of a text. Raises AttnvizError for one that the model cannot take."""
     with _passes:
+        with _traces_lock:
+            _make_room(_traces, _ALL // 2)  # it takes memory before it is kept
         return attnviz.trace(
             loaded.model,
             loaded.tokenizer,

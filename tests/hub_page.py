@@ -1,0 +1,80 @@
+"""The page in a process of its own, with models to be had from a Hub; visited by one visitor.
+
+Run as a program it offers the models given; it reads the name of one from each line of its input,
+opens it, downloads it where the page offers that, and prints what is then to be seen.
+"""
+
+import json
+import os
+import sys
+import time
+
+from tests.hub_processes import TESTS, _Process
+
+
+class Page(_Process):
+    """The page, offering these models beside the bundled one."""
+
+    def __init__(self, address, home, models, **environment):
+        environment |= {"HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+        environment |= {"HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_ETAG_TIMEOUT": "1"}
+        environment |= {"PYTHONPATH": str(TESTS.parent)}
+        super().__init__("hub_page.py", *models, **environment)
+
+    def open(self, model):
+        """What is seen of a model: {"offered", "said", "hint", "shown", "seconds", "after"}."""
+        print(model, file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+
+def _visit(page, model):
+    from attnviz.bundled import BUNDLED
+
+    begun = time.monotonic()
+    page.selectbox(key="model").select(model).run()
+    offered = None
+    _come_to_rest(page, model)
+    if _button(page, "download"):
+        offered = _button(page, "download").label
+        _button(page, "download").click().run()
+        _come_to_rest(page, model)
+    error, _, hint = "".join(e.value for e in page.error).replace("\\", "").partition("\n\n")
+    seen = {
+        "offered": offered,
+        "said": error,
+        "hint": hint,
+        "shown": len(page.get("vega_lite_chart")),
+        "seconds": time.monotonic() - begun,
+        "exceptions": [element.value for element in page.exception],
+        "text": page.text_input(key="text").value,
+    }
+    page.selectbox(key="model").select(BUNDLED).run()
+    return seen | {"after": len(page.get("vega_lite_chart"))}
+
+
+def _come_to_rest(page, model):
+    """Until nothing is asked of the Hub any more, as the page sees it by looking every second."""
+    from attnviz.page import downloading
+
+    download = downloading._downloads.get(model)
+    if download is not None and download.is_under_way:
+        download.wait(100)
+        page.run()
+
+
+def _button(page, key):
+    return next((button for button in page.button if button.key == key), None)
+
+
+if __name__ == "__main__":
+    from streamlit.testing.v1 import AppTest
+
+    from attnviz import patience
+    from attnviz.bundled import BUNDLED
+
+    patience.LONGEST_SILENCE /= 10
+    os.environ["ATTNVIZ_MODELS"] = ",".join([BUNDLED, *sys.argv[1:]])
+    page = AppTest.from_file(str(TESTS.parent / "streamlit_app.py"), default_timeout=120).run()
+    page.text_input(key="text").set_value("kept whatever happens").run()
+    for line in sys.stdin:
+        print(json.dumps(_visit(page, line.strip())), flush=True)
