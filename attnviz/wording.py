@@ -14,11 +14,17 @@ import numpy as np
 from attnviz.tokens import shown
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+# What the page's Markdown looks for once more in the text that is left when all markup is read, and
+# finds behind any backslash: addresses, icons, emoji, arrows and dashes.
+_READ_TWICE = re.compile(r":(?=[\w/+-])|@(?=[\w-])|www(?=\.)|[-<>~](?=[-=>])", re.IGNORECASE)
+# Draws nothing and parts what would be read together. Typed, it is named, as in `shown`.
+_JOINER = "\u2060"
 
 
 def escaped(text: str) -> str:
     """The text as Markdown that shows exactly this text."""
-    return _PUNCTUATION.sub(r"\\\1", shown(text))
+    parted = _READ_TWICE.sub(rf"\g<0>{_JOINER}", shown(text))
+    return _PUNCTUATION.sub(r"\\\1", parted)
 
 
 def token(label: str) -> str:
@@ -34,7 +40,7 @@ def token_at(tokens: Sequence[str], position: int) -> str:
 
 def plain(markdown: str) -> str:
     """A sentence without its markup, for pictures and files."""
-    return re.sub(r"\\(.)|\*+", lambda found: found.group(1) or "", markdown)
+    return re.sub(rf"\\(.)|\*+|{_JOINER}", lambda found: found.group(1) or "", markdown)
 
 
 def number(value: float | np.floating, digits: int = 3) -> str:

@@ -94,9 +94,10 @@ MARKUP = ["*a*", "$x$", ":red[x]", "<b>", "![i](u)", "a_b", "`c`", "\\", "**", "
 
 @pytest.mark.parametrize("text", MARKUP)
 def test_nothing_typed_becomes_markup(text):
-    assert re.sub(r"\\(.)", r"\1", escaped(text)) == text
+    assert re.sub(r"\\(.)|\u2060", r"\1", escaped(text)) == text
+    assert plain(escaped(text)) == text
     assert all(
-        c.isalnum() or escaped(text)[i - 1] == "\\" or c == "\\"
+        c.isalnum() or escaped(text)[i - 1] == "\\" or c in "\\\u2060"
         for i, c in enumerate(escaped(text))
     )
 
@@ -104,3 +105,21 @@ def test_nothing_typed_becomes_markup(text):
 @pytest.mark.parametrize("text", [*MARKUP, "[CLS]", "##ing"])
 def test_a_sentence_without_its_markup_holds_what_was_typed(text):
     assert plain(f"{token(text)} gives **3**") == f"{text} gives 3"
+
+
+# The page's Markdown makes these into a link, an icon, an arrow, however they are escaped.
+@pytest.mark.parametrize(
+    ("text", "parted"),
+    [
+        ("https://a.b/c", "https:|//a.b/c"),
+        ("WWW.a.b", "WWW|.a.b"),
+        ("a@b.c", "a@|b.c"),
+        (":material_x:", ":|material_x:"),
+        (":+1:", ":|+1:"),
+        ("<->", "<|-|>"),
+        ("a -- b >= c ~= d", "a -|- b >|= c ~|= d"),
+    ],
+)
+def test_what_is_read_again_after_the_markup_is_parted_unseen(text, parted):
+    assert re.sub(r"\\(.)", r"\1", escaped(text)) == parted.replace("|", "\u2060")
+    assert plain(escaped(text)) == text
