@@ -16,6 +16,7 @@ from attnviz.recording import parameters_of
 from attnviz.tokens import Tokens
 
 MAX_DECODED_TOKENS = 32
+MAX_CHARACTERS_A_TOKEN = 100  # on average; a text with more is not even split into tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +41,17 @@ def from_text(
     if pair is not None and not tokens_module.takes_pair(tokenizer):
         raise InputError(
             f"{model_name(model)} takes one text, not a sentence pair: its tokenizer has no "
-            f"separator; received {tokens_module.shown(pair)!r} as the second."
+            f"separator; received {tokens_module.quoted(pair)} as the second."
             "\n\nHint: leave pair out, or choose a model such as bert-base-uncased."
         )
     if target is not None and not takes_target(model):
         raise InputError(
             f"{model_name(model)} takes no target text: it is not an encoder-decoder; received "
-            f"{tokens_module.shown(target)!r}.\n\nHint: leave target out, or choose a model such "
+            f"{tokens_module.quoted(target)}.\n\nHint: leave target out, or choose a model such "
             "as google/flan-t5-small."
         )
+    for part, what in ((text, "text"), (pair, "second text"), (target, "target text")):
+        _check_characters(part, max_tokens, what)
     encoded, source = tokens_module.encode(tokenizer, text, pair)
     _check_length(model, len(source), max_tokens, "text")
     tensors = {
@@ -149,6 +152,18 @@ def _rows_kept(table: nn.Embedding) -> int:
     return int(getattr(table, "offset", padding))
 
 
+def _check_characters(text: str | None, max_tokens: int | None, what: str) -> None:
+    """Refuse what is far too long before the tokenizer spends seconds on it."""
+    if not isinstance(text, str) or max_tokens is None:
+        return
+    most = MAX_CHARACTERS_A_TOKEN * max_tokens
+    if len(text) > most:
+        raise InputError(
+            f"The {what} has {len(text):,} characters, and at most {most:,} are read here."
+            f"\n\nHint: shorten it by {len(text) - most:,} characters."
+        )
+
+
 def _check_length(model: PreTrainedModel, n_tokens: int, max_tokens: int | None, what: str) -> None:
     positions = n_positions(model)
     if positions is not None and n_tokens > positions:
@@ -182,7 +197,7 @@ def _named(
             f"Token ids of {model_name(model)} run from 0 to {n_known - 1}; received {received}."
             "\n\nHint: pass what this model's own tokenizer returns."
         )
-    return tokens_module.plain(labels)
+    return tokens_module.plain([tokens_module.shown(label) for label in labels])
 
 
 def _n_known_ids(model: PreTrainedModel) -> int:

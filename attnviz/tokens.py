@@ -9,6 +9,8 @@ from typing import Any
 from attnviz.errors import InputError
 from attnviz.words import joined, word_starts
 
+MAX_QUOTED = 80  # characters of a text, in a message
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -108,7 +110,7 @@ def encode(tokenizer: Any, text: str, pair: str | None = None) -> tuple[dict, To
     is_special = _special(tokenizer, ids)
     if all(is_special):
         raise InputError(
-            f"The model's tokenizer finds nothing it knows in this text: {shown(text)!r}."
+            f"The model's tokenizer finds nothing it knows in this text: {quoted(text)}."
             "\n\nHint: type a sentence with letters or digits."
         )
     names = labels(tokenizer, ids)
@@ -162,6 +164,11 @@ def labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
     )
 
 
+def quoted(text: str) -> str:
+    """The text inside a message: as it is shown, its beginning alone where it is long."""
+    return f"'{shown(text[:MAX_QUOTED])}{'…' if len(text) > MAX_QUOTED else ''}'"
+
+
 def shown(text: str) -> str:
     """The text, with each character named that draws nothing or redirects what follows."""
     return "".join(
@@ -198,10 +205,15 @@ def _readable(token: str, is_bytes: bool) -> str:
         return "".join(f"<0x{byte:02X}>" for byte in token_bytes)
 
 
+# Letters and a symbol, by their category, that are blank: Hangul fillers and an empty Braille cell.
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+
+
 def _draws_something(character: str) -> bool:
     # Cc: control, Cf: format (bidi overrides, zero-width), Cs: surrogates, Z*: separators
     category = unicodedata.category(character)
-    return character == " " or category not in {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
+    is_blank = category in {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"} or character in _BLANK
+    return character == " " or not is_blank
 
 
 def _special(tokenizer: Any, ids: list[int]) -> tuple[bool, ...]:

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModel, ByT5Tokenizer
 
 import attnviz
-from attnviz.inputs import n_positions
+from attnviz.inputs import from_text, n_positions
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,16 @@ def test_segments_of_a_pair_are_known(minilm):
     assert trace.tokens == ("[CLS]", "the", "cat", "[SEP]", "a", "dog", "[SEP]")
     assert trace.source.segments == (None, 0, 0, None, 1, 1, None)
     assert [i for i, special in enumerate(trace.source.is_special) if special] == [0, 3, 6]
+
+
+@pytest.mark.parametrize("named", ["text", "target"])
+def test_a_text_far_too_long_is_refused_before_it_is_split(tiny_t5, named):
+    def no_tokenizer(*texts, **more):
+        raise AssertionError
+
+    texts = {"text": "a", named: "w" * 1_601}
+    with pytest.raises(attnviz.InputError, match="has 1,601 characters, and at most 1,600 are"):
+        from_text(tiny_t5[0], no_tokenizer, texts["text"], None, texts.get("target"), 16)
 
 
 def test_a_pair_needs_a_tokenizer_that_makes_pairs(tiny_t5):
@@ -177,5 +187,7 @@ def test_positions_are_named_as_given_or_by_number():
     inputs = {"input_ids": tiny_models.random_ids(3)}
     assert attnviz.trace_inputs(model, inputs).tokens == ("0", "1", "2")
     assert attnviz.trace_inputs(model, inputs, tokens=["a", "b", "c"]).tokens == ("a", "b", "c")
+    named = attnviz.trace_inputs(model, inputs, tokens=["a\n", "\ud800", "c"])
+    assert named.tokens == ("a<U+000A>", "<U+D800>", "c")
     with pytest.raises(attnviz.InputError, match="2 names for 3 positions"):
         attnviz.trace_inputs(model, inputs, tokens=["a", "b"])

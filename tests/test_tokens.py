@@ -5,6 +5,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from attnviz import tokens
+from attnviz.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +86,18 @@ def test_an_unknown_word_is_a_word_of_the_text(minilm):
         ("\u202egnp.exe", "<U+202E>gnp.exe"),
         ("no\u00a0break", "no<U+00A0>break"),
         ("\ud83d", "<U+D83D>"),
+        ("a\u3164b\u2800", "a<U+3164>b<U+2800>"),
         ("été 日本 😀", "été 日本 😀"),
     ],
 )
 def test_what_draws_nothing_is_named(text, shown):
     assert tokens.shown(text) == shown
+
+
+def test_a_long_text_is_quoted_by_its_beginning(minilm):
+    with pytest.raises(InputError, match=r"in this text: '(<U\+0000>){80}…'\.") as refused:
+        tokens.encode(minilm[1], "\x00" * 100_000)
+    assert len(str(refused.value)) < 1_000
 
 
 def test_only_a_tokenizer_with_separators_takes_a_pair(minilm, byte_level):
