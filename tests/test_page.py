@@ -212,6 +212,43 @@ def test_a_link_that_asks_for_what_is_not_there_gets_a_note_for_each(page):
     assert len(page.warning) == len(wrong) - 1  # chosen now: no note on the layer
 
 
+def test_a_link_to_a_what_if_that_is_not_there_gets_a_note_for_each(page):
+    wrong = {
+        "what_if": "maybe",
+        "if_unscaled": "2",
+        "if_factor": "nan",
+        "if_temperature": "1e999",
+        "if_causal": "zz",
+        "if_hidden": ["1 time", "99 x"],
+        "if_zeroed": ["3", "32"],
+    }
+    page.session_state["what_if"] = True
+    for name, value in wrong.items():
+        page.query_params[name] = value
+    run(page)
+    notes = [warning.value for warning in page.warning]
+    for value in ("maybe", "2", "nan", "1e999", "zz", "99 x", "32"):
+        assert sum(f"“{value}”" in note for note in notes) == 1
+    assert len(notes) == len(wrong)
+    assert page.multiselect(key="if_hidden").value == ["1 time"]
+    assert page.multiselect(key="if_zeroed").value == [3]
+
+
+def test_a_link_that_leaves_a_control_empty_gets_no_note(page):
+    page.query_params["view"] = "Heads"
+    for name in ("heads", "hidden", "hide_special", "layer"):
+        page.query_params[name] = ""
+    assert not run(page).warning
+
+
+def test_a_switch_in_a_link_is_on_or_off(page):
+    for name in ("columns", "if_unscaled", "what_if", "why_scale"):
+        page.query_params[name] = "True"
+    assert not run(page).warning
+    assert page.toggle(key="columns").value
+    assert page.toggle(key="if_unscaled").value
+
+
 # What it cannot show
 
 

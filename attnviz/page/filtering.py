@@ -112,6 +112,9 @@ def _tokens(trace: Trace, head: HeadTrace) -> Trace:
         disabled=all(keys.starts_word + queries.starts_word),
         help="Weights to a word are summed over its pieces, weights from a word averaged.",
     )
+    links.check_switch("hide_special", "Hide special tokens", hides_special)
+    links.check_switch("renormalise", "Renormalise", is_renormalised)
+    links.check_switch("words", "Words instead of pieces", in_words)
     less = trace
     if hidden:  # first, for it goes by the positions of the whole text
         is_one_text = keys is queries

@@ -110,7 +110,6 @@ def heads_on(drawn: tuple[int, ...], toggled: list[int], isolated: list[int]) ->
 def _choose_heads(n_heads: int) -> list[int]:
     """The heads that are on, from a popover that needs no pointer; all of them to begin with."""
     heads = list(range(n_heads))
-    links.check("heads", "head", [str(head) for head in heads], "all heads")
     if "heads" in st.session_state:  # another layer or model may have fewer; None: as it opens
         before = st.session_state["heads"]
         kept = [head for head in before or [] if head in heads]
@@ -130,6 +129,8 @@ def _choose_heads(n_heads: int) -> list[int]:
             bind="query-params",
         )
         st.button("All", on_click=_set_heads, args=(heads,), key="all_heads")
+    on_now = ", ".join(map(str, sorted(on))) if len(on) < n_heads else "all heads"
+    links.check("heads", "head", [str(head) for head in heads], on_now)
     if len(on) != n_on:  # known only once the control is there
         st.session_state["_n_heads_on"] = len(on)
         st.rerun()

@@ -33,6 +33,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         )
         links.check("measure", "measure", [TITLES[name] for name in offered], TITLES[measure])
         is_sorted = st.toggle("Sort by it", key="by_measure", bind="query-params")
+        links.check_switch("by_measure", "Sort by it", is_sorted)
         less = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
     is_filtered = less.layer(head.layer, head.kind).is_filtered

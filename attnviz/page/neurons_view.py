@@ -11,7 +11,7 @@ from attnviz.charts.neurons import neuron_view, neurons_figure
 from attnviz.charts.sink import SINK_ROW
 from attnviz.charts.window import Window, strongest_outside, window_around
 from attnviz.dimensions import dimension_shares, dimensions_sentence
-from attnviz.page import filtering, header, pair, saving, tables
+from attnviz.page import filtering, header, links, pair, saving, tables
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, Trace
@@ -49,6 +49,9 @@ def show(trace: Trace, head: HeadTrace) -> None:
             bind="query-params",
             help="Its lines from every query, instead of the query token's lines.",
         )
+    links.check_switch("dimensions", "Dimensions", is_expanded)
+    links.check_switch("sorted", "Sort by share of q · k", wants_sorted)
+    links.check_switch("asked", "Who attends to the key token", is_asked)
     is_sorted = wants_sorted and is_expanded and not shown.is_of_words
     selection = pinned(
         VIEW, (queries.positions, keys.positions, is_sorted), (query_place, key_place, is_asked)

@@ -58,7 +58,7 @@ def _convention() -> Convention:
         "index first and each query a column that sums to 1, as in “Natural Language Processing "
         "with Transformers”.",
     )
-    links.check("columns", "switch to columns", ("true", "false"), str(is_columns).lower())
+    links.check_switch("columns", "Columns sum to 1", is_columns)
     return "columns" if is_columns else "rows"
 
 

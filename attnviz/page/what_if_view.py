@@ -9,6 +9,7 @@ from attnviz.charts.matrix import matrix_chart
 from attnviz.charts.pair import Pair
 from attnviz.charts.strips import strips_chart
 from attnviz.charts.values import largest
+from attnviz.page import links
 from attnviz.page.figures import show_figure
 from attnviz.page.pair import Followed
 from attnviz.results import HeadTrace
@@ -22,9 +23,14 @@ def show(followed: Followed) -> None:
     expander = st.expander(
         "What if?", key="what_if", icon=":material/experiment:", bind="query-params"
     )
+    links.check_switch("what_if", "What if?", bool(expander.open))
     if expander.open:
         with expander:
             _show(followed)
+
+
+FACTORS = 0.0001, 1000.0
+TEMPERATURES = 0.01, 100.0
 
 
 def _show(followed: Followed) -> None:
@@ -116,8 +122,8 @@ def _changed(head: HeadTrace) -> HeadTrace | None:
         factor = st.number_input(
             "Scaling factor",
             value=None,
-            min_value=0.0001,
-            max_value=1000.0,
+            min_value=FACTORS[0],
+            max_value=FACTORS[1],
             placeholder=f"{head.scaling:.4g}, the model's own",
             format="%.4g",
             key="if_factor",
@@ -128,8 +134,8 @@ def _changed(head: HeadTrace) -> HeadTrace | None:
         temperature = st.number_input(
             "Temperature",
             value=1.0,
-            min_value=0.01,
-            max_value=100.0,
+            min_value=TEMPERATURES[0],
+            max_value=TEMPERATURES[1],
             step=0.5,
             key="if_temperature",
             bind="query-params",
@@ -137,19 +143,17 @@ def _changed(head: HeadTrace) -> HeadTrace | None:
         )
         causal = None
         if can_be_causal(head):
-            own = is_causal(head)
+            own = "on" if is_causal(head) else "off"
+            masks = {None: f"as in the model: {own}", True: "on", False: "off"}
             causal = st.selectbox(
                 "Causal mask",
-                (None, True, False),
-                format_func=lambda is_on: {
-                    None: f"as in the model: {'on' if own else 'off'}",
-                    True: "on",
-                    False: "off",
-                }[is_on],
+                tuple(masks),
+                format_func=masks.__getitem__,
                 key="if_causal",
                 bind="query-params",
                 help="On: no query sees a key that comes after it, as in a model that writes text.",
             )
+            links.check("if_causal", "causal mask", list(masks.values()), masks[causal])
     with columns[2]:
         hidden = st.multiselect(
             "Mask keys",
@@ -165,6 +169,12 @@ def _changed(head: HeadTrace) -> HeadTrace | None:
             bind="query-params",
             help="Left out of every score.",
         )
+    dimensions = [str(dimension) for dimension in range(head.q.shape[1])]
+    links.check_switch("if_unscaled", "Scaling off", is_unscaled)
+    links.check_number("if_factor", "scaling factor", *FACTORS, f"{factor or head.scaling:.4g}")
+    links.check_number("if_temperature", "temperature", *TEMPERATURES, f"{temperature:g}")
+    links.check("if_hidden", "masked key", keys, ", ".join(hidden) or "none")
+    links.check("if_zeroed", "zeroed dimension", dimensions, ", ".join(map(str, zeroed)) or "none")
     scaling = 1.0 if is_unscaled else factor or None
     is_nothing = not (hidden or zeroed) and (
         scaling in (None, head.scaling) and temperature == 1 and causal in (None, is_causal(head))

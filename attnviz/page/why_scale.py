@@ -6,6 +6,7 @@ import streamlit as st
 
 from attnviz.charts.scaling import entropy_chart
 from attnviz.charts.strips import strips_chart
+from attnviz.page import links
 from attnviz.page.figures import show_figure
 from attnviz.results import HeadTrace
 from attnviz.scaling import entropy, spread
@@ -18,6 +19,7 @@ def show(head: HeadTrace, query: int) -> None:
     expander = st.expander(
         "Why scale?", key="why_scale", icon=":material/help:", bind="query-params"
     )
+    links.check_switch("why_scale", "Why scale?", bool(expander.open))
     if expander.open:
         with expander:
             _show(head, query)
