@@ -1,18 +1,12 @@
 """A running page, and a Chromium to visit it with."""
 
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
+from serving import serving
 
-ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
     "--headless",
@@ -43,42 +37,6 @@ def address(tmp_path_factory):
     """Where the page runs: a server of its own, without network."""
     with serving(tmp_path_factory.mktemp("page")) as url:
         yield url
-
-
-@contextmanager
-def serving(folder, **settings):
-    """The page on a server of its own, which writes its log to a folder: its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (folder / "log").open("w")
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "streamlit",
-            "run",
-            "streamlit_app.py",
-            "--server.headless=true",
-            f"--server.port={port}",
-            "--server.address=127.0.0.1",
-        ],
-        cwd=ROOT,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"} | settings,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    url = f"http://127.0.0.1:{port}/"
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(f"{url}_stcore/health").close()
-            break
-        except OSError:
-            time.sleep(0.5)
-    yield url
-    server.terminate()
-    server.wait()
-    log.close()
 
 
 @pytest.fixture

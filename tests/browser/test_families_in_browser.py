@@ -1,7 +1,7 @@
 """The page on tiny saved models of many families, from folders that the deployment allows."""
 
 import pytest
-from conftest import serving
+from serving import serving
 from transformers import AutoTokenizer
 
 from attnviz import bundled
