@@ -25,7 +25,7 @@ SENDER = "attnviz"
 LONGEST_WAIT = 10  # that the Hub may ask for; a longer one is told to the user
 LONGEST_SILENCE = 45  # in which one request is repeated without any answer
 PAUSES = (1, 2, 4)  # before a failure is tried again …
-PERSISTENCE = 10  # … unless so much has gone by
+PERSISTENCE = 30  # … unless so much has gone by
 
 T = TypeVar("T")
 
