@@ -1,9 +1,9 @@
-"""What attnviz.load says to everything that can go wrong with a Hub.
+"""Everything that can go wrong with a Hub, and what is said to it.
 
 python -m tests.hub_faults
 
-prints it as a table, with the seconds that each took. What does not answer is given up ten times
-as soon as attnviz does it; `--patient` takes the whole time.
+prints what the page says, with the seconds that each took. What does not answer is given up ten
+times as soon as attnviz does it; `--patient` takes the whole time.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import ByT5Tokenizer
 
-from tests.hub_processes import Hub, Loader
+from tests.hub_page import Page
+from tests.hub_processes import Hub
 from tests.tiny_models import build, save_tiny
 
 
@@ -129,15 +130,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patient", action="store_true", help="wait as long as attnviz does")
     patient = parser.parse_args().patient
+    models = [model_of(title) for title in CASES]
     with (
         tempfile.TemporaryDirectory() as folder,
         hub_with_cases(Path(folder) / "models") as hub,
-        Loader(hub.address, Path(folder) / "cache", patient) as loader,
+        Page(hub.address, Path(folder) / "cache", models, patient) as page,
     ):
-        answers = loader.ask(*(("load", model_of(title), {}) for title in CASES))
-    for title, answer in zip(CASES, answers, strict=True):
-        said = answer["said"].replace("\n\n", " ")
-        print(f"{title:24} {answer['seconds']:5.1f} s  {said}")
+        for title, model in zip(CASES, models, strict=True):
+            seen = page.open(model)
+            said = seen["said"] or f"shown, with {seen['charts']} pictures"
+            print(f"{title:24} {seen['seconds']:5.1f} s  {said} {seen['hint']}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,24 @@ import os
 import sys
 import time
 
-from tests.hub_processes import TESTS, _Process
+from tests.hub_processes import TESTS, _Process, loading_from
 
 
 class Page(_Process):
     """The page, offering these models beside the bundled one."""
 
-    def __init__(self, address, home, models, **environment):
-        environment |= {"HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
-        environment |= {"HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_ETAG_TIMEOUT": "1"}
-        environment |= {"PYTHONPATH": str(TESTS.parent)}
-        super().__init__("hub_page.py", *models, **environment)
+    def __init__(self, address, home, models, patient=False, **environment):
+        impatience = 1 if patient else 10
+        environment |= loading_from(address, home, impatience)
+        super().__init__("hub_page.py", impatience, *models, **environment)
 
     def open(self, model):
-        """What is seen of a model: {"offered", "said", "hint", "shown", "seconds", "after"}."""
+        """What is to be seen of a model.
+
+        The button that was `offered`, what was `said` in the end with its `hint`, how many
+        `charts` there are, how many once the visitor is `back` at the bundled model, the `text`
+        that had been typed before, the `exceptions`, and the `seconds` until then.
+        """
         print(model, file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())
 
@@ -43,17 +47,17 @@ def _visit(page, model):
         "offered": offered,
         "said": error,
         "hint": hint,
-        "shown": len(page.get("vega_lite_chart")),
+        "charts": len(page.get("vega_lite_chart")),
         "seconds": time.monotonic() - begun,
         "exceptions": [element.value for element in page.exception],
         "text": page.text_input(key="text").value,
     }
     page.selectbox(key="model").select(BUNDLED).run()
-    return seen | {"after": len(page.get("vega_lite_chart"))}
+    return seen | {"back": len(page.get("vega_lite_chart"))}
 
 
 def _come_to_rest(page, model):
-    """Until nothing is asked of the Hub any more, as the page sees it by looking every second."""
+    """Until nothing is asked of the Hub any more, as the page sees by looking again and again."""
     from attnviz.page import downloading
 
     download = downloading._downloads.get(model)
@@ -72,8 +76,8 @@ if __name__ == "__main__":
     from attnviz import patience
     from attnviz.bundled import BUNDLED
 
-    patience.LONGEST_SILENCE /= 10
-    os.environ["ATTNVIZ_MODELS"] = ",".join([BUNDLED, *sys.argv[1:]])
+    patience.LONGEST_SILENCE /= int(sys.argv[1])
+    os.environ["ATTNVIZ_MODELS"] = ",".join([BUNDLED, *sys.argv[2:]])
     page = AppTest.from_file(str(TESTS.parent / "streamlit_app.py"), default_timeout=120).run()
     page.text_input(key="text").set_value("kept whatever happens").run()
     for line in sys.stdin:

@@ -58,6 +58,16 @@ class Hub(_Process):
             return [request for request in json.load(log) if f"/{model}/" in request["path"] + "/"]
 
 
+def loading_from(address, home, impatience=10):
+    """The environment in which the Hub is at an address and its cache in a folder."""
+    seconds = str(10 // impatience)
+    return {
+        **{"HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"},
+        **{"HF_HUB_DOWNLOAD_TIMEOUT": seconds, "HF_HUB_ETAG_TIMEOUT": seconds},
+        "PYTHONPATH": str(TESTS.parent),
+    }
+
+
 class Loader(_Process):
     """A process that loads from the Hub at an address into the cache in a folder.
 
@@ -65,13 +75,9 @@ class Loader(_Process):
     """
 
     def __init__(self, address, home, patient=False, **environment):
-        environment |= {"HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
-        environment |= {"PYTHONPATH": str(TESTS.parent)}
-        seconds = "10" if patient else "1"
-        environment |= {"HF_HUB_DOWNLOAD_TIMEOUT": seconds, "HF_HUB_ETAG_TIMEOUT": seconds}
-        super().__init__(
-            "hub_processes.py", patience.LONGEST_SILENCE / (1 if patient else 10), **environment
-        )
+        impatience = 1 if patient else 10
+        environment |= loading_from(address, home, impatience)
+        super().__init__("hub_processes.py", impatience, **environment)
 
     def ask(self, *questions):
         """The answers to questions asked at the same time: (what to call, a model, keywords).
@@ -128,6 +134,6 @@ def _answer(question):
 
 
 if __name__ == "__main__":
-    patience.LONGEST_SILENCE = float(sys.argv[1])
+    patience.LONGEST_SILENCE /= int(sys.argv[1])
     for line in sys.stdin:
         threading.Thread(target=_answer, args=[json.loads(line)], daemon=True).start()
