@@ -16,7 +16,7 @@ from attnviz.tokens import shown
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 # What the page's Markdown looks for once more in the text that is left when all markup is read, and
 # finds behind any backslash: addresses, icons, emoji, arrows and dashes.
-_READ_TWICE = re.compile(r":(?=[\w/+-])|@(?=[\w-])|www(?=\.)|[-<>~](?=[-=>])", re.IGNORECASE)
+_READ_TWICE = re.compile(r":(?=[\w/+-])|@(?=[\w-])|www(?=\.|$)|[-<>~](?=[-=>])", re.IGNORECASE)
 # Draws nothing and parts what would be read together. Typed, it is named, as in `shown`.
 _JOINER = "\u2060"
 

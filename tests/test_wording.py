@@ -113,6 +113,7 @@ def test_a_sentence_without_its_markup_holds_what_was_typed(text):
     [
         ("https://a.b/c", "https:|//a.b/c"),
         ("WWW.a.b", "WWW|.a.b"),
+        ("www", "www|"),  # what is said of it may go on with a full stop
         ("a@b.c", "a@|b.c"),
         (":material_x:", ":|material_x:"),
         (":+1:", ":|+1:"),
