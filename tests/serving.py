@@ -1,4 +1,4 @@
-"""A server of its own for the page, as a visitor finds it."""
+"""The page on a server of its own, on this machine alone."""
 
 import os
 import socket
@@ -6,43 +6,64 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+PATIENCE = 120.0  # seconds until it answers
+
+
+@dataclass(frozen=True)
+class Server:
+    address: str
+    pid: int
+    log: Path
 
 
 @contextmanager
-def serving(folder, **settings):
-    """The page on a server of its own, which writes its log to a folder: its address."""
+def serving(folder: Path, *, program: tuple[str, ...] = ("streamlit",), **settings: str):
+    """The page, its log written to a folder; settings are environment variables.
+
+    `program` is what `python -m` runs, `streamlit` or something that is given its arguments.
+    """
+    yield from _serve(folder, program, settings)
+
+
+def _serve(folder: Path, program: tuple[str, ...], settings: dict[str, str]) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = (folder / "log").open("w")
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "streamlit",
-            "run",
-            "streamlit_app.py",
-            "--server.headless=true",
-            f"--server.port={port}",
-            "--server.address=127.0.0.1",
-        ],
-        cwd=ROOT,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"} | settings,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    url = f"http://127.0.0.1:{port}/"
-    for _ in range(120):
+    address = f"http://127.0.0.1:{port}/"
+    path = folder / "log"
+    with path.open("w") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", *program, "run", "streamlit_app.py"),
+                "--server.headless=true",
+                f"--server.port={port}",
+                "--server.address=127.0.0.1",
+            ],
+            cwd=ROOT,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"} | settings,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
         try:
-            urllib.request.urlopen(f"{url}_stcore/health").close()
-            break
+            _wait_for(f"{address}_stcore/health", process, path)
+            yield Server(address, process.pid, path)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            urllib.request.urlopen(url).close()
+            return
         except OSError:
-            time.sleep(0.5)
-    yield url
-    server.terminate()
-    server.wait()
-    log.close()
+            time.sleep(0.2)
+    raise RuntimeError(f"the page did not start:\n{log.read_text()}")
