@@ -104,7 +104,9 @@ def keep_sessions(seconds: float) -> None:
     from streamlit.runtime.memory_session_storage import MemorySessionStorage
 
     began = MemorySessionStorage.__init__
-    MemorySessionStorage.__init__ = lambda self: began(self, ttl_seconds=seconds)
+    MemorySessionStorage.__init__ = lambda self, **given: began(
+        self, **(given | {"ttl_seconds": seconds})
+    )
 
 
 if __name__ == "__main__":
