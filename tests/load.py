@@ -5,8 +5,8 @@
 
 Starts the page on a server of its own and lets one visitor use it alone, then many at once.
 A change is a new text, then another layer, then another head. Each answer is compared with what
-attnviz computes here, beforehand. Every other text is the same for all visitors, the rest are
-asked for by one. Before each request a visitor looks at the page for `--pause` seconds on
+attnviz computes here, beforehand. Of each visitor's texts every other one is asked for by many,
+the rest by them alone. Before each request a visitor looks at the page for `--pause` seconds on
 average; without a pause all of them wait for the page all the time.
 
 At last one visitor asks for a text whose forward pass is made slow, while others change heads.
@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from statistics import median
 
@@ -30,13 +31,14 @@ import attnviz
 from attnviz.page.controls import DEFAULT_HEAD, DEFAULT_TEXT
 from tests.serving import Server, serving
 from tests.visitors import PageFailed, Shown, visiting
-from tests.watched_page import SLOW, SLOW_SECONDS, Diary, memory_of
+from tests.watched_page import SLOW, Diary, memory_of
 
 N_LAYERS, N_HEADS = 6, 12  # of the model that the page opens with
-WORDS = (
+A_TEXT = (
     "time flies like an arrow and fruit a banana but the old man in boat saw light on hill dog "
     "ran to river before sun went down over small town where nobody reads letters from far away"
-).split()
+)
+WORDS = A_TEXT.split()
 WATCHED = ("tests.watched_page",)
 
 
@@ -91,13 +93,13 @@ def plans(n_sessions: int, n_changes: int, seed: int) -> list[list[Asked]]:
     return [
         [
             Asked(
-                sentence() if number % 2 else shared[number],
+                sentence() if (visitor + number) % 2 else shared[number],
                 drawn.randrange(N_LAYERS),
                 drawn.randrange(N_HEADS),
             )
             for number in range(n_changes)
         ]
-        for _ in range(n_sessions)
+        for visitor in range(n_sessions)
     ]
 
 
@@ -143,18 +145,19 @@ def wrong_answers(answers: Answers, traces: dict[str, attnviz.Trace]) -> list[st
     return [
         f"{asked}: {shown.headings}"
         for asked, shown in answers.all
-        if not shown.errors and not _is_right(asked, shown, traces[asked.text])
+        if not shown.errors and not is_right(asked, shown, traces[asked.text])
     ]
 
 
-def _is_right(asked: Asked, shown: Shown, trace: attnviz.Trace) -> bool:
-    weights = trace.head(asked.layer, asked.head).weights
+def is_right(asked: Asked, shown: Shown, trace: attnviz.Trace) -> bool:
+    heading = f"Layer {asked.layer}, head {asked.head}"
+    return heading in shown.headings and has_weights(shown, trace.head(asked.layer, asked.head))
+
+
+def has_weights(shown: Shown, head: attnviz.HeadTrace) -> bool:
+    """Whether the weights sent to the visitor are this head's."""
     sent = np.array(shown.constants.get("weights", []), dtype=np.float32)
-    return (
-        f"Layer {asked.layer}, head {asked.head}" in shown.headings
-        and sent.shape == weights.shape
-        and np.allclose(sent, weights, atol=1e-5)
-    )
+    return sent.shape == head.weights.shape and np.allclose(sent, head.weights, atol=1e-5)
 
 
 def passes(diary: Diary) -> Counter[str]:
@@ -202,7 +205,7 @@ async def beside_a_slow_pass(address: str, n_visitors: int = 3) -> Beside:
         slow, *meanwhile = await asyncio.gather(
             ask_slowly(done), *(change_heads(done) for _ in range(n_visitors))
         )
-    return Beside(sum(before, []), sum(meanwhile, []), slow)
+    return Beside([*chain(*before)], [*chain(*meanwhile)], slow)
 
 
 # The report

@@ -77,9 +77,7 @@ def main() -> int:
         for value in (options.trace_cache or "").split(","):
             settings = {"ATTNVIZ_TRACE_CACHE_MB": value} if value else {}
             print(f"\n{' '.join(f'{k}={v}' for k, v in settings.items()) or 'as delivered'}")
-            measured = asyncio.run(
-                peaks(folder / f"page{value}", model, options.texts, **settings)
-            )
+            measured = asyncio.run(peaks(folder / f"page{value}", model, options.texts, **settings))
             print(f"at most {measured[-1]:.0f} MB; the budget is {options.budget:.0f} MB")
             largest = max(largest, measured[-1])
     return 0 if largest < options.budget else 1
