@@ -17,7 +17,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from attnviz import models
+from attnviz import bundled
 from tests.load import WATCHED, WORDS
 from tests.serving import serving
 from tests.visitors import visiting
@@ -28,7 +28,7 @@ SHAPE = dict(num_hidden_layers=12, num_attention_heads=12, hidden_size=768, inte
 
 
 def save_model(folder: Path, **shape: int) -> Path:
-    tokenizer = AutoTokenizer.from_pretrained(models._bundled_folder())
+    tokenizer = AutoTokenizer.from_pretrained(bundled.folder())
     BertModel(BertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -22,7 +22,7 @@ from statistics import median
 from transformers import AutoTokenizer
 from websockets.exceptions import WebSocketException
 
-from attnviz import models
+from attnviz import bundled
 from tests import tiny_models
 from tests.load import WATCHED, WORDS
 from tests.serving import Server, serving
@@ -37,7 +37,7 @@ TOLERATED = 0.03  # of the memory, between two quarters of the time
 
 def save_families(folder: Path) -> str:
     """A tiny model of each family, listed as ATTNVIZ_MODELS lists them."""
-    tokenizer = AutoTokenizer.from_pretrained(models._bundled_folder())
+    tokenizer = AutoTokenizer.from_pretrained(bundled.folder())
     for family in FAMILIES:
         tiny_models.build(family, vocab_size=len(tokenizer)).save_pretrained(folder / family)
         tokenizer.save_pretrained(folder / family)

@@ -25,8 +25,8 @@ HANDSHAKE = {
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("server")) as url:
-        yield url
+    with serving(tmp_path_factory.mktemp("server")) as server:
+        yield server.address
 
 
 @pytest.fixture

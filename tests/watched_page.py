@@ -58,6 +58,7 @@ def watch(diary: Diary) -> None:
     """Write down every load and forward pass of this process, and what is alive each second."""
     from streamlit.runtime.app_session import AppSession
 
+    import attnviz.page.loading  # noqa: F401  before torch, as on the page itself
     from attnviz import capture, models
 
     trace, load = capture.trace, models.load

@@ -35,8 +35,8 @@ def chromium():
 @pytest.fixture(scope="session")
 def address(tmp_path_factory):
     """Where the page runs: a server of its own, without network."""
-    with serving(tmp_path_factory.mktemp("page")) as url:
-        yield url
+    with serving(tmp_path_factory.mktemp("page")) as server:
+        yield server.address
 
 
 @pytest.fixture

@@ -49,8 +49,8 @@ def weights_sent(hub):
 
 
 def test_a_download_is_seen_shared_and_left(visit, hub, tmp_path):
-    with at(hub, tmp_path) as address:
-        first = visit("", at=address)
+    with at(hub, tmp_path) as server:
+        first = visit("", at=server.address)
         model_list(first).click()
         first.get_by_role("option", name="larger ↓").click()
         first.get_by_text("It is downloaded from the Hugging Face Hub once").wait_for()
@@ -59,7 +59,7 @@ def test_a_download_is_seen_shared_and_left(visit, hub, tmp_path):
         first.get_by_test_id("stProgress").wait_for()
 
         # A second visitor meets the same download.
-        second = visit(f"?model={MODEL}", at=address, wait_for=None)
+        second = visit(f"?model={MODEL}", at=server.address, wait_for=None)
         second.get_by_test_id("stProgress").wait_for()
         moments = []
         for _ in range(6):
@@ -85,7 +85,7 @@ def test_a_download_is_seen_shared_and_left(visit, hub, tmp_path):
 
         # From now on no Hub is needed.
         hub.process.kill()
-        third = visit("?model=larger+↓&layer=1&head=2", at=address)
+        third = visit("?model=larger+↓&layer=1&head=2", at=server.address)
         assert third.get_by_role("heading", name="Layer 1, head 2").count() == 1
         assert third.get_by_test_id("stAlert").count() == 0
         model_list(third).click()
@@ -94,8 +94,8 @@ def test_a_download_is_seen_shared_and_left(visit, hub, tmp_path):
 
 def test_a_failed_download_can_be_tried_again(visit, hub, tmp_path):
     hub.control(MODEL, fault="wrong checksum", bytes_per_second=10**9)
-    with at(hub, tmp_path) as address:
-        page = visit(f"?model={MODEL}", at=address, wait_for=None)
+    with at(hub, tmp_path) as server:
+        page = visit(f"?model={MODEL}", at=server.address, wait_for=None)
         page.get_by_role("button", name="Download 36 MB").click()
         page.get_by_text("arrived damaged").wait_for(timeout=30_000)
         hub.control(MODEL, fault=None)

@@ -39,8 +39,8 @@ def families(tmp_path_factory):
         architectures.build(name, vocab_size=len(tokenizer)).save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
     listed = ",".join(str(folder / name) for name in [*FAMILIES, "mamba", "longformer"])
-    with serving(tmp_path_factory.mktemp("page"), ATTNVIZ_MODELS=listed) as address:
-        yield address
+    with serving(tmp_path_factory.mktemp("page"), ATTNVIZ_MODELS=listed) as server:
+        yield server.address
 
 
 @pytest.mark.parametrize("name", FAMILIES)
