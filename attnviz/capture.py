@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from attnviz import inputs as inputs_module
-from attnviz.errors import NoAttentionError, UnsupportedModelError
+from attnviz.errors import InputError, NoAttentionError, UnsupportedModelError
 from attnviz.inputs import Inputs, model_name, takes_target
 from attnviz.observing import observe
+from attnviz.offloading import one_at_a_time
 from attnviz.recording import Call, for_each_head, parameters_of, recording
 from attnviz.results import TOLERANCE, LayerTrace, Origin, Projection, Trace
 from attnviz.rotating import Orders, before_rotary
@@ -42,8 +44,9 @@ def trace(
     NoAttentionError for one without softmax attention.
     """
     modules = _checked(model)
-    inputs = inputs_module.from_text(model, tokenizer, text, pair, target, max_tokens)
-    return _trace(model, modules, inputs)
+    with _running(modules):
+        inputs = inputs_module.from_text(model, tokenizer, text, pair, target, max_tokens)
+        return _trace(model, modules, inputs)
 
 
 def trace_inputs(
@@ -57,8 +60,21 @@ def trace_inputs(
     `tokens` and `target_tokens` name the positions; without them they are their numbers.
     """
     modules = _checked(model)
-    given = inputs_module.from_tensors(model, inputs, tokens, target_tokens)
-    return _trace(model, modules, given)
+    with _running(modules):
+        given = inputs_module.from_tensors(model, inputs, tokens, target_tokens)
+        return _trace(model, modules, given)
+
+
+@contextmanager
+def _running(modules: list[nn.Module]) -> Iterator[None]:
+    try:
+        with one_at_a_time(modules):
+            yield
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            "This text needs more memory than the GPU has left."
+            "\n\nHint: shorten it, or load the model in bfloat16 or on the CPU."
+        ) from error.with_traceback(None)  # which holds what fills the GPU
 
 
 def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> Trace:
@@ -340,7 +356,7 @@ def _projection(call: Call) -> Projection | str:
     joining = call.joining
     if joining.obstacle is not None:
         return f"{joining.obstacle} stands between the heads' updates and the module's output"
-    if joining.weight is None or joining.output is None:
+    if joining.weight is None or joining.read is None or joining.output is None:
         return "no projection of the heads' updates was observed"
     _, *shape = call.updated.shape
     d_model = joining.output.shape[-1]
@@ -351,16 +367,17 @@ def _projection(call: Call) -> Projection | str:
         return "the output projection is not given each token's heads side by side"
     gate = joining.gate(*shape)
     return Projection(
-        weight_of=partial(_weight_of, joining.weight, joining.version, rows),
+        weight_of=partial(_weight_of, joining.read, rows),
         bias=_array(joining.bias),
         gate=None if gate is None else _array(gate[:, rows]),
         own_output=_array(joining.output.reshape(shape[0], -1)),
     )
 
 
-def _weight_of(weight: Tensor, version: int, rows: Tensor, head: int) -> Any:
+def _weight_of(read: Callable[[], Tensor | None], rows: Tensor, head: int) -> Any:
     """A head's part of W_O, read when it is asked for; None once the model was changed."""
-    return _array(weight[rows[head]]) if weight._version == version else None
+    weight = read()
+    return None if weight is None else _array(weight[rows[head]])
 
 
 def _array(tensor: Tensor | None) -> Any:

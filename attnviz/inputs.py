@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from attnviz import tokens as tokens_module
 from attnviz.errors import InputError
+from attnviz.offloading import device_of
 from attnviz.recording import parameters_of
 from attnviz.tokens import Tokens
 
@@ -55,7 +56,7 @@ def from_text(
     encoded, source = tokens_module.encode(tokenizer, text, pair)
     _check_length(model, len(source), max_tokens, "text")
     tensors = {
-        name: torch.tensor([ids], device=model.device)
+        name: torch.tensor([ids], device=device_of(model))
         for name, ids in encoded.items()
         if name in ("input_ids", "attention_mask")
         or (name == "token_type_ids" and name in parameters_of(type(model).forward))
@@ -77,7 +78,9 @@ def from_tensors(
 ) -> Inputs:
     """The inputs that a tokenizer returned. Raises InputError for anything but a batch of one."""
     tensors = {
-        name: value.to(model.device) for name, value in inputs.items() if isinstance(value, Tensor)
+        name: value.to(device_of(model))
+        for name, value in inputs.items()
+        if isinstance(value, Tensor)
     }
     for name, tensor in tensors.items():
         if tensor.ndim and tensor.shape[0] != 1:
@@ -217,7 +220,7 @@ def _given(model: PreTrainedModel, tokenizer: Any, target: str) -> Tensor:
     config = model.config
     candidates = (config.decoder_start_token_id, config.bos_token_id, config.pad_token_id, 0)
     start = next(token_id for token_id in candidates if token_id is not None)
-    return torch.tensor([[start, *ids]], device=model.device)
+    return torch.tensor([[start, *ids]], device=device_of(model))
 
 
 def _written(model: Any, tensors: dict[str, Tensor]) -> Tensor:

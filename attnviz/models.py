@@ -5,7 +5,10 @@ never run.
 """
 
 import threading
+import weakref
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -18,6 +21,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import is_accelerate_available
 
 from attnviz import hub, hub_errors, memory, places
 from attnviz.bundled import BUNDLED
@@ -36,6 +40,7 @@ def load(
     revision: str | None = None,
     dtype: str = "float32",
     device: str = "cpu",
+    device_map: str | dict[str, Any] | None = None,
     allow_folder: bool = True,
     max_bytes: int | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -47,8 +52,12 @@ def load(
     with their language-model head, so that they can write a target text. The revision is recorded
     in `model.config._commit_hash`: the Hub's commit, or the weights' checksum in the bundled model.
 
+    `dtype` is "float32", "float64", "bfloat16" or "float16", `device` one of `devices()`. A model
+    larger than one device is spread over several by `device_map`, "auto" or parts of the model →
+    devices, and "cpu" and "disk" for what fits on none of them; accelerate does that.
+
     `max_bytes` is the most memory that the weights may take in this precision; what is free on
-    this machine is the limit all the same.
+    this machine is the limit all the same, unless the model is spread.
 
     Raises ModelLoadError, with one sentence and a hint, for anything that cannot be loaded.
     """
@@ -57,6 +66,8 @@ def load(
             f"attnviz cannot load a model in {dtype!r}."
             f"\n\nHint: choose one of {', '.join(TOLERANCE)}."
         )
+    if device_map is not None:
+        _check_spreading(device)
     place = places.find(name, revision, allow_folder=allow_folder)
     if place is None:
         folder = hub.download(name, revision)
@@ -64,25 +75,27 @@ def load(
     config = _load_config(place.folder, place.name)
     n_bytes = memory.of_weights(place.folder, dtype)
     if n_bytes is not None:
-        memory.check_fits(place.name, n_bytes, dtype, max_bytes, memory.free())
-    model = _load_model(place.folder, place.name, config, dtype)
+        has_room = memory.free() if device_map is None else None
+        memory.check_fits(place.name, n_bytes, dtype, max_bytes, has_room)
+    with ExitStack() as stored:  # what is on disk goes with the model
+        spread: dict[str, Any] = {}
+        if device_map is not None:
+            on_disk = TemporaryDirectory(prefix="attnviz-", ignore_cleanup_errors=True)
+            spread = dict(device_map=device_map, offload_folder=stored.enter_context(on_disk))
+        model = _load_model(place.folder, place.name, config, dtype, spread)
+        weakref.finalize(model, stored.pop_all().close)
     tokenizer = _load_tokenizer(place.folder, place.name)
     model.config._name_or_path = place.name
     model.config._commit_hash = place.revision
-    try:
-        model.to(device)  # type: ignore[arg-type]
-    except (RuntimeError, AssertionError) as error:
-        raise ModelLoadError(
-            f"There is no device {device!r} here ({_first_line(error)})."
-            "\n\nHint: leave device out to compute on the CPU."
-        ) from error
+    if device_map is None:
+        _move(model, place.name, device)
     return model.eval(), tokenizer
 
 
 def devices() -> tuple[str, ...]:
-    """Where a model can compute here: ("cpu",), ("cpu", "cuda") or ("cpu", "cuda:0", …)."""
+    """Where a model can compute here: ("cpu",), ("cpu", "cuda"), ("cpu", "cuda:0", "cuda:1") …"""
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return ("cpu", *(f"cuda:{place}" if n_gpus > 1 else "cuda" for place in range(n_gpus)))
+    return ("cpu", "cuda") if n_gpus == 1 else ("cpu", *(f"cuda:{gpu}" for gpu in range(n_gpus)))
 
 
 # From a folder
@@ -108,7 +121,9 @@ def _load_config(folder: Path, name: str) -> Any:
         ) from error
 
 
-def _load_model(folder: Path, name: str, config: Any, dtype: str) -> PreTrainedModel:
+def _load_model(
+    folder: Path, name: str, config: Any, dtype: str, spread: dict[str, Any]
+) -> PreTrainedModel:
     if not any(folder.glob("*.safetensors")):
         raise hub_errors.without_safetensors(name)
     auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
@@ -123,16 +138,21 @@ def _load_model(folder: Path, name: str, config: Any, dtype: str) -> PreTrainedM
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
+                **spread,
             )
+    except torch.OutOfMemoryError as error:
+        raise _too_large(name) from error.with_traceback(None)
     except SafetensorError as error:
         raise ModelLoadError(
             f"The weights file of {name} is damaged ({_first_line(error)})."
             "\n\nHint: delete it and download or save it again."
         ) from error
     except Exception as error:
+        hint = "check that its weights belong to its config.json."
+        if spread:
+            hint = f"check device_map; the devices here are {', '.join(devices())} and disk."
         raise ModelLoadError(
-            f"{name} cannot be loaded ({_first_line(error)})."
-            "\n\nHint: check that its weights belong to its config.json."
+            f"{name} cannot be loaded ({_first_line(error)}).\n\nHint: {hint}"
         ) from error
     # A pooler stands behind all attention, and several published encoders come without one.
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
@@ -142,6 +162,38 @@ def _load_model(folder: Path, name: str, config: Any, dtype: str) -> PreTrainedM
             f"{missing[0]}; they would be random.\n\nHint: save or download the model again."
         )
     return model
+
+
+def _check_spreading(device: str) -> None:
+    if device != "cpu":
+        raise ModelLoadError(
+            f"A model is on one device or spread over several; received device={device!r} and a "
+            "device_map.\n\nHint: leave one of the two out."
+        )
+    if not is_accelerate_available():
+        raise ModelLoadError(
+            "A device_map needs the package accelerate, which is not installed or too old."
+            "\n\nHint: pip install --upgrade accelerate"
+        )
+
+
+def _move(model: PreTrainedModel, name: str, device: str) -> None:
+    try:
+        model.to(device)  # type: ignore[arg-type]
+    except torch.OutOfMemoryError as error:
+        raise _too_large(name) from error.with_traceback(None)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelLoadError(
+            f"There is no device {device!r} here ({_first_line(error)})."
+            f"\n\nHint: the devices here are {', '.join(devices())}."
+        ) from error
+
+
+def _too_large(name: str) -> ModelLoadError:
+    return ModelLoadError(
+        f"{name} needs more memory than the GPU has left."
+        "\n\nHint: load it with dtype='bfloat16', with device_map='auto', or on the CPU."
+    )
 
 
 def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:

@@ -8,12 +8,14 @@ named as what stands between. The model computes with the same numbers as ever.
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from attnviz.offloading import stored_weights
 
 
 def _hashable(value: Any) -> Any:
@@ -45,8 +47,9 @@ class Joining:
     """What a model did to the updates of all heads, (1, query_pos, head, d_value)."""
 
     operations: tuple[Operation, ...] = ()  # up to the projection
-    weight: Tensor | None = None  # (head · d_value, d_model)
-    version: int = 0  # of the weight's memory: another means that it was changed
+    weight: Tensor | None = None  # (head · d_value, d_model); on "meta" where it is stored
+    view: Callable[[Tensor], Tensor] | None = None  # what makes it of the model's parameter
+    read: Callable[[], Tensor | None] | None = None  # it again; None once it was changed
     bias: Tensor | None = None
     output: Tensor | None = None  # (…, d_model)
     is_normed_after: bool = False  # the module adds the residual and a norm itself, as albert's
@@ -161,28 +164,36 @@ def _keeps_heads_apart(name: str, place: int, args: tuple, kwargs: dict) -> bool
     return name in _MULTIPLY or (place == 0 and name in _KEEP)
 
 
-# The weight as (d_in, d_out), and the bias, where the followed tensor is what is projected.
+# The weight, what turns it into (d_in, d_out), and the bias, where the followed tensor is what is
+# projected.
+
+_View = Callable[[Tensor], Tensor]
+_Projection = tuple[Tensor, _View, Tensor | None]
 
 
-def _linear(place: int, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None] | None:
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _linear(place: int, args: tuple, kwargs: dict) -> _Projection | None:
     weight, bias = [*args[1:], *(None,) * 2][:2]
     weight, bias = kwargs.get("weight", weight), kwargs.get("bias", bias)
-    return None if place != 0 or weight is None else (weight.detach().T, bias)
+    return None if place != 0 or weight is None else (weight, torch.t, bias)
 
 
-def _addmm(place: int, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None] | None:
+def _addmm(place: int, args: tuple, kwargs: dict) -> _Projection | None:
     is_plain = len(args) == 3 and not kwargs and place == 1
-    return (args[2].detach(), args[0]) if is_plain else None
+    return (args[2], _as_it_is, args[0]) if is_plain else None
 
 
-def _matmul(place: int, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None] | None:
+def _matmul(place: int, args: tuple, kwargs: dict) -> _Projection | None:
     weight = args[1] if len(args) > 1 else kwargs.get("other")
     if place != 0 or weight is None or weight.ndim != 2:
         return None
-    return weight.detach(), None
+    return weight, _as_it_is, None
 
 
-def _einsum(place: int, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | None] | None:
+def _einsum(place: int, args: tuple, kwargs: dict) -> _Projection | None:
     """A sum over the last axes of the followed tensor, in their order, with a new axis last."""
     if place != 1 or len(args) != 3 or not re.fullmatch(r"\w+,\w+->\w+", args[0]):
         return None
@@ -192,22 +203,52 @@ def _einsum(place: int, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor | Non
     if len(new) != 1 or not given.endswith(summed) or out != given.removesuffix(summed) + new:
         return None
     order = [weight.index(letter) for letter in summed + new]
-    return args[2].detach().permute(order).flatten(0, -2), None
+    return args[2], lambda tensor: tensor.permute(order).flatten(0, -2), None
 
 
 _PROJECT = {"linear": _linear, "addmm": _addmm, "matmul": _matmul, "einsum": _einsum}
 
 
 def _note_projection(
-    followed: Followed, weight: Tensor, bias: Tensor | None, output: Tensor
+    followed: Followed, weight: Tensor, view: _View, bias: Tensor | None, output: Tensor
 ) -> None:
     joining = followed.joining
     if joining.output is not None:
         joining.obstacle = joining.obstacle or "a second projection, added to the first,"
     joining.obstacle = joining.obstacle or followed.obstacle
-    joining.weight, joining.version, joining.bias = weight, weight._version, bias
+    if not isinstance(weight if weight._base is None else weight._base, nn.Parameter):
+        weight = weight.cpu()  # made for this pass: it would fill the GPU as long as a trace lives
+    joining.weight, joining.view, joining.bias = view(weight.detach()), view, bias
+    joining.read = functools.partial(_unchanged, joining.weight, weight._version)
     joining.operations = followed.path
     joining.output = output.detach().clone()  # the model may add the residual in place
+
+
+def _unchanged(weight: Tensor, version: int) -> Tensor | None:
+    """The weight; None where its memory was written into since."""
+    return weight if weight._version == version else None
+
+
+def let_go(joining: Joining, module: nn.Module) -> None:
+    """Hold no weight that its module, which has just returned, has only while it runs.
+
+    It is read again where it is stored; where that cannot be told it is copied off the GPU.
+    """
+    stored = stored_weights(module)
+    if stored is None or joining.weight is None or joining.view is None:
+        return
+    parameters = module.named_parameters(recurse=False)
+    names = [name for name, one in parameters if one.numel() == joining.weight.numel()]
+    if len(names) == 1:
+        joining.read = functools.partial(_stored, stored, names[0], joining.view)
+        joining.weight = joining.weight.to("meta")
+    else:
+        joining.weight = joining.weight.cpu()
+        joining.read = functools.partial(_unchanged, joining.weight, joining.weight._version)
+
+
+def _stored(weights: Mapping[str, Tensor], name: str, view: _View) -> Tensor:
+    return view(weights[name].detach())
 
 
 def follow(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from attnviz.origins import N_REMEMBERED, Made, Returned, made_by, note_returned
-from attnviz.projecting import Joining, check_returned, name_obstacle, note_module
+from attnviz.projecting import Joining, check_returned, let_go, name_obstacle, note_module
 from attnviz.rotating import Rotation
 
 
@@ -67,6 +67,7 @@ class Recording:
     calls: list[Call] = field(default_factory=list)
     unread: list[nn.Module] = field(default_factory=list)
     awaiting_input: list[Call] = field(default_factory=list)  # their module is still running
+    awaiting_projection: list[Joining] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
     returned: deque[Returned] = field(default_factory=lambda: deque(maxlen=N_REMEMBERED))
 
@@ -75,6 +76,7 @@ class Recording:
         call.made = {name: made_by(self.returned, getattr(call, name)) for name in "qkv"}
         self.calls.append(call)
         self.awaiting_input.append(call)
+        self.awaiting_projection.append(call.joining)
 
     def drop(self, calls: list[Call]) -> None:
         self.calls = [call for call in self.calls if call not in calls]
@@ -109,6 +111,8 @@ def _note_inputs(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> N
     made = _current.get()
     if made is None:
         return
+    if any(joining.weight is not None for joining in made.awaiting_projection):
+        _note_projected(made, module)
     name_obstacle(module, args, output)
     note_returned(made.returned, module, args, output)
     if not made.awaiting_input:
@@ -132,6 +136,13 @@ def _note_inputs(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> N
         call.is_cross = is_cross
         if _is_embeddings(x_query):
             call.x_query, call.x_key = x_query, x_query if x_key is None else x_key
+
+
+def _note_projected(made: Recording, module: nn.Module) -> None:
+    """This module, the innermost of those that were running, is the one that projected."""
+    for joining in made.awaiting_projection:
+        let_go(joining, module)
+    made.awaiting_projection = [one for one in made.awaiting_projection if one.weight is None]
 
 
 def _is_embeddings(value: Any) -> bool:
