@@ -223,7 +223,8 @@ class Projection:
     """How an attention module joins its heads: an optional gate, then W_O and a bias.
 
     W_O is not copied: `weight_of` reads a head's part of it from the model's own parameters, and
-    gives None once they were changed in place (by training on; `.data` goes unnoticed).
+    gives None once they were changed in place (by training on; `.data` goes unnoticed). What
+    a model stores elsewhere while it does not run is read from there.
     """
 
     weight_of: Callable[[int], Float[np.ndarray, "d_value d_model"] | None]

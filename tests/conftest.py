@@ -19,9 +19,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import attnviz
+from attnviz import models
 from attnviz.page import loading
 
 SENTENCE = "time flies like an arrow"
+N_ON_GPU = pytest.StashKey[int]()
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +69,19 @@ def offering(monkeypatch, page):
     yield offer
     loading.model.cache_clear()
     loading.trace.cache_clear()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests that need a GPU are no part of a run where there is none."""
+    if models.devices() != ("cpu",):
+        return
+    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if on_gpu:
+        config.hook.pytest_deselected(items=on_gpu)
+        items[:] = [item for item in items if item not in on_gpu]
+        config.stash[N_ON_GPU] = len(on_gpu)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if n := config.stash.get(N_ON_GPU, 0):
+        terminalreporter.write_line(f"No GPU here: {n} tests that need one were deselected.")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "streamlit", "IPython")
 ROOMS_WITH_TORCH = (
     *("inputs", "recording", "observing", "rotating", "origins", "products", "tracing"),
-    *("projecting", "capture", "models"),
+    *("projecting", "offloading", "capture", "models"),
 )
 WITH_TORCH = {f"attnviz.{room}" for room in ROOMS_WITH_TORCH}
 
