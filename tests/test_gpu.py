@@ -9,7 +9,7 @@ from test_capture import all_heads
 from transformers import AutoTokenizer
 
 import attnviz
-from attnviz import capture, models
+from attnviz import bundled, capture, models
 from tests import architectures
 
 # As long as the page takes: about 500 tokens.

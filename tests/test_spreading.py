@@ -15,7 +15,7 @@ from test_capture import all_heads
 from transformers import AutoTokenizer
 
 import attnviz
-from attnviz import models, offloading
+from attnviz import bundled, models, offloading
 from tests import architectures
 
 TEXT = "a text of several words, and some more of them"

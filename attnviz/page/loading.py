@@ -10,7 +10,7 @@ import ctypes
 import gc
 import os
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cache
 from typing import Any
 
@@ -145,7 +145,9 @@ def model(name: str, device: str = "cpu", dtype: str = "float32") -> LoadedModel
         if n_bytes is not None and n_bytes <= settings.max_model_bytes():
             with _models_lock:
                 _make_room(_models, _share_of_model(n_bytes))
-        return LoadedModel(name, device, dtype)
+        # transformers sets torch's default precision, for the whole process, while it loads.
+        with nullcontext() if dtype == "float32" else _passes:
+            return LoadedModel(name, device, dtype)
 
 
 @cached(
