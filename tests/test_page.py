@@ -1,12 +1,15 @@
 """The page, control by control, and what it says to what it cannot show."""
 
+import gc
 import re
+import weakref
 
 import numpy as np
 import pytest
 import tiny_models
 import torch
 from showing import charts, constants, run, said
+from streamlit.testing.v1 import AppTest
 from test_models import corrupt, save_tiny
 from transformers import AutoConfig, AutoModel, ByT5Tokenizer
 
@@ -450,3 +453,24 @@ def test_a_text_is_traced_once_for_all_heads_and_views(page, monkeypatch):
     page.session_state["view"] = "Neurons"
     run(page)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("view", ["Steps", "Neurons", "Heads", "Model"])
+def test_a_visitor_who_only_looks_keeps_no_trace_in_memory(page, view):
+    """Of fifty who have asked for long texts, the caches alone decide what stays."""
+    page.session_state["view"] = view
+    page.session_state["text"] = f"looked at in {view}"
+    run(page)
+    kept = next(t for key, t in loading._traces.items() if key[1] == f"looked at in {view}")
+    kept = weakref.ref(kept)
+    run(AppTest.from_file("../streamlit_app.py", default_timeout=60))  # somebody else
+    loading.trace.cache_clear()
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_trace_that_has_gone_is_had_again(page, sentence_trace):
+    run(page)
+    again = loading.again(next(iter(loading._traces.values())))
+    loading.trace.cache_clear()
+    assert again().tokens == sentence_trace.tokens

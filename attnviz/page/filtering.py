@@ -1,5 +1,8 @@
 """One popover of filters, the same in every view that has it: what is left out of the trace."""
 
+from collections.abc import Callable, Iterator
+from functools import partial, reduce
+
 import streamlit as st
 
 from attnviz import filters
@@ -30,16 +33,20 @@ AS_OPENED = {
 }
 
 
-def choose(trace: Trace, head: HeadTrace) -> Trace:
-    """The trace as the popover's filters leave it.
+Filter = Callable[[Trace], Trace]
+
+
+def choose(trace: Trace, head: HeadTrace) -> tuple[Trace, Filter]:
+    """The trace as the popover's filters leave it, and what does the same to another.
 
     Raises InputError where they leave nothing to show.
     """
     n_on = st.session_state.get("_n_filters", 0)
     label = f"Filters ({n_on})" if n_on else "Filters"
     with st.popover(label, icon=":material/filter_list:", key="filters"):
-        less = _tokens(trace, head)
-        less = _lines(less)
+        chosen = [*_tokens(trace, head), *_lines()]
+        narrowed = partial(reduce, _apply, chosen)
+        less = narrowed(trace)
         st.button(
             "Clear filters",
             on_click=clear,
@@ -50,7 +57,11 @@ def choose(trace: Trace, head: HeadTrace) -> Trace:
     if n_on_now != n_on:  # known only once the controls are there
         st.session_state["_n_filters"] = n_on_now
         st.rerun()
-    return less
+    return less, narrowed
+
+
+def _apply(trace: Trace, one: Filter) -> Trace:
+    return one(trace)
 
 
 def place_of(tokens: Tokens, position: int, what: str) -> int:
@@ -69,7 +80,7 @@ def clear() -> None:
     st.session_state.update(AS_OPENED)
 
 
-def _tokens(trace: Trace, head: HeadTrace) -> Trace:
+def _tokens(trace: Trace, head: HeadTrace) -> Iterator[Filter]:
     queries, keys = trace.tokens_of(head.layer, head.kind)
     names = [f"{place} {label}" for place, label in enumerate(keys.labels)]
     hides_special = st.toggle(
@@ -115,21 +126,21 @@ def _tokens(trace: Trace, head: HeadTrace) -> Trace:
     links.check_switch("hide_special", "Hide special tokens", hides_special)
     links.check_switch("renormalise", "Renormalise", is_renormalised)
     links.check_switch("words", "Words instead of pieces", in_words)
-    less = trace
+    renormalise = is_renormalised
     if hidden:  # first, for it goes by the positions of the whole text
-        is_one_text = keys is queries
         places = [names.index(name) for name in hidden]
-        less = filters.hide_tokens(
-            less, places, places if is_one_text else (), renormalise=is_renormalised
-        )
+        as_queries = places if keys is queries else ()
+        yield lambda trace: filters.hide_tokens(trace, places, as_queries, renormalise=renormalise)
     if segment != ALL:
-        less = filters.only_segments(less, *SEGMENTS[segment], renormalise=is_renormalised)
+        of = SEGMENTS[segment]
+        yield lambda trace: filters.only_segments(trace, *of, renormalise=renormalise)
     if hides_special:
-        less = filters.hide_special(less, renormalise=is_renormalised)
-    return filters.in_words(less) if in_words else less
+        yield lambda trace: filters.hide_special(trace, renormalise=renormalise)
+    if in_words:
+        yield filters.in_words
 
 
-def _lines(trace: Trace) -> Trace:
+def _lines() -> Iterator[Filter]:
     top = st.select_slider(
         "Lines of each query: at most",
         TOPS,
@@ -147,6 +158,6 @@ def _lines(trace: Trace) -> Trace:
     )
     links.check("top", "number of lines", TOPS, top)
     links.check("share", "share of lines", SHARES, share)
-    return filters.with_lines(
-        trace, None if top == ALL else int(top), None if share == ALL else int(share) / 100
-    )
+    at_most = None if top == ALL else int(top)
+    no_more = None if share == ALL else int(share) / 100
+    yield lambda trace: filters.with_lines(trace, at_most, no_more)

@@ -1,5 +1,7 @@
 """The Heads view: all heads of one layer on one picture."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -11,6 +13,7 @@ from attnviz.page import filtering, links, pair, saving, tables
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, LayerTrace, Trace
+from attnviz.tokens import Tokens
 from attnviz.wording import percent, token_at
 
 VIEW = "heads"
@@ -22,7 +25,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         query = pair.choose_query(trace, head)
         key = pair.choose_key(trace, head)
         on = _choose_heads(trace.n_heads(head.layer, head.kind))
-        less = filtering.choose(trace, head)
+        less, narrowed = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
     links.respell("lines", FOCUS)
     focus = st.segmented_control(
@@ -52,15 +55,17 @@ def show(trace: Trace, head: HeadTrace) -> None:
         len(call.key_tokens),
         size=most_tokens(call.n_heads),
     )
+    layer, kind = head.layer, head.kind
     with buttons:
         tables.show(VIEW, lambda: _table(call, query_place))
         saving.save_button(
             VIEW,
+            trace,
             head,
-            lambda: head_view(
-                less,
-                head.layer,
-                head.kind,
+            lambda trace: head_view(
+                narrowed(trace),
+                layer,
+                kind,
                 heads=on,
                 query=query_place if focus == "query" else None,
                 key=key_place if focus == "key" else None,
@@ -83,7 +88,9 @@ def show(trace: Trace, head: HeadTrace) -> None:
         chart_key,
         figure.description,
         selection_mode=[CLICKED_QUERY, CLICKED_KEY, TOGGLED, ISOLATED],
-        on_select=lambda: _follow_click(chart_key, selection, part, call),
+        on_select=partial(
+            _follow_click, chart_key, selection, part, call.query_tokens, call.key_tokens
+        ),
     )
 
 
@@ -150,7 +157,9 @@ def _table(call: LayerTrace, query: int) -> pd.DataFrame:
     return table
 
 
-def _follow_click(chart_key: str, selection: Pinned, part: Window, call: LayerTrace) -> None:
+def _follow_click(
+    chart_key: str, selection: Pinned, part: Window, queries: Tokens, keys: Tokens
+) -> None:
     """Take clicked tokens and heads over; a second click on a token shows all lines again."""
     chosen = st.session_state[chart_key].selection
     drawn_query, drawn_key, drawn_focus, drawn_on = selection.drawn
@@ -169,8 +178,8 @@ def _follow_click(chart_key: str, selection: Pinned, part: Window, call: LayerTr
         [point["head"] for point in chosen.get(TOGGLED) or []],
         [point["head"] for point in chosen.get(ISOLATED) or []],
     )
-    st.session_state["query"] = call.query_tokens.positions[query][0]
-    st.session_state["key"] = call.key_tokens.positions[key][0]
+    st.session_state["query"] = queries.positions[query][0]
+    st.session_state["key"] = keys.positions[key][0]
     st.session_state["lines"] = "all" if is_undone else focus
     st.session_state["heads"] = on
     if not is_undone:

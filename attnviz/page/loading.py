@@ -10,9 +10,11 @@ import ctypes
 import gc
 import os
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from cachetools import LRUCache, cached
 from cachetools.keys import hashkey
@@ -160,7 +162,7 @@ def trace(loaded: LoadedModel, text: str, pair: str | None, target: str | None) 
     with _passes:
         with _traces_lock:
             _make_room(_traces, _ALL // 2)  # it takes memory before it is kept
-        return attnviz.trace(
+        made = attnviz.trace(
             loaded.model,
             loaded.tokenizer,
             text,
@@ -168,3 +170,14 @@ def trace(loaded: LoadedModel, text: str, pair: str | None, target: str | None) 
             target=target,
             max_tokens=settings.max_tokens(),
         )
+    _asked_for[made] = (loaded.key, text, pair, target)
+    return made
+
+
+_asked_for: WeakKeyDictionary[attnviz.Trace, tuple] = WeakKeyDictionary()
+
+
+def again(of: attnviz.Trace) -> Callable[[], attnviz.Trace]:
+    """A way to the same trace at a later time, which does not keep it in memory meanwhile."""
+    key, *texts = _asked_for[of]
+    return lambda: trace(model(*key), *texts)

@@ -34,22 +34,24 @@ def show(trace: Trace, head: HeadTrace) -> None:
         links.check("measure", "measure", [TITLES[name] for name in offered], TITLES[measure])
         is_sorted = st.toggle("Sort by it", key="by_measure", bind="query-params")
         links.check_switch("by_measure", "Sort by it", is_sorted)
-        less = filtering.choose(trace, head)
+        less, narrowed = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
     is_filtered = less.layer(head.layer, head.kind).is_filtered
     table = _measures(less if is_filtered else trace, head.kind)  # lines change no number
+    layer, number, kind = head.layer, head.head, head.kind
     with buttons:
         tables.show(VIEW, lambda: table.rename(columns=TITLES))
         saving.save_button(
             VIEW,
+            trace,
             head,
-            lambda: model_view(
-                less,
-                head.kind,
+            lambda trace: model_view(
+                narrowed(trace),
+                kind,
                 measure=measure,
                 is_sorted=is_sorted,
-                layer=head.layer,
-                head=head.head,
+                layer=layer,
+                head=number,
             ),
         )
     meaning = next(one.meaning for one in MEASURES if one.name == measure)

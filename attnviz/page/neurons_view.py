@@ -1,5 +1,6 @@
 """The Neurons view: one query token against all keys, dimension by dimension."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from attnviz.page.figures import show_figure
 from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, Trace
 from attnviz.shares import value_shares
+from attnviz.tokens import Tokens
 from attnviz.wording import percent, ranges, token_at
 
 VIEW = "neurons"
@@ -25,7 +27,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = pair.choose_query(trace, head)
         key = pair.choose_key(trace, head)
-        less = filtering.choose(trace, head)
+        less, narrowed = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
     shown = less.head(head.layer, head.head, head.kind)
     queries, keys = less.tokens_of(head.layer, head.kind)
@@ -58,13 +60,15 @@ def show(trace: Trace, head: HeadTrace) -> None:
     )
     drawn_query, drawn_key, drawn_asked = selection.drawn
     part = window_around(drawn_query, drawn_key, len(queries), len(keys))
+    layer, number, kind = head.layer, head.head, head.kind
     with buttons:
         tables.show(VIEW, lambda: _table(shown, query_place))
         saving.save_button(
             VIEW,
+            trace,
             head,
-            lambda: neuron_view(
-                shown,
+            lambda trace: neuron_view(
+                narrowed(trace).head(layer, number, kind),
                 query_place,
                 key_place,
                 expanded=is_expanded,
@@ -99,7 +103,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         chart_key,
         figure.description,
         selection_mode=[CLICKED_QUERY, CLICKED_KEY, ASKED],
-        on_select=lambda: _follow_click(chart_key, selection, part, less, head, is_sorted),
+        on_select=partial(_follow_click, chart_key, selection, part, (queries, keys), is_sorted),
     )
     if not is_expanded:
         return
@@ -160,13 +164,11 @@ def _follow_click(
     chart_key: str,
     selection: Pinned,
     part: Window,
-    less: Trace,
-    head: HeadTrace,
+    tokens: tuple[Tokens, Tokens],
     is_sorted: bool,
 ) -> None:
     """Take the clicked tokens over into the pair; the dimensions of another pair sort anew."""
     chosen = st.session_state[chart_key].selection
-    tokens = less.tokens_of(head.layer, head.kind)
     now = list(selection.now)
     for side, (parameter, field, window) in enumerate(
         ((CLICKED_QUERY, "query", part.queries), (CLICKED_KEY, "key", part.keys))

@@ -7,15 +7,23 @@ import streamlit as st
 
 from attnviz import export
 from attnviz.charts.palette import DisplayMode
-from attnviz.results import HeadTrace
+from attnviz.page import loading
+from attnviz.results import HeadTrace, Trace
 
 
-def save_button(view: str, head: HeadTrace, chart: Callable[[], alt.TopLevelMixin]) -> None:
-    """A button that draws the view as SVG when it is clicked, in the colours of the page."""
+def save_button(
+    view: str, trace: Trace, head: HeadTrace, draw: Callable[[Trace], alt.TopLevelMixin]
+) -> None:
+    """A button that draws the view as SVG when it is clicked, in the colours of the page.
+
+    `draw` is kept for as long as the visitor does nothing, so it must not hold the trace: that
+    is had again.
+    """
     display_mode: DisplayMode = "dark" if st.context.theme.type == "dark" else "light"
+    again = loading.again(trace)
     st.download_button(
         "Save as SVG",
-        data=lambda: export.to_svg(chart(), display_mode).encode(),
+        data=lambda: export.to_svg(draw(again()), display_mode).encode(),
         file_name=f"attnviz-{view}{_of(view, head)}.svg",
         mime="image/svg+xml",
         icon=":material/download:",

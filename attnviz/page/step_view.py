@@ -1,5 +1,7 @@
 """One step of the timeline: formula, words made from the numbers, and the matrix."""
 
+from functools import partial
+
 import streamlit as st
 
 from attnviz.arithmetic import arithmetic, products
@@ -134,7 +136,7 @@ def _show_chart(followed: Followed, step: Step, *, is_narrow: bool = False) -> N
             figure,
             chart_key,
             alternative,
-            on_select=lambda: pair.follow_click(chart_key, step.axes),
+            on_select=partial(pair.follow_click, chart_key, step.axes),
         )
         return
     show_figure(figure, f"{chart_key}_still", alternative)

@@ -1,5 +1,6 @@
 """The Steps view: the timeline of all steps, with one pair of tokens followed through."""
 
+from collections.abc import Callable
 from functools import partial
 from itertools import groupby
 
@@ -36,7 +37,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
             {step.title: partial(_table, head, step) for step in steps_of(head)},
         )
         talk.enter_button()
-        saving.save_button("steps", head, lambda: _figure(followed))
+        saving.save_button("steps", trace, head, _drawn(followed))
     header.show_strongest(trace, head, followed.query, followed.key)
     steps_in_order = steps_of(head, followed.convention)
     for number, steps in groupby(steps_in_order, key=lambda step: step.number):
@@ -72,5 +73,7 @@ def _table(head: HeadTrace, step: Step) -> pd.DataFrame:
     return table
 
 
-def _figure(followed: Followed) -> alt.VConcatChart:
-    return steps_view(followed.head, followed.query, followed.key, convention=followed.convention)
+def _drawn(followed: Followed) -> Callable[[Trace], alt.VConcatChart]:
+    layer, number, kind = followed.head.layer, followed.head.head, followed.head.kind
+    pair, convention = (followed.query, followed.key), followed.convention
+    return lambda trace: steps_view(trace.head(layer, number, kind), *pair, convention=convention)
