@@ -164,7 +164,7 @@ def test_a_text_is_read_or_refused_in_a_sentence(text, pair):
     assert " " not in "".join(read.labels)
 
 
-@cases(60, text=texts())
+@cases(30, text=texts())
 def test_a_text_is_traced_or_refused_in_a_sentence(text):
     trace, refusal = outcome(lambda: attnviz.trace(*bundled()[:2], text, max_tokens=64))
     if trace is None:

@@ -1,6 +1,7 @@
 """The page in a real Chromium: what a person does, and what they see."""
 
 import re
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import pytest
@@ -167,6 +168,71 @@ def test_markup_and_expressions_in_the_text_stay_text(visit):
     assert page.locator("[data-testid=stMain] img").count() == 0
     assert page.locator("[data-testid=stException]").count() == 0
     assert field.input_value() == text
+
+
+EVIL = (
+    '<img src="http://evil.example/i.png" onerror=alert(1)> <script>alert(2)</script> <b>b</b> '
+    "![i](http://evil.example/i.png) [l](javascript:alert(3)) http://evil.example www.evil.example "
+    "a@evil.example :streamlit: :material_home: :material/home: :red[r] :smile: $x^2$ -- -> *i* `c`"
+)
+# What the page itself has none of where it speaks of a link, a text or a token.
+MARKUP = "img, a, b, code, script, em em, .katex, [role=img], span[class*=stMarkdownColored]"
+
+
+@pytest.fixture
+def visit_closely(visit):
+    """Visit a link, and see that nothing is run and nothing asked for beyond this machine."""
+    requests, alerts = [], []
+
+    def open_page(query, **options):
+        return visit(
+            query,
+            on_dialog=alerts.append,
+            on_request=lambda request: requests.append(request.url),
+            **options,
+        )
+
+    yield open_page
+    assert alerts == []
+    assert requests
+    hosts = {urlsplit(url).hostname for url in requests if url.startswith("http")}
+    assert hosts == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("part", [EVIL[:80], EVIL[80:160], EVIL[160:240], EVIL[240:]])
+def test_notes_on_a_link_quote_it_letter_for_letter(visit_closely, part):
+    names = ("layer", "query", "view", "columns", "what_if")
+    page = visit_closely("?" + urlencode(dict.fromkeys(names, part)))
+    notes = page.locator("[data-testid=stAlert] [data-testid=stMarkdownContainer]")
+    assert notes.count() == len(names)
+    assert notes.locator(MARKUP).count() == 0
+    for note in notes.all():
+        assert f"“{part}”" in note.text_content().replace("\u2060", "")
+
+
+@pytest.mark.parametrize("view", ["Steps", "Neurons", "Heads"])
+def test_a_hostile_text_in_a_link_is_words_in_every_view(visit_closely, view):
+    charts = {"Steps": "matrix_updated", "Neurons": "neurons", "Heads": "heads"}
+    text = EVIL if view == "Steps" else "<b>*b*</b>"  # longer ones are drawn on a canvas there
+    query = urlencode({"text": text, "view": view, "query": "1", "key": "2", "what_if": "true"})
+    page = visit_closely(f"?{query}", wait_for=charts[view])
+    assert page.get_by_label("Text", exact=True).input_value() == text
+    assert page.locator("[data-testid=stException]").count() == 0
+    said = page.locator("[data-testid=stMain] [data-testid=stMarkdownContainer] p em")
+    assert said.count()
+    assert said.locator("*").count() == 0
+    images = page.locator("[data-testid=stMain] img, [data-testid=stMain] svg image")
+    assert images.count() == 0
+    assert page.locator("a[href*=evil]").count() == 0
+
+
+def test_a_refused_text_is_quoted_letter_for_letter(visit_closely):
+    unseen = "\u200b\u202e\u2060" * 3
+    page = visit_closely("?" + urlencode({"text": unseen}), wait_for=None)
+    error = page.locator("[data-testid=stAlert]")
+    error.wait_for(timeout=45_000)
+    assert "'" + "<U+200B><U+202E><U+2060>" * 3 + "'" in error.text_content()
+    assert error.locator(MARKUP).count() == 0
 
 
 def test_a_link_may_name_tokens_by_number_and_a_model_in_full(visit):
