@@ -1,6 +1,7 @@
 """Offline before anything is imported, and shapes checked at run time."""
 
 import os
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -85,3 +86,8 @@ def pytest_collection_modifyitems(config, items):
 def pytest_terminal_summary(terminalreporter, config):
     if n := config.stash.get(N_ON_GPU, 0):
         terminalreporter.write_line(f"No GPU here: {n} tests that need one were deselected.")
+    if "hostile" in sys.modules and (counts := sys.modules["hostile"].COUNTS):
+        whole = sum(n for name, n in counts.items() if "page" in name)
+        terminalreporter.write_line(
+            f"Hostile input: {sum(counts.values()):,} cases, {whole:,} of them the whole page."
+        )
