@@ -22,6 +22,7 @@ PARAMETERS = {
     "pair": ("a second text",),
     "target": (),
     "model": ("all-MiniLM-L6-v2",),
+    "device": ("cpu",),
     "kind": ("self",),
     "layer": ("0", "5"),
     "head": ("0", "11"),
@@ -105,7 +106,8 @@ def own_markup():
     links = [{"view": view, "what_if": "true", "why_scale": "true"} for view in VIEWS]
     links += [{"talk": "embeddings"}, {"view": "Neurons", "sorted": "true"}, {"layer": "99"}]
     links += [{"text": ""}, {"what_if": "true", "if_factor": "1"}, {"columns": "true"}]
-    links += [{"view": view, "hide_special": "true"} for view in VIEWS[1:]]
+    links += [{"view": view, "hidden": "2 flies", "query": "2", "key": "2"} for view in VIEWS[1:]]
+    links += [{"view": view, "text": "time " * 50, "what_if": "true"} for view in VIEWS]
     return set().union(*(markup_on(opened(link)) for link in links))
 
 
