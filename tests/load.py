@@ -178,7 +178,11 @@ class Beside:
 
     @property
     def ratio(self) -> float:
-        return median(self.meanwhile) / median(self.before)
+        return self.median / median(self.before)
+
+    @property
+    def median(self) -> float:
+        return median(self.meanwhile or [self.slow])  # they waited as long
 
 
 async def beside_a_slow_pass(address: str, n_visitors: int = 3) -> Beside:
@@ -212,6 +216,9 @@ async def beside_a_slow_pass(address: str, n_visitors: int = 3) -> Beside:
 
 
 def _row(name: str, many: list[float], one: list[float]) -> str:
+    if not many or not one:
+        return f"{name:<10} no answer"
+
     def percentiles(seconds: list[float]) -> str:
         p50, p95 = np.percentile(seconds, [50, 95])
         return f"{p50:7.2f} {p95:7.2f} {max(seconds):7.2f}"
@@ -243,7 +250,7 @@ async def _measure(server: Server, diary: Diary, options: argparse.Namespace) ->
         print(_row(what, many.seconds(what), one.seconds(what)))
     print(
         f"\nhead changes beside a forward pass of {beside.slow:.1f} s: {len(beside.meanwhile)}, "
-        f"median {median(beside.meanwhile):.2f} s, {beside.ratio:.2f} × that without it"
+        f"median {beside.median:.2f} s, {beside.ratio:.2f} × that without it"
     )
     print(f"memory of the page's process: {memory['peak']:.0f} MB at most")
     for line in [*errors, *wrong, *(f"{n} passes for {text!r}" for text, n in again.items())][:20]:

@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests import showing
 
-PATIENCE = 120.0  # seconds for one run of the page
+PATIENCE = 300.0  # seconds for one run of the page
 N_RUNS_KEPT = 2  # how long the frontend keeps a large message that it may be told of by its hash
 
 
