@@ -80,8 +80,10 @@ class Visitor:
     n_runs: int = 0
 
     async def choose(self, **choices: str) -> Shown:
-        """Set controls, as the frontend does where they stand in its lists: `layer="3"`."""
+        """Set controls, to what their lists say: `layer="3"`. Raises PageFailed."""
         for name, value in choices.items():
+            if name not in self.controls:
+                raise PageFailed(f"there is no control {name!r}, only {', '.join(self.controls)}")
             self.chosen[self.controls[name].id] = value
             self.parameters[name] = value
         return await self.run()
