@@ -15,6 +15,11 @@ class Place:
     name: str
     revision: str | None
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether somebody keeps it there, rather than the package or the cache."""
+        return self.revision is None
+
 
 def find(name: str, revision: str | None = None, *, allow_folder: bool = True) -> Place | None:
     """Where this model is; None where it has to be downloaded. Never asks the network.

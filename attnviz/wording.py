@@ -66,10 +66,10 @@ def percent(weight: float | np.floating) -> str:
 def size(n_bytes: float) -> str:
     """A number of bytes in decimal units: "548 MB", "1.3 GB"."""
     if n_bytes >= 999.5e6:
-        return f"{n_bytes / 1e9:.1f}\u00a0GB"
+        return f"{n_bytes / 1e9:.1f} GB"
     if n_bytes >= 999.5e3:
-        return f"{n_bytes / 1e6:.0f}\u00a0MB"
-    return f"{n_bytes / 1e3:.0f}\u00a0kB"
+        return f"{n_bytes / 1e6:.0f} MB"
+    return f"{n_bytes / 1e3:.0f} kB"
 
 
 def duration(seconds: float) -> str:

@@ -76,7 +76,7 @@ def test_a_model_that_is_too_large_is_refused_and_displaces_nobody(three, monkey
     monkeypatch.setenv("ATTNVIZ_MODEL_CACHE_MB", "9")
     loading.model(three[0])
     monkeypatch.setenv("ATTNVIZ_MAX_MODEL_MB", "3")
-    with pytest.raises(ModelLoadError, match="takes 4\u00a0MB .* a model may take 3\u00a0MB here"):
+    with pytest.raises(ModelLoadError, match="takes 4 MB .* a model may take 3 MB here"):
         loading.model(three[1])
     assert loaded_models() == [three[0]]
 

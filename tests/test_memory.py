@@ -48,19 +48,19 @@ def test_what_does_not_fit_is_refused_with_both_numbers():
     with pytest.raises(attnviz.ModelLoadError) as refused:
         memory.check_fits("m", 1_340 * 10**6, "float32", 1_200 * 10**6, None)
     assert str(refused.value).startswith(
-        "m takes 1.3\u00a0GB of memory in float32, and a model may take 1.2\u00a0GB here.\n\nHint: "
+        "m takes 1.3 GB of memory in float32, and a model may take 1.2 GB here.\n\nHint: "
     )
-    with pytest.raises(attnviz.ModelLoadError, match="takes 500\u00a0kB .* 400\u00a0kB are free"):
+    with pytest.raises(attnviz.ModelLoadError, match="takes 500 kB .* 400 kB are free"):
         memory.check_fits("m", 500_000, "bfloat16", None, 400_000)
 
 
 def test_a_model_too_large_is_refused_before_its_weights_are_read(monkeypatch):
     read = []
     monkeypatch.setattr(models, "_load_model", lambda *given: read.append(given))
-    with pytest.raises(attnviz.ModelLoadError, match="takes 91\u00a0MB of memory in float32"):
+    with pytest.raises(attnviz.ModelLoadError, match="takes 91 MB of memory in float32"):
         attnviz.load(max_bytes=50 * 10**6)
     monkeypatch.setattr(memory, "free", lambda: 60 * 10**6)
-    with pytest.raises(attnviz.ModelLoadError, match="60\u00a0MB are free on this machine"):
+    with pytest.raises(attnviz.ModelLoadError, match="60 MB are free on this machine"):
         attnviz.load()
     assert not read
 

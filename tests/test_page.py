@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from test_models import corrupt, save_tiny
 from transformers import AutoConfig, AutoModel, ByT5Tokenizer
 
+from attnviz.errors import ModelLoadError
 from attnviz.heads import linking
 from attnviz.page import header, loading, settings
 from attnviz.wording import bound
@@ -333,6 +334,91 @@ def test_folders_that_cannot_be_shown_are_one_sentence_each(offering, tmp_path):
         assert str(tmp_path) not in said(page)[0].replace("\\", "")
     page.selectbox(key="model").select(str(good))
     assert not run(page).error
+
+
+# What may be opened
+
+
+def opened_by_link(name):
+    page = AppTest.from_file("../streamlit_app.py", default_timeout=60)
+    page.query_params["model"] = name
+    return run(page)
+
+
+def test_a_closed_page_opens_no_folder_and_no_other_model(page, tmp_path):
+    folder = save_tiny(tmp_path / "tiny")
+    page.session_state["model"] = str(folder)  # as a visitor could send who is no browser
+    run(page)
+    by_link = [opened_by_link(name) for name in (str(folder), "someone/else", "tests")]
+    for one in (page, *by_link):
+        assert one.selectbox(key="model").value == settings.OFFERS[0].name
+        assert "all\\-MiniLM\\-L6\\-v2" in one.main.caption[0].value
+    assert [len(one.warning) for one in by_link] == [1, 1, 1]
+    with pytest.raises(ModelLoadError, match="does not offer the model"):
+        loading.model(str(folder))
+
+
+def test_a_page_open_to_the_hub_takes_any_name_but_looks_at_no_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("ATTNVIZ_ANY_HUB_MODEL", "1")
+    folder = save_tiny(tmp_path / "someone" / "tiny")
+    monkeypatch.chdir(tmp_path)
+    page = opened_by_link("someone/tiny")
+    assert page.selectbox(key="model").value == "someone/tiny"
+    assert not page.warning
+    assert "someone/tiny is not on this machine, and the Hub cannot be reached" in seen(page)
+    assert "is not the name of a model" in seen(opened_by_link(str(folder)))
+    assert not opened_by_link(settings.OFFERS[0].name).error
+
+
+def test_a_page_open_to_folders_takes_any_of_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("ATTNVIZ_ANY_FOLDER", "1")
+    page = opened_by_link(f" {save_tiny(tmp_path / 'tiny')} ")
+    assert not page.error
+    assert page.main.caption[0].value.startswith("**tiny**")
+    gone = opened_by_link(str(tmp_path / "gone"))
+    assert "There is no folder 'gone' at the place given" in seen(gone)
+    assert "does not offer the model 'someone/else'" in seen(opened_by_link("someone/else"))
+
+
+def test_a_wrong_setting_is_a_sentence_on_the_page(page, monkeypatch):
+    monkeypatch.setenv("ATTNVIZ_MAX_TOKENS", "many")
+    loading.trace.cache_clear()
+    run(page)
+    assert "ATTNVIZ_MAX_TOKENS must be a whole number" in seen(page)
+
+
+def test_a_model_larger_than_allowed_is_refused_with_the_numbers(page, monkeypatch):
+    loading.model.cache_clear()
+    monkeypatch.setenv("ATTNVIZ_MAX_MODEL_MB", "50")
+    run(page)
+    assert "takes 91 MB of memory in float32, and a model may take 50 MB here" in seen(page)
+
+
+def seen(page):
+    """What the page says is wrong, as a visitor reads it."""
+    (one,) = said(page)
+    return one.replace("\\", "").replace("\u2060", "")
+
+
+def test_another_device_is_offered_where_there_is_one(page, monkeypatch, sentence_trace):
+    from attnviz import models
+
+    monkeypatch.setattr(models, "devices", lambda: ("cpu", "cpu:0"))  # the same under another name
+    run(page)
+    assert page.selectbox(key="device").options == ["CPU", "GPU", "GPU, bfloat16"]
+    page.selectbox(key="device").select("GPU, bfloat16")
+    run(page)
+    assert "bfloat16" in page.main.caption[0].value
+    weights = np.float32(constants(page)["weights"])
+    assert not np.allclose(weights, sentence_trace.head(0, 8).weights, atol=1e-5)
+    np.testing.assert_allclose(weights, sentence_trace.head(0, 8).weights, atol=0.05)
+
+
+def test_without_a_gpu_none_is_offered_and_a_link_to_it_noted(page):
+    page.query_params["device"] = "GPU, bfloat16"
+    run(page)
+    assert not [select for select in page.selectbox if select.key == "device"]
+    assert len(page.warning) == 1
 
 
 # Other families

@@ -8,6 +8,7 @@ import pytest
 from attnviz.wording import (
     added,
     bound,
+    duration,
     escaped,
     fixed,
     number,
@@ -15,6 +16,7 @@ from attnviz.wording import (
     percent,
     plain,
     rounded_together,
+    size,
     token,
 )
 
@@ -124,3 +126,21 @@ def test_a_sentence_without_its_markup_holds_what_was_typed(text):
 def test_what_is_read_again_after_the_markup_is_parted_unseen(text, parted):
     assert re.sub(r"\\(.)", r"\1", escaped(text)) == parted.replace("|", "\u2060")
     assert plain(escaped(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "said"),
+    [(0, "0 kB"), (999_400, "999 kB"), (999_600, "1 MB"), (548e6, "548 MB"), (999.4e6, "999 MB"),
+     (999.6e6, "1.0 GB"), (16.06e9, "16.1 GB")],
+)  # fmt: skip
+def test_sizes_are_decimal_and_change_their_unit_where_they_round_up(n_bytes, said):
+    assert size(n_bytes) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "1 second"), (1.4, "1 second"), (9, "9 seconds"), (12, "10 seconds"),
+     (88, "90 seconds"), (200, "about 3 minutes"), (7200, "about 2 hours")],
+)  # fmt: skip
+def test_durations_are_as_one_would_say_them(seconds, said):
+    assert duration(seconds) == said

@@ -32,7 +32,7 @@ def memory_of(pid: int) -> dict[str, float]:
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
     )
     return {
-        name: int(lines[line].split()[0]) / 1024
+        name: int(lines[line].split()[0]) * 1024 / 1e6
         for name, line in {"now": "VmRSS", "peak": "VmHWM"}.items()
     }
 

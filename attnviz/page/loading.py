@@ -23,6 +23,7 @@ import attnviz
 from attnviz import memory, places
 from attnviz.errors import ModelLoadError
 from attnviz.page import settings
+from attnviz.places import Place
 from attnviz.tokens import takes_pair
 
 # The threads of a forward pass sleep while they wait for one another. By default they spin, which
@@ -43,14 +44,23 @@ _PASSES_AT_ONCE = 1
 def is_here(name: str) -> bool:
     """Whether a model loads without network."""
     try:
-        return places.find(name, allow_folder=settings.may_be_folder(name)) is not None
+        return _find(name) is not None
     except ModelLoadError:
         return False
 
 
 def must_be_downloaded(name: str) -> bool:
     """Whether a model is to be had from the Hub alone. Raises ModelLoadError."""
-    return places.find(name, allow_folder=settings.may_be_folder(name)) is None
+    return _find(name) is None
+
+
+def _find(name: str) -> Place | None:
+    """Where a model is, None where it has to be downloaded; if this page offers it at all."""
+    place = places.find(name, allow_folder=settings.may_be_folder(name))
+    is_folder = place is not None and place.is_folder
+    if not is_folder and not settings.may_be_of_hub(name):
+        raise settings.not_offered(name)
+    return place
 
 
 def devices() -> tuple[str, ...]:
@@ -142,7 +152,7 @@ _passes = threading.Semaphore(_PASSES_AT_ONCE)
 def model(name: str, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
     """The model of this name. Raises ModelLoadError."""
     with _loads:
-        place = places.find(name, allow_folder=settings.may_be_folder(name))
+        place = _find(name)
         n_bytes = None if place is None else memory.of_weights(place.folder, dtype)
         if n_bytes is not None and n_bytes <= settings.max_model_bytes():
             with _models_lock:

@@ -66,15 +66,28 @@ def may_be_folder(name: str) -> bool:
 
     Raises ModelLoadError for a model that is not on the list of a page that offers only those.
     """
-    if takes_any_folder() or name in [offer.name for offer in offers()]:
+    if takes_any_folder() or _is_listed(name):
         return True
     if takes_any_hub_model():
         return False
-    raise ModelLoadError(
+    raise not_offered(name)
+
+
+def may_be_of_hub(name: str) -> bool:
+    """Whether this name may be looked for on the Hub and in its cache."""
+    return takes_any_hub_model() or _is_listed(name)
+
+
+def not_offered(name: str) -> ModelLoadError:
+    return ModelLoadError(
         f"This page does not offer the model {shown(name[:80])!r}."
         "\n\nHint: choose one of its list, or run attnviz on a machine of your own, where it can "
         "be opened to any model."
     )
+
+
+def _is_listed(name: str) -> bool:
+    return name in [offer.name for offer in offers()]
 
 
 def max_tokens() -> int:
