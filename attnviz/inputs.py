@@ -172,13 +172,17 @@ def _check_length(model: PreTrainedModel, n_tokens: int, max_tokens: int | None,
     if positions is not None and n_tokens > positions:
         raise InputError(
             f"The {what} has {n_tokens:,} tokens, and {model_name(model)} has {positions:,} "
-            f"positions for them.\n\nHint: shorten it by {n_tokens - positions:,} tokens."
+            f"positions for them.\n\nHint: shorten it by {_tokens(n_tokens - positions)}."
         )
     if max_tokens is not None and n_tokens > max_tokens:
         raise InputError(
             f"The {what} has {n_tokens:,} tokens, and at most {max_tokens:,} are shown here."
-            f"\n\nHint: shorten it by {n_tokens - max_tokens:,} tokens."
+            f"\n\nHint: shorten it by {_tokens(n_tokens - max_tokens)}."
         )
+
+
+def _tokens(n: int) -> str:
+    return f"{n:,} token{'s' * (n > 1)}"
 
 
 def _named(

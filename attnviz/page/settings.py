@@ -1,7 +1,8 @@
 """What this deployment offers and allows, set by whoever runs it, in the environment.
 
 Top-level entries of `.streamlit/secrets.toml` become environment variables, so the same names
-can be set there. A page cannot know whether it is public: it is closed unless it is opened.
+can be set there, as numbers or text (Streamlit passes on no true and false). A page cannot know
+whether it is public: it is closed unless it is opened.
 """
 
 import os
