@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE = (".safetensors", ".bin", ".model")  # stored as LFS does, by sha256
+NAME = "[^/]+(?:/(?!revision|tree|auth-check|resolve)[^/]+)?"  # of a model, with its owner or not
 SLICE = 64 * 1024  # bytes sent at once
 
 
@@ -122,11 +123,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_json(self.hub.log)
         entry = {"method": self.command, "path": path, "range": self.headers.get("Range")}
         self.hub.log.append(entry)
-        if asked := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/.*)?", path):
+        if asked := re.fullmatch(rf"/api/models/({NAME})(/.*)?", path):
             return self.answer_about(asked[1], (asked[2] or "/revision/main")[1:], url.query)
-        if asked := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        if asked := re.fullmatch(rf"/({NAME})/resolve/([^/]+)/(.+)", path):
             return self.answer_file(asked[1], asked[3], stored_here=False)
-        if asked := re.fullmatch(r"/storage/([^/]+/[^/]+)/(.+)", path):
+        if asked := re.fullmatch(rf"/storage/({NAME})/(.+)", path):
             return self.answer_file(asked[1], asked[2], stored_here=True)
         return self.refuse(404, "EntryNotFound", "Entry not found")
 

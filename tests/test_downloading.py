@@ -144,6 +144,27 @@ def test_old_answers_are_forgotten(fake, monkeypatch):
     assert len(downloading._downloads) == 1
 
 
+def test_however_many_are_asked_for_few_are_asked_at_once(fake, monkeypatch):
+    now, most = set(), []
+    may_go_on = threading.Event()
+
+    def look(name):
+        now.add(name)
+        most.append(len(now))
+        may_go_on.wait(20)
+        now.discard(name)
+        return fake.remote
+
+    monkeypatch.setattr(hub, "look", look)
+    asked = [downloading.of(f"someone/{number}") for number in range(12)]
+    until(lambda: len(now) == downloading._AT_ONCE)
+    may_go_on.set()
+    for download in asked:
+        download.wait(10)
+    assert all(download.remote for download in asked)
+    assert max(most) == downloading._AT_ONCE
+
+
 # What is read of it
 
 

@@ -15,6 +15,8 @@ from attnviz.page import loading, settings
 
 _RATE_OVER, _RATE_AFTER = 10.0, 2.0  # seconds
 _FORGOTTEN_AFTER = 300.0  # seconds: then the Hub is asked anew
+_AT_ONCE = 4  # however many models visitors ask for
+_at_work = threading.Semaphore(_AT_ONCE)
 
 
 class Download:
@@ -87,7 +89,8 @@ class Download:
 
     def _try(self, step: Callable[[], object]) -> None:
         try:
-            step()
+            with _at_work:
+                step()
         except ModelLoadError as error:
             self.error = error
         except Exception as error:  # a thread that dies silently would leave visitors waiting
