@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from attnviz.errors import AttnvizError
 from attnviz.page import (
     controls,
     download_view,
@@ -20,7 +19,8 @@ from attnviz.page import (
     talk,
 )
 from attnviz.page.icon import ICON
-from attnviz.page.refusals import show_error
+from attnviz.page.refusals import show_refusal
+from attnviz.wording import escaped
 
 st.set_page_config(
     page_title="attnviz",
@@ -55,17 +55,17 @@ try:
         download_view.show(model_name)
         pinned.end_run()
         st.stop()
-    short_name = model_name.rsplit("/", 1)[-1]  # of a folder, not where it is
-    with st.spinner(f"Loading {short_name} and reading the text …", show_time=True):
+    short_name = model_name.rstrip("/").rsplit("/", 1)[-1]  # of a folder, not where it is
+    with st.spinner(f"Loading {escaped(short_name)} and reading the text …", show_time=True):
         with which_device:
             device, dtype = controls.choose_device()
         loaded = loading.model(model_name, device, dtype)
         with second_text:
             second, target = controls.choose_second_text(loaded)
         trace = loading.trace(loaded, text, second, target)
-except AttnvizError as error:
+except Exception as error:
     links.show_notes(notes)
-    show_error(error)
+    show_refusal(error)
     pinned.end_run()
     st.stop()
 
@@ -90,7 +90,7 @@ for tab, view in zip(tabs, (steps_view, neurons_view, heads_view, model_view), s
         with tab:
             try:
                 view.show(trace, head)
-            except AttnvizError as error:
-                show_error(error)
+            except Exception as error:
+                show_refusal(error)
 links.show_notes(notes)
 pinned.end_run()

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from attnviz import inputs as inputs_module
-from attnviz.errors import InputError, NoAttentionError, UnsupportedModelError
+from attnviz.errors import (
+    AttnvizError,
+    InputError,
+    NoAttentionError,
+    UnsupportedModelError,
+    gist,
+)
 from attnviz.inputs import Inputs, model_name, takes_target
 from attnviz.observing import observe
 from attnviz.offloading import one_at_a_time
@@ -44,7 +50,7 @@ def trace(
     NoAttentionError for one without softmax attention.
     """
     modules = _checked(model)
-    with _running(modules):
+    with _running(model, modules):
         inputs = inputs_module.from_text(model, tokenizer, text, pair, target, max_tokens)
         return _trace(model, modules, inputs)
 
@@ -60,13 +66,13 @@ def trace_inputs(
     `tokens` and `target_tokens` name the positions; without them they are their numbers.
     """
     modules = _checked(model)
-    with _running(modules):
+    with _running(model, modules):
         given = inputs_module.from_tensors(model, inputs, tokens, target_tokens)
         return _trace(model, modules, given)
 
 
 @contextmanager
-def _running(modules: list[nn.Module]) -> Iterator[None]:
+def _running(model: PreTrainedModel, modules: list[nn.Module]) -> Iterator[None]:
     try:
         with one_at_a_time(modules):
             yield
@@ -75,6 +81,14 @@ def _running(modules: list[nn.Module]) -> Iterator[None]:
             "This text needs more memory than the GPU has left."
             "\n\nHint: shorten it, or load the model in bfloat16 or on the CPU."
         ) from error.with_traceback(None)  # which holds what fills the GPU
+    except AttnvizError:
+        raise
+    except Exception as error:  # of the model's own code, for what it was not made for
+        raise UnsupportedModelError(
+            f"{model_name(model)} (model type {model.config.model_type!r}) does not run on this "
+            f"text alone ({gist(error)}).\n\nHint: choose a model that reads text, with a "
+            "tokenizer that belongs to it, or pass all it needs to attnviz.trace_inputs."
+        ) from error
 
 
 def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> Trace:

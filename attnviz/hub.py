@@ -10,6 +10,7 @@ import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ import attnviz
 from attnviz import hub_errors, memory
 from attnviz.errors import ModelLoadError
 from attnviz.patience import SENDER, patiently
+from attnviz.wording import size
 
 # What a model and its tokenizer are made of; nothing pickled, nothing in subfolders (other
 # formats and precisions live there).
@@ -58,6 +60,8 @@ class Remote:
 # Written to the disk, counted, and kept when the connection breaks, in pieces of this size; in the
 # library's 10 MB a slow download seems to stand still for seconds.
 constants.DOWNLOAD_CHUNK_SIZE = 2**20
+# Large files come over HTTP, where waiting has an end and what went wrong is known.
+constants.HF_HUB_DISABLE_XET = True
 
 
 # What is here
@@ -66,20 +70,17 @@ constants.DOWNLOAD_CHUNK_SIZE = 2**20
 def here(name: str, revision: str | None = None) -> Path | None:
     """The folder of a complete model in the local cache, or None; never asks the network."""
     try:
-        _check(name, revision)
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True, **_WANTED))
-        if _mark(name, folder.name).exists() or not _has_weights(folder):
-            return None
-        try:
-            get_cached_repo_tree(name, revision=folder.name)
-        except CachedRepoTreeNotFoundError:  # nobody has compared the files with the Hub's list
-            return folder if _has_tokenizer(folder) else None
-        return folder
+        check(name, revision)
+        # Others who fill the cache leave out what they do not read: what must be here is known.
+        wanted: dict[str, Any] = {"revision": revision, "allow_patterns": ["config.json"]}
+        folder = Path(snapshot_download(name, local_files_only=True, **wanted))
+        is_complete = _has_weights(folder) and _has_tokenizer(name, folder)
+        return folder if is_complete and not _mark(name, folder.name).exists() else None
     except (ModelLoadError, LocalEntryNotFoundError, OSError):
         return None
 
 
-def _check(name: str, revision: str | None) -> None:
+def check(name: str, revision: str | None = None) -> None:
     """Raises ModelLoadError for what can be no name, or no revision, of a model."""
     try:
         validate_repo_id(name)
@@ -105,11 +106,21 @@ def _has_weights(folder: Path) -> bool:
         weights = memory.files_of_weights(folder)
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
-    return all(path.exists() for path in (folder / "config.json", *weights))
+    return all(path.is_file() for path in (folder / "config.json", *weights))
 
 
-def _has_tokenizer(folder: Path) -> bool:
-    return any(any(folder.glob(files)) for files in ("tokenizer*", "vocab*", "merges*", "*.model"))
+def _has_tokenizer(name: str, folder: Path) -> bool:
+    """Whether a vocabulary is there, or the Hub is known to have none."""
+    if any(any(folder.glob(files)) for files in _VOCABULARIES):
+        return True
+    try:
+        listed = [file.path for file in get_cached_repo_tree(name, revision=folder.name)]
+    except CachedRepoTreeNotFoundError:
+        return any(folder.glob("tokenizer*"))
+    return not any(fnmatch(path, files) for path in listed for files in _VOCABULARIES)
+
+
+_VOCABULARIES = ("tokenizer.json", "vocab*", "merges*", "*.model")
 
 
 # What the Hub has
@@ -126,7 +137,7 @@ def look(name: str, revision: str | None = None) -> Remote:
 
 def _ask(name: str, revision: str | None) -> tuple[Remote, Sequence[RepoSibling]]:
     """What the Hub has, and the files that are wanted of it, with their checksums."""
-    _check(name, revision)
+    check(name, revision)
     api = HfApi(**_AGENT)
 
     def ask() -> Any:
@@ -183,9 +194,9 @@ def download(
     `on_progress` is called from worker threads with the bytes so far and in all; without it the
     bars of huggingface_hub are shown. Raises ModelLoadError.
     """
+    check(name, revision)
     if (folder := here(name, revision)) is not None:
         return folder
-    _check(name, revision)
     # By the revision's own name, so that the cache remembers which commit it stands for.
     resolved = _from_hub(
         lambda: HfApi(**_AGENT).resolve_revision(name, revision=revision), name, revision
@@ -202,11 +213,15 @@ def download(
 
     try:
         mark.parent.mkdir(parents=True, exist_ok=True)
+        if (folder := here(name, revision)) is not None:  # another process was quicker
+            return folder
         mark.touch()
         _require_space(name, remote.n_bytes, mark.parent)
         folder = _from_hub(fetch, name, revision)
         _verify(folder, name, files)
         mark.unlink(missing_ok=True)
+        if here(name, folder.name) is None:
+            raise hub_errors.incomplete(name)
     except OSError as error:
         raise hub_errors.said(error, name, revision) from None
     return folder
@@ -216,8 +231,8 @@ def _require_space(name: str, n_bytes: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < n_bytes + _SPARE:
         raise ModelLoadError(
-            f"{name} does not fit on this machine's disk: {n_bytes / 1e6:,.0f} MB are to be "
-            f"downloaded, and {free / 1e6:,.0f} MB are free."
+            f"{name} does not fit on this machine's disk: {size(n_bytes)} are to be downloaded, "
+            f"and {size(free)} are free."
             "\n\nHint: free some space, or choose a smaller model."
         )
 

@@ -33,13 +33,17 @@ def said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
             hint = "try again then; with HF_TOKEN set to a token of yours it allows more."
         case GatedRepoError():
             statement = f"{name} is gated: its owners give access on request."
-            hint = "ask for access on its page on the Hub, then set HF_TOKEN to a token of yours."
+            hint = (
+                "ask for access on its page on the Hub; HF_TOKEN must hold a token that has it, "
+                "where attnviz runs."
+            )
         case RevisionNotFoundError():
             return no_revision(name, revision)
         case RepositoryNotFoundError():
             statement = f"The Hub has no public model called {name!r}."
             hint = (
-                "check the spelling; for a private model set HF_TOKEN to a token that may read it."
+                "check the spelling; for a private model HF_TOKEN must hold a token that may read "
+                "it, where attnviz runs."
             )
         case HfHubHTTPError() if error.response.status_code == 401:
             statement = f"The Hub does not send {name}: it does not accept this machine's token."
@@ -59,12 +63,13 @@ def said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
         case httpx2.ReadError() | httpx2.WriteError() | httpx2.ProtocolError():
             statement = f"The connection to the Hub broke off again and again while it sent {name}."
             hint = "try again; files that have arrived whole are kept."
-        case (
-            httpx2.TransportError()
-            | OfflineModeIsEnabled()
-            | LocalEntryNotFoundError()
-            | RevisionResolutionError()
-        ):
+        case OfflineModeIsEnabled():
+            statement = (
+                f"{name} is not on this machine, and the Hub cannot be reached: HF_HUB_OFFLINE is "
+                "set."
+            )
+            hint = f"choose a model that is here, such as {BUNDLED}."
+        case httpx2.TransportError() | LocalEntryNotFoundError() | RevisionResolutionError():
             statement = (
                 f"{name} is not on this machine, and the Hub cannot be reached to download it."
             )
@@ -92,6 +97,13 @@ def no_revision(name: str, revision: str | None) -> ModelLoadError:
     return ModelLoadError(
         f"{name} has no revision {_scrubbed(str(revision))!r}."
         "\n\nHint: leave the revision out for the newest."
+    )
+
+
+def incomplete(name: str) -> ModelLoadError:
+    return ModelLoadError(
+        f"{name} has come whole, but its list of weights does not name the files it has."
+        "\n\nHint: choose another model; its owners may have left a file out."
     )
 
 

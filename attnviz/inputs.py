@@ -1,5 +1,6 @@
 """What a model is given: a text, a sentence pair or a source and a target, as tensors."""
 
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from attnviz import memory
 from attnviz import tokens as tokens_module
 from attnviz.errors import InputError
 from attnviz.offloading import device_of
 from attnviz.recording import parameters_of
 from attnviz.tokens import Tokens
+from attnviz.wording import size
 
 MAX_DECODED_TOKENS = 32
 MAX_CHARACTERS_A_TOKEN = 100  # on average; a text with more is not even split into tokens
@@ -55,6 +58,8 @@ def from_text(
         _check_characters(part, max_tokens, what)
     encoded, source = tokens_module.encode(tokenizer, text, pair)
     _check_length(model, len(source), max_tokens, "text")
+    _check_room(model, len(source))
+    _check_known(model, encoded["input_ids"])
     tensors = {
         name: torch.tensor([ids], device=device_of(model))
         for name, ids in encoded.items()
@@ -181,6 +186,35 @@ def _check_length(model: PreTrainedModel, n_tokens: int, max_tokens: int | None,
         )
 
 
+# A trace keeps the weights of all heads, and while it is computed they are there twice.
+_BYTES_OF_A_WEIGHT = 8
+_ALWAYS_FREE = 100_000_000  # bytes
+
+
+def _check_room(model: PreTrainedModel, n_tokens: int) -> None:
+    """Raise InputError where the weights of all heads would take more memory than is free."""
+    config = model.config.get_text_config()
+    counts = (getattr(config, name, None) for name in ("num_hidden_layers", "num_attention_heads"))
+    n_heads = math.prod(count for count in counts if isinstance(count, int))
+    n_bytes = n_heads * n_tokens**2 * _BYTES_OF_A_WEIGHT
+    if n_bytes > _ALWAYS_FREE and n_bytes > (free := memory.free()):
+        raise InputError(
+            f"The text has {n_tokens:,} tokens; for them the weights of {n_heads:,} heads take "
+            f"{size(n_bytes)} of memory, and {size(free)} are free on this machine."
+            "\n\nHint: shorten it, or choose a smaller model."
+        )
+
+
+def _check_known(model: PreTrainedModel, ids: Sequence[int]) -> None:
+    n_known = _n_known_ids(model)
+    if not ids or not 0 <= min(ids) <= max(ids) < n_known:
+        received = f"{min(ids)} to {max(ids)}" if ids else "none"
+        raise InputError(
+            f"Token ids of {model_name(model)} run from 0 to {n_known - 1}; received {received}."
+            "\n\nHint: pass what this model's own tokenizer returns."
+        )
+
+
 def _tokens(n: int) -> str:
     return f"{n:,} token{'s' * (n > 1)}"
 
@@ -197,13 +231,7 @@ def _named(
             "\n\nHint: give one name for each position, or none at all."
         )
     _check_length(model, n_tokens, None, "text")
-    n_known = _n_known_ids(model)
-    if not n_tokens or not 0 <= int(ids.min()) <= int(ids.max()) < n_known:
-        received = f"{int(ids.min())} to {int(ids.max())}" if n_tokens else "none"
-        raise InputError(
-            f"Token ids of {model_name(model)} run from 0 to {n_known - 1}; received {received}."
-            "\n\nHint: pass what this model's own tokenizer returns."
-        )
+    _check_known(model, ids.flatten().tolist())
     return tokens_module.plain([tokens_module.shown(label) for label in labels])
 
 

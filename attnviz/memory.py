@@ -13,6 +13,7 @@ from attnviz.wording import size
 # What a weight takes, in bytes, in the precision that a model is loaded in.
 _BYTES_OF = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 _OF_FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+_LONGEST_HEADER = 10_000_000  # bytes; each weight takes about a hundred
 _CGROUPS = (  # what a container may take, what it takes, and what of that could be given back
     ("memory.max", "memory.current", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
@@ -22,7 +23,7 @@ _CGROUPS = (  # what a container may take, what it takes, and what of that could
 def check_fits(name: str, n_bytes: int, dtype: str, most: int | None, has_room: int | None) -> None:
     """Raise ModelLoadError where a model would take more than is allowed, or than is free."""
     hint = "\n\nHint: choose a smaller model" + (
-        ", or load it in bfloat16, which takes half." if dtype in ("float32", "float64") else "."
+        "; attnviz.load(…, dtype='bfloat16') takes half." if dtype == "float32" else "."
     )
     takes = f"{name} takes {size(n_bytes)} of memory in {dtype}"
     if most is not None and n_bytes > most:
@@ -52,18 +53,19 @@ def files_of_weights(folder: Path) -> list[Path]:
 
     Raises ValueError, KeyError, TypeError or AttributeError for an index that is none.
     """
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return [folder / "model.safetensors"]
-    return [
-        folder / name for name in sorted({*json.loads(index.read_text())["weight_map"].values()})
-    ]
+    alone, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if alone.exists() or not index.exists():
+        return [alone]
+    names = set(json.loads(index.read_text())["weight_map"].values())
+    if any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
+        raise ValueError("weights must lie beside their index")
+    return [folder / name for name in sorted(names)]
 
 
 def _of_file(path: Path, dtype: str) -> int:
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(min(length, path.stat().st_size)))
+        header = json.loads(file.read(min(length, _LONGEST_HEADER)))
     header.pop("__metadata__", None)
     n_bytes = 0
     for tensor in header.values():

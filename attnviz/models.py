@@ -25,7 +25,7 @@ from transformers.utils import is_accelerate_available
 
 from attnviz import hub, hub_errors, memory, places
 from attnviz.bundled import BUNDLED
-from attnviz.errors import ModelLoadError
+from attnviz.errors import ModelLoadError, gist
 from attnviz.places import Place
 from attnviz.results import TOLERANCE
 
@@ -117,7 +117,7 @@ def _load_config(folder: Path, name: str) -> Any:
             ) from error
         raise ModelLoadError(
             f"The config.json of {name} does not describe a model that transformers knows "
-            f"({_first_line(error)}).\n\nHint: check the file, or choose another model."
+            f"({gist(error)}).\n\nHint: check the file, or choose another model."
         ) from error
 
 
@@ -144,16 +144,14 @@ def _load_model(
         raise _too_large(name) from error.with_traceback(None)
     except SafetensorError as error:
         raise ModelLoadError(
-            f"The weights file of {name} is damaged ({_first_line(error)})."
+            f"The weights file of {name} is damaged ({gist(error)})."
             "\n\nHint: delete it and download or save it again."
         ) from error
     except Exception as error:
         hint = "check that its weights belong to its config.json."
         if spread:
             hint = f"check device_map; the devices here are {', '.join(devices())} and disk."
-        raise ModelLoadError(
-            f"{name} cannot be loaded ({_first_line(error)}).\n\nHint: {hint}"
-        ) from error
+        raise ModelLoadError(f"{name} cannot be loaded ({gist(error)}).\n\nHint: {hint}") from error
     # A pooler stands behind all attention, and several published encoders come without one.
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if missing:
@@ -184,7 +182,7 @@ def _move(model: PreTrainedModel, name: str, device: str) -> None:
         raise _too_large(name) from error.with_traceback(None)
     except (RuntimeError, AssertionError) as error:
         raise ModelLoadError(
-            f"There is no device {device!r} here ({_first_line(error)})."
+            f"There is no device {device!r} here ({gist(error)})."
             f"\n\nHint: the devices here are {', '.join(devices())}."
         ) from error
 
@@ -215,10 +213,3 @@ def _without_tokenizer(name: str) -> ModelLoadError:
         "\n\nHint: save one beside the model with tokenizer.save_pretrained(folder), or pass "
         "token ids to attnviz.trace_inputs."
     )
-
-
-def _first_line(error: Exception) -> str:
-    """The gist of another library's error, without the paths of this machine."""
-    line = next(iter(str(error).splitlines()), "") or type(error).__name__
-    words = [word for word in line.split() if "/" not in word and "\\" not in word]
-    return " ".join(words)[:160].rstrip(".")

@@ -29,9 +29,8 @@ PERSISTENCE = 30  # … unless so much has gone by
 
 T = TypeVar("T")
 
-_asked = (
-    threading.local()
-)  # .request: the one without an answer yet; .since: when it was first made
+# Of each thread: .request, the one without an answer yet, and .since, when it was first made.
+_asked = threading.local()
 _hooking = threading.Lock()
 
 
@@ -53,6 +52,7 @@ def patiently(call: Callable[[], T]) -> T:
     Raises AskedToWait, Silent, or what the call raised last, without the library's wrapping.
     """
     begun = time.monotonic()
+    _asked.request = None
     for pause in (*PAUSES, None):
         _limit(get_session())
         try:

@@ -35,6 +35,11 @@ def find(name: str, revision: str | None = None, *, allow_folder: bool = True) -
     return None if snapshot is None else Place(snapshot, name, snapshot.name)
 
 
+def is_path(name: str) -> bool:
+    """Whether a name can only be that of a folder."""
+    return Path(name).is_absolute() or name.startswith((".", "~"))
+
+
 def _folder(name: str) -> Path | None:
     """The folder of this path; None where it is no path and may be a name on the Hub."""
     try:
@@ -43,7 +48,7 @@ def _folder(name: str) -> Path | None:
             return path
     except (OSError, ValueError, RuntimeError):  # too long, a null byte, a user who is not there
         return None
-    if path.is_absolute() or name.startswith((".", "~")):
+    if is_path(name):
         raise ModelLoadError(
             f"There is no folder {path.name!r} at the place given.\n\nHint: give the folder that "
             "holds config.json and model.safetensors, or the name of a model on the Hub."

@@ -105,7 +105,7 @@ def encode(tokenizer: Any, text: str, pair: str | None = None) -> tuple[dict, To
     check_text(text)
     if pair is not None:
         check_text(pair, "second text")
-    encoding = tokenizer(text) if pair is None else tokenizer(text, pair)
+    encoding = _split(tokenizer, *(part for part in (text, pair) if part is not None))
     ids = encoding["input_ids"]
     is_special = _special(tokenizer, ids)
     if all(is_special):
@@ -181,6 +181,18 @@ def takes_pair(tokenizer: Any) -> bool:
     """Whether the tokenizer joins two texts with separators of its own."""
     alone, paired = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
     return paired > alone > 0
+
+
+def _split(tokenizer: Any, *texts: str) -> Any:
+    try:
+        return tokenizer(*texts)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic of a fast tokenizer is no Exception
+        raise InputError(
+            f"The model's tokenizer cannot split this text ({type(error).__name__})."
+            "\n\nHint: try a shorter or simpler one, or choose another model."
+        ) from None
 
 
 def _of_text(

@@ -53,6 +53,12 @@ def in_shards(folder):
     build("bert", vocab_size=30522).save_pretrained(folder, max_shard_size="1MB")
 
 
+def with_old_index(folder):
+    """An index of shards that are no longer there; transformers reads the whole file first."""
+    index = {"metadata": {}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (save_tiny(folder) / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def larger(folder):
     """More than huggingface_hub reads at once, 10 MB: what had arrived of it can be kept."""
     save_tiny(folder, hidden_size=256)
@@ -107,6 +113,7 @@ CASES = {
     ),
     "slow tokenizer": Case(LOADED, None, with_slow_tokenizer),
     "in shards": Case(LOADED, None, in_shards),
+    "old index": Case(LOADED, None, with_old_index),
     "nothing wrong": Case(LOADED),
 }
 

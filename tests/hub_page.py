@@ -60,7 +60,7 @@ def _come_to_rest(page, model):
     """Until nothing is asked of the Hub any more, as the page sees by looking again and again."""
     from attnviz.page import downloading
 
-    download = downloading._downloads.get(model)
+    download = downloading.known(model)
     if download is not None and download.is_under_way:
         download.wait(100)
         page.run()

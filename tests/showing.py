@@ -24,4 +24,5 @@ def said(page):
 def run(page):
     page.run()
     assert not page.exception
+    assert not [sentence for sentence in said(page) if "not foreseen" in sentence]
     return page

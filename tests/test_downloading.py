@@ -129,6 +129,18 @@ def test_a_model_that_would_not_fit_is_refused_before_its_download(fake, monkeyp
     assert asked().error is None
 
 
+def test_a_wrong_setting_is_said_as_what_it_is(fake, monkeypatch):
+    monkeypatch.setenv("ATTNVIZ_MAX_MODEL_MB", "lots")
+    assert "ATTNVIZ_MAX_MODEL_MB must be a whole number" in str(asked().error)
+
+
+def test_what_is_no_name_is_not_kept(fake):
+    for name in ("x" * 5_000_000, "two words", "a/b/c"):
+        with pytest.raises(ModelLoadError, match="is not the name of a model"):
+            downloading.of(name)
+    assert not downloading._downloads
+
+
 def test_one_under_way_is_not_forgotten(fake):
     asked()
     downloading.begin(NAME)
@@ -190,6 +202,14 @@ def test_the_time_left_follows_the_rate_of_the_last_seconds(fake, clock):
         clock.now += 1
         download._note_progress(download.n_bytes + MB, 100 * MB)
     assert download.seconds_left() == pytest.approx(30, rel=0.1)
+
+
+def test_a_file_that_begins_again_has_no_time_left_below_zero(fake, clock):
+    download = downloading.Download(NAME)
+    download._note_progress(50 * MB, 100 * MB)
+    clock.now += 3
+    download._note_progress(10 * MB, 100 * MB)
+    assert download.seconds_left() is None
 
 
 def test_a_silence_is_said(fake, clock):

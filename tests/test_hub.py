@@ -160,8 +160,18 @@ def test_a_name_without_an_owner_is_a_name_too(server, tmp_path):
         assert loader.load("alone").startswith("LOADED alone ")
         assert loader.load("nobody") == (
             "The Hub has no public model called 'nobody'.\n\nHint: check the spelling; for a "
-            "private model set HF_TOKEN to a token that may read it."
+            "private model HF_TOKEN must hold a token that may read it, where attnviz runs."
         )
+
+
+def test_what_others_left_out_of_the_cache_is_not_missed(server, tmp_path):
+    with Loader(server.address, tmp_path) as loader:
+        loader.ask(("download", "someone/tiny", {}))
+        (snapshot,) = tmp_path.glob("hub/models--someone--tiny/snapshots/*")
+        (snapshot / "tokenizer_config.json").unlink()  # as if transformers had not asked for it
+        assert loader.ask(("here", "someone/tiny", {}))[0]["value"] is True
+        (snapshot / "tokenizer.json").unlink()
+        assert loader.ask(("here", "someone/tiny", {}))[0]["value"] is False
 
 
 def test_many_who_ask_at_once_share_one_download(server, tmp_path):
@@ -269,7 +279,7 @@ def test_a_disk_that_is_too_small_is_said_with_the_numbers(tmp_path, monkeypatch
     monkeypatch.setattr(
         hub.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1, 1, 5e8)
     )
-    with pytest.raises(attnviz.ModelLoadError, match="1,200 MB are to be.*500 MB are free"):
+    with pytest.raises(attnviz.ModelLoadError, match="1.2 GB are to be.*500 MB are free"):
         hub._require_space("a/model", 12 * 10**8, tmp_path)
 
 

@@ -3,9 +3,10 @@
 import pytest
 import tiny_models
 import torch
-from transformers import AutoModel, ByT5Tokenizer
+from transformers import AutoConfig, AutoModel, ByT5Tokenizer
 
 import attnviz
+from attnviz import memory, tokens
 from attnviz.inputs import from_text, n_positions
 
 
@@ -191,3 +192,43 @@ def test_positions_are_named_as_given_or_by_number():
     assert named.tokens == ("a<U+000A>", "<U+D800>", "c")
     with pytest.raises(attnviz.InputError, match="2 names for 3 positions"):
         attnviz.trace_inputs(model, inputs, tokens=["a", "b"])
+
+
+# What a model was not made for
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_told_so(minilm):
+    model = tiny_models.build("bert", vocab_size=500)
+    with pytest.raises(attnviz.InputError, match="Token ids of .* run from 0 to 499; received 101"):
+        attnviz.trace(model, minilm[1], "time flies")
+
+
+def test_a_text_whose_weights_would_not_fit_is_refused_with_the_numbers(minilm, monkeypatch):
+    monkeypatch.setattr(memory, "free", lambda: 50_000_000)
+    assert attnviz.trace(*minilm, "short").tokens
+    text = "word " * 500
+    with pytest.raises(attnviz.InputError, match="502 tokens; .* 72 heads take 145 MB .* 50 MB"):
+        attnviz.trace(*minilm, text)
+
+
+@pytest.mark.parametrize(("model_type", "said"), [("vit", "vit"), ("clip", "clip")])
+def test_a_model_that_needs_more_than_a_text_is_one_sentence(minilm, model_type, said):
+    small = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
+    if model_type == "clip":
+        small = dict(text_config=small | {"vocab_size": 30522}, vision_config=small)
+    config = AutoConfig.for_model(model_type, **small)
+    model = AutoModel.from_config(config, attn_implementation="eager").eval()
+    with pytest.raises(attnviz.UnsupportedModelError, match=f"'{said}'.*text alone") as refused:
+        attnviz.trace(model, minilm[1], "time flies")
+    assert "\n\nHint: " in str(refused.value)
+
+
+def test_a_tokenizer_that_panics_is_one_sentence(minilm):
+    class Panic(BaseException):
+        pass
+
+    def splits(*texts):
+        raise Panic("regex")
+
+    with pytest.raises(attnviz.InputError, match="tokenizer cannot split this text"):
+        tokens._split(splits, "a" * 10)

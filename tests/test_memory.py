@@ -88,3 +88,15 @@ def test_a_container_of_either_version_is_read(tmp_path):
     (first / "memory.usage_in_bytes").write_text("1200")
     (first / "memory.stat").write_text("total_inactive_file 100")
     assert memory._left_in_container(tmp_path / "first") == 0
+
+
+def test_the_weights_are_the_files_that_transformers_reads(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-1.safe"}}')
+    with pytest.raises(ValueError, match="beside their index"):
+        memory.files_of_weights(tmp_path)
+    for path in ("/dev/zero.safetensors", "../other.safetensors"):
+        index = json.dumps({"weight_map": {"a": path}})
+        (tmp_path / "model.safetensors.index.json").write_text(index)
+        assert memory.of_weights(tmp_path, "float32") is None
+    (tmp_path / "model.safetensors").touch()  # which is read first, whatever an old index says
+    assert memory.files_of_weights(tmp_path) == [tmp_path / "model.safetensors"]

@@ -380,6 +380,30 @@ def test_a_page_open_to_folders_takes_any_of_them(monkeypatch, tmp_path):
     assert "does not offer the model 'someone/else'" in seen(opened_by_link("someone/else"))
 
 
+def test_folders_that_were_opened_stay_in_the_list(monkeypatch, tmp_path):
+    monkeypatch.setenv("ATTNVIZ_ANY_FOLDER", "1")
+    folder = str(save_tiny(tmp_path / "tiny"))
+    page = opened_by_link(folder)
+    page.selectbox(key="model").select(settings.OFFERS[0].name)
+    run(page)
+    assert page.selectbox(key="model").options[-1] == folder
+    page.selectbox(key="model").select(folder)
+    assert run(page).main.caption[0].value.startswith("**tiny**")
+
+
+def test_a_folder_of_the_list_that_is_not_there_is_nothing_to_download(offering, tmp_path):
+    page = run(offering(settings.OFFERS[0].name, tmp_path / "gone"))
+    assert page.selectbox(key="model").options == ["all-MiniLM-L6-v2", "gone"]
+    page.selectbox(key="model").select(str(tmp_path / "gone"))
+    assert "There is no folder 'gone' at the place given" in seen(run(page))
+    assert page.sidebar.caption[-1].value == "There is no such folder."
+
+
+def test_a_link_made_where_a_model_was_to_come_opens_it_anywhere(monkeypatch):
+    monkeypatch.setenv("ATTNVIZ_ANY_HUB_MODEL", "1")
+    assert "someone/else is not on this machine" in seen(opened_by_link("someone/else ↓"))
+
+
 def test_a_wrong_setting_is_a_sentence_on_the_page(page, monkeypatch):
     monkeypatch.setenv("ATTNVIZ_MAX_TOKENS", "many")
     loading.trace.cache_clear()

@@ -131,3 +131,9 @@ def test_a_lasting_failure_ends(clock):
     with pytest.raises(Exception, match="no"):
         patience.patiently(failing(*[refused(500) for _ in range(9)]))
     assert clock.now == 107
+
+
+def test_a_call_made_anew_is_not_silent_because_one_long_ago_was():
+    patience._asked.request, patience._asked.since = ("GET", "x"), -1e9
+    patience.patiently(lambda: None)
+    assert patience._asked.request is None

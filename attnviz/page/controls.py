@@ -8,6 +8,7 @@ import streamlit as st
 
 from attnviz.page import filtering, links, loading, settings
 from attnviz.page.loading import LoadedModel
+from attnviz.places import is_path
 from attnviz.results import Trace
 from attnviz.wording import escaped, size
 
@@ -21,12 +22,16 @@ def choose_model() -> str:
     offers = {offer.name: offer for offer in settings.offers()}
     is_here = {name: loading.is_here(name) for name in offers}
     short = {name: _short_name(name, offers) for name in offers}
-    listed = {name: short[name] if is_here[name] else f"{short[name]} {_AWAY}" for name in offers}
+    opened = [name for name in st.session_state.setdefault("_opened", []) if name not in offers]
+    listed = {
+        name: f"{short[name]} {_AWAY}" if _is_to_come(name, is_here[name]) else short[name]
+        for name in offers
+    } | {name: name for name in opened}
     sizes = [f"- {escaped(short[name])}: {_size(offers[name], is_here[name])}" for name in offers]
     name = _select(
         "Model",
         "model",
-        list(offers),
+        [*offers, *opened],
         format_func=listed.__getitem__,
         spellings={
             spelling: listed[name]
@@ -37,18 +42,26 @@ def choose_model() -> str:
         help="\n".join([f"{_AWAY} is downloaded first, once for everybody:\n", *sizes]),
         accepts_others=settings.takes_any(),
     )
-    name = name.strip()
-    offer = offers.get(name, settings.Offer(name))
-    st.caption(" ".join([_size(offer, loading.is_here(name)) + ".", *_other_ways()]))
+    name = name.removesuffix(f" {_AWAY}").strip()  # of a link made where it was to come
+    offer, is_here_now = offers.get(name, settings.Offer(name)), loading.is_here(name)
+    if is_here_now and name not in (*offers, *opened):
+        st.session_state["_opened"].append(name)
+    st.caption(" ".join([_size(offer, is_here_now) + ".", *_other_ways()]))
     return name
 
 
 _AWAY = "↓"  # behind the name of a model that is not on this machine
 
 
+def _is_to_come(name: str, is_here: bool) -> bool:
+    return not is_here and not is_path(name)
+
+
 def _size(offer: settings.Offer, is_here: bool) -> str:
     if is_here:
         return "On this machine, no download"
+    if is_path(offer.name):
+        return "There is no such folder"
     if offer.n_bytes is None:
         return "Not on this machine yet"
     return f"{size(offer.n_bytes)} to download, once"

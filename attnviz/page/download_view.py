@@ -46,8 +46,8 @@ def _offer(download: downloading.Download) -> None:
 
 def _follow(name: str) -> None:
     """Drawn again and again by itself, while the rest of the page answers as always."""
-    download = downloading.of(name)
-    if not download.is_under_way:
+    download = downloading.known(name)
+    if download is None or not download.is_under_way:
         st.rerun()
     if not download.is_begun:
         st.markdown(f"Asking the Hugging Face Hub how large {escaped(name)} is …")

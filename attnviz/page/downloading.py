@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from attnviz import hub, memory
-from attnviz.errors import ModelLoadError
+from attnviz.errors import AttnvizError, ModelLoadError
 from attnviz.page import loading, settings
 
 _RATE_OVER, _RATE_AFTER = 10.0, 2.0  # seconds
@@ -25,7 +25,7 @@ class Download:
     def __init__(self, name: str) -> None:
         self.name = name
         self.remote: hub.Remote | None = None  # None: the Hub has not answered yet
-        self.error: ModelLoadError | None = None
+        self.error: AttnvizError | None = None
         self.is_done = False
         self.n_bytes = 0  # so far
         self.n_bytes_in_all = 0
@@ -54,7 +54,7 @@ class Download:
             return None
         (began, before), (_, now) = moments[0], moments[-1]
         took = time.monotonic() - began
-        if took < _RATE_AFTER or now == before:
+        if took < _RATE_AFTER or now <= before:
             return None
         return (self.n_bytes_in_all - now) * took / (now - before)
 
@@ -91,7 +91,7 @@ class Download:
         try:
             with _at_work:
                 step()
-        except ModelLoadError as error:
+        except AttnvizError as error:
             self.error = error
         except Exception as error:  # a thread that dies silently would leave visitors waiting
             self.error = ModelLoadError(
@@ -114,7 +114,11 @@ _lock = threading.Lock()
 
 
 def of(name: str) -> Download:
-    """This model's download; where there is none, the Hub is asked about it, in the background."""
+    """This model's download; where there is none, the Hub is asked about it, in the background.
+
+    Raises ModelLoadError for what is no name of a model.
+    """
+    hub.check(name)
     with _lock:
         for old in [name for name, download in _downloads.items() if download.is_old]:
             del _downloads[old]
@@ -123,6 +127,11 @@ def of(name: str) -> Download:
             download = _downloads[name] = Download(name)
             download.ask()
         return download
+
+
+def known(name: str) -> Download | None:
+    """This model's download, if there is one."""
+    return _downloads.get(name)
 
 
 def begin(name: str) -> None:

@@ -153,10 +153,16 @@ def model(name: str, device: str = "cpu", dtype: str = "float32") -> LoadedModel
     """The model of this name. Raises ModelLoadError."""
     with _loads:
         place = _find(name)
-        n_bytes = None if place is None else memory.of_weights(place.folder, dtype)
+        if place is None:
+            raise ModelLoadError(
+                f"{name} is no longer on this machine.\n\nHint: choose it again to download it."
+            )
+        n_bytes = memory.of_weights(place.folder, dtype)
         if n_bytes is not None and n_bytes <= settings.max_model_bytes():
             with _models_lock:
                 _make_room(_models, _share_of_model(n_bytes))
+                while _models and memory.free() < n_bytes:
+                    _models.popitem()
         # transformers sets torch's default precision, for the whole process, while it loads.
         with nullcontext() if dtype == "float32" else _passes:
             return LoadedModel(name, device, dtype)

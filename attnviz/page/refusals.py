@@ -1,5 +1,7 @@
 """What a visitor reads where something cannot be shown."""
 
+import logging
+
 import streamlit as st
 
 from attnviz.errors import AttnvizError
@@ -11,3 +13,18 @@ def show_error(error: AttnvizError) -> None:
     statement, _, hint = str(error).partition("\n\nHint: ")
     hint = f"\n\n**What to do:** {escaped(hint)}" if hint else ""
     st.error(escaped(statement) + hint, icon=":material/error:")
+
+
+def show_refusal(error: Exception) -> None:
+    """Any error as a sentence; one that nobody foresaw goes to the server's log as well."""
+    if isinstance(error, AttnvizError):
+        return show_error(error)
+    logging.getLogger(__name__).exception("unforeseen")
+    show_error(
+        AttnvizError(
+            f"attnviz failed at this in a way that was not foreseen ({type(error).__name__})."
+            "\n\nHint: choose another head, text or model; the page's log says more to whoever "
+            "runs it."
+        )
+    )
+    return None

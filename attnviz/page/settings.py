@@ -119,18 +119,19 @@ def trace_cache_bytes() -> int:
 def _number(name: str, default: int) -> int:
     value = os.environ.get(name, "").strip() or str(default)
     if not value.isascii() or not value.isdigit() or not int(value):
-        raise SettingsError(
-            f"The setting {name} must be a whole number above 0; it is {shown(value[:80])!r}."
-            "\n\nHint: mend it where this page is run: in its environment or its secrets.toml."
-        )
+        raise _wrong(name, "a whole number above 0", value)
     return int(value)
 
 
 def _is_set(name: str) -> bool:
     value = os.environ.get(name, "").strip().lower()
     if value not in ("", "0", "1", "false", "true"):
-        raise SettingsError(
-            f"The setting {name} must be 0 or 1; it is {shown(value[:80])!r}."
-            "\n\nHint: mend it where this page is run: in its environment or its secrets.toml."
-        )
+        raise _wrong(name, "0 or 1", value)
     return value in ("1", "true")
+
+
+def _wrong(name: str, what: str, value: str) -> SettingsError:
+    return SettingsError(
+        f"The setting {name} must be {what}; it is {shown(value[:80])!r}."
+        "\n\nHint: mend it where this page is run: in its environment or its secrets.toml."
+    )
