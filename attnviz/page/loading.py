@@ -6,13 +6,9 @@ of two who ask for different ones, the second waits until the first is done, so 
 needed while computing is bounded too.
 """
 
-import ctypes
-import gc
-import os
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from functools import cache
+from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,20 +18,9 @@ from cachetools.keys import hashkey
 import attnviz
 from attnviz import memory, places
 from attnviz.errors import ModelLoadError
-from attnviz.page import settings
+from attnviz.page import process, settings
 from attnviz.places import Place
 from attnviz.tokens import takes_pair
-
-# The threads of a forward pass sleep while they wait for one another. By default they spin, which
-# takes the cores from other visitors: a short text took ten times as long on a busy machine.
-# Read when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-# Large arrays go back to the system when they are freed. By default glibc learns from the first of
-# them to keep their place: ten texts of 512 tokens then took a gigabyte more.
-_M_MMAP_THRESHOLD = -3  # malloc.h
-with suppress(AttributeError, OSError, TypeError):  # on a system without it
-    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 _LOADS_AT_ONCE = 1
 _PASSES_AT_ONCE = 1
@@ -65,30 +50,17 @@ def _find(name: str) -> Place | None:
 
 def devices() -> tuple[str, ...]:
     """Where models can compute; the first is the CPU."""
-    _import_torch()
+    process.import_torch()
     from attnviz import models
 
     return models.devices()
-
-
-@cache
-def _import_torch() -> None:
-    """Import torch and transformers, which only a load may wait for.
-
-    Streamlit looks for garbage after every run of the page. What imports leave is never garbage;
-    looking through it took 0.4 seconds a run, in which no other visitor was served.
-    """
-    import attnviz.models  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
 
 
 class LoadedModel:
     """A model, its tokenizer, and what the page asks about them."""
 
     def __init__(self, name: str, device: str, dtype: str) -> None:
-        _import_torch()
+        process.import_torch()
         from attnviz.inputs import takes_target
 
         self.key = (name, device, dtype)
