@@ -85,9 +85,9 @@ def _running(model: PreTrainedModel, modules: list[nn.Module]) -> Iterator[None]
         raise
     except Exception as error:  # of the model's own code, for what it was not made for
         raise UnsupportedModelError(
-            f"{model_name(model)} (model type {model.config.model_type!r}) does not run on this "
-            f"text alone ({gist(error)}).\n\nHint: choose a model that reads text, with a "
-            "tokenizer that belongs to it, or pass all it needs to attnviz.trace_inputs."
+            f"{model_name(model)} (model type {model.config.model_type!r}) does not run on what it "
+            f"was given ({gist(error)}).\n\nHint: choose a model that reads text, with a tokenizer "
+            "that belongs to it; what others need can be passed to attnviz.trace_inputs."
         ) from error
 
 

@@ -218,7 +218,9 @@ def test_a_model_that_needs_more_than_a_text_is_one_sentence(minilm, model_type,
         small = dict(text_config=small | {"vocab_size": 30522}, vision_config=small)
     config = AutoConfig.for_model(model_type, **small)
     model = AutoModel.from_config(config, attn_implementation="eager").eval()
-    with pytest.raises(attnviz.UnsupportedModelError, match=f"'{said}'.*text alone") as refused:
+    with pytest.raises(
+        attnviz.UnsupportedModelError, match=f"'{said}'.*does not run on what it was given"
+    ) as refused:
         attnviz.trace(model, minilm[1], "time flies")
     assert "\n\nHint: " in str(refused.value)
 
