@@ -3,14 +3,13 @@
 The same measured with more of them, for longer: tests/load.py, tests/memory.py, tests/soak.py.
 """
 
-import asyncio
 import dataclasses
 
 import pytest
 
 from tests import load, soak
 from tests.serving import serving
-from tests.visitors import visiting
+from tests.visitors import run, visiting
 from tests.watched_page import Diary
 
 
@@ -34,7 +33,7 @@ def plans():
 
 @pytest.fixture(scope="module")
 def answers(server, plans):
-    return asyncio.run(load.visit_all(server.address, plans))
+    return run(load.visit_all(server.address, plans))
 
 
 def test_no_visitor_is_shown_anything_but_what_they_asked_for(answers, plans, server):
@@ -64,7 +63,7 @@ def test_a_text_that_several_ask_for_is_computed_once(answers, plans, diary):
 
 
 def test_heads_are_changed_while_another_visitor_waits_for_a_forward_pass(server, answers):
-    beside = asyncio.run(load.beside_a_slow_pass(server.address))
+    beside = run(load.beside_a_slow_pass(server.address))
     assert len(beside.meanwhile) >= 3
     assert max(beside.meanwhile) < beside.slow
 
@@ -75,7 +74,7 @@ def test_a_visitor_without_a_browser_reads_what_a_large_message_was_told_of_by_i
             second = await visitor.run()
             return first, second
 
-    first, second = asyncio.run(look_twice())
+    first, second = run(look_twice())
     assert second.n_bytes < first.n_bytes
     assert second.constants == first.constants
 

@@ -1,9 +1,7 @@
 """Settings in Streamlit's secrets file are the settings of the page."""
 
-import asyncio
-
 from tests.serving import serving
-from tests.visitors import visiting
+from tests.visitors import run, visiting
 
 
 def test_a_secrets_file_sets_what_the_environment_does(tmp_path):
@@ -16,7 +14,7 @@ def test_a_secrets_file_sets_what_the_environment_does(tmp_path):
             return first, await visitor.choose(model="someone/else")
 
     with serving(tmp_path, HOME=str(tmp_path)) as server:
-        first, other = asyncio.run(look())
+        first, other = run(look())
     assert len(first.errors) == 1
     assert "The text has 7 tokens, and at most 6 are shown here" in plain(first)
     assert "someone/else is not on this machine" in plain(other)

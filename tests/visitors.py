@@ -7,6 +7,7 @@ found by the name that they have in the page's address.
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -185,3 +186,9 @@ async def visiting(address: str, **parameters: str) -> AsyncIterator[tuple[Visit
     ) as socket:
         visitor = Visitor(socket, dict(parameters))
         yield visitor, await visitor.run()
+
+
+def run(coroutine):
+    """What a coroutine returns, in a thread of its own: a browser's tests have a loop in theirs."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
