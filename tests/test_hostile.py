@@ -22,8 +22,7 @@ from hostile import (
     texts,
 )
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from tiny_models import byte_level_tokenizer
 
 import attnviz
 from attnviz import filters, tokens
@@ -113,17 +112,7 @@ def test_a_number_in_a_link_is_one_that_can_be_computed_with(asked, ends):
 @functools.cache
 def byte_level():
     """A tokenizer that keeps every byte of a text."""
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=["<end>"],
-        show_progress=False,
-    )
-    backend.train_from_iterator(["time flies like an arrow -- <b>"] * 9, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>", unk_token="<end>")
+    return byte_level_tokenizer("time flies like an arrow -- <b>")
 
 
 def as_bytes(label):

@@ -1,7 +1,8 @@
 """Tokens as people read them."""
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tiny_models import byte_level_tokenizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from attnviz import tokens
@@ -11,19 +12,7 @@ from attnviz.errors import InputError
 @pytest.fixture(scope="module")
 def byte_level():
     """A tokenizer of the kind that GPT-2 introduced, on a small vocabulary."""
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=["<end>"],
-        show_progress=False,
-    )
-    backend.train_from_iterator(["the flies fly like the arrow flies"] * 9, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<end>", bos_token="<end>", unk_token="<end>"
-    )
+    return byte_level_tokenizer("the flies fly like the arrow flies")
 
 
 @pytest.fixture(scope="module")

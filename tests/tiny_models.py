@@ -7,8 +7,15 @@ two swapped heads would go unnoticed.
 import re
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import Embedding
-from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 from transformers.pytorch_utils import Conv1D
 
 from attnviz import bundled
@@ -177,3 +184,20 @@ def sharpen(model, seed=0):
 def random_ids(n_tokens=9, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(3, VOCABULARY, (1, n_tokens), generator=generator)
+
+
+def byte_level_tokenizer(text):
+    """A tokenizer of the kind that GPT-2 introduced, which keeps every byte, trained on a text."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<end>"],
+        show_progress=False,
+    )
+    backend.train_from_iterator([text] * 9, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<end>", bos_token="<end>", unk_token="<end>"
+    )

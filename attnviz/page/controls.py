@@ -168,9 +168,8 @@ def open_head(layer: int, head: int) -> None:
 
 # What a control is set to so that it shows its default.
 _AS_OPENED: dict[str, Any] = {
-    **dict.fromkeys(
-        ("model", "device", "kind", "layer", "head", "query", "key")
-    ),  # None: not an option
+    # None: not an option.
+    **dict.fromkeys(("model", "device", "kind", "layer", "head", "query", "key")),
     **{"text": DEFAULT_TEXT, "pair": "", "target": "", "view": VIEWS[0], "columns": False},
     **{"why_scale": False, "what_if": False, "if_unscaled": False, "if_factor": None},
     **{"dimensions": True, "sorted": False, "asked": False, "lines": "all", "heads": None},
@@ -216,9 +215,9 @@ def _select(
     st.session_state[f"_offered_{key}"] = names, default
     if key in st.session_state:
         value = st.session_state[key]
-        if value not in names and accepts_others and value:
-            pass
-        elif value not in names or before.get(value, names[value]) != names[value]:
+        is_typed = accepts_others and bool(value) and value not in names
+        is_as_before = value in names and before.get(value, names[value]) == names[value]
+        if not is_typed and not is_as_before:
             st.session_state[key] = replace(options, value, options[default])
         elif default != default_before:
             # Set, though it stays: the address leaves out the default, which is another now.

@@ -17,14 +17,11 @@ def show_error(error: AttnvizError) -> None:
 
 def show_refusal(error: Exception) -> None:
     """Any error as a sentence; one that nobody foresaw goes to the server's log as well."""
-    if isinstance(error, AttnvizError):
-        return show_error(error)
-    logging.getLogger(__name__).exception("unforeseen")
-    show_error(
-        AttnvizError(
+    if not isinstance(error, AttnvizError):
+        logging.getLogger(__name__).exception("unforeseen")
+        error = AttnvizError(
             f"attnviz failed at this in a way that was not foreseen ({type(error).__name__})."
             "\n\nHint: choose another head, text or model; the page's log says more to whoever "
             "runs it."
         )
-    )
-    return None
+    show_error(error)
