@@ -1,0 +1,59 @@
+"""Every benchmark in one run, as the tables that the README shows.
+
+    python -m tests.benchmarks
+    python -m tests.benchmarks tracing pages
+    python -m tests.benchmarks --write
+
+Run it where the repository lies, with what tests/requirements.txt installs, and with
+`pip install bertviz==1.4.1` where BertViz is to be compared. `--write` puts the tables between
+the README's markers, if every benchmark was run.
+"""
+
+import argparse
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from tests.benchmarks.table import Table
+
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+
+PARTS: dict[str, Callable[[], list[Table]]] = {}
+
+
+def machine() -> str:
+    """What the numbers were measured on."""
+    import torch
+
+    n_bytes = psutil.virtual_memory().total
+    return (
+        f"Measured on {psutil.cpu_count(logical=False)} cores, {n_bytes / 1e9:.0f} GB, without a "
+        f"GPU, with Python {platform.python_version()} and torch {torch.__version__}."
+    )
+
+
+def write(tables: str) -> None:
+    before, _, rest = README.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text(before + BEGIN + tables + END + after)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="by default all")
+    parser.add_argument("--write", action="store_true", help="into the README")
+    options = parser.parse_args()
+    if options.write and options.parts:
+        parser.error("--write needs every part: they stand in one table, from one run")
+    tables = [table for name in options.parts or PARTS for table in PARTS[name]()]
+    written = "\n".join([f"{machine()}\n", *(table.markdown() for table in tables)])
+    print(written)
+    if options.write:
+        write(written)
+
+
+if __name__ == "__main__":
+    main()
