@@ -42,7 +42,7 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 import attnviz
 from attnviz.charts.window import MAX_TOKENS
 from attnviz.export import to_html
-from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.chromium import CHROMIUM, FLAGS
 
 LAYER, HEAD = 0, 8
 TEXT = (
