@@ -1,11 +1,14 @@
 """What a run of the page shows: its charts, their constants, and its errors."""
 
 import json
+import math
+
+from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 
 
 def charts(page):
-    """The specifications of all charts on the page."""
-    return [json.loads(element.proto.spec) for element in page.get("vega_lite_chart")]
+    """The specifications of all charts on the page, with their numbers in their places."""
+    return [_whole(element.proto) for element in page.get("vega_lite_chart")]
 
 
 def constants(page):
@@ -15,6 +18,20 @@ def constants(page):
         for p in chart.get("params", [])
         if "value" in p
     }
+
+
+def _whole(chart):
+    """A chart's specification with the numbers that the page sends beside it."""
+    specification = json.loads(chart.spec)
+    for dataset in chart.datasets:
+        if dataset.name == "numbers":
+            column = convert_arrow_bytes_to_pandas_df(dataset.data.data)["v"]
+            numbers = [None if math.isnan(number) else number for number in column]
+            for one in specification["params"]:
+                if "numbers" in one.get("expr", "") and one["name"] != "numbers":
+                    known = {"numbers": numbers, "slice": lambda whole, *ends: whole[slice(*ends)]}
+                    one["value"] = eval(one.pop("expr"), known)
+    return specification
 
 
 def said(page):

@@ -18,6 +18,10 @@ AXIS_TITLES = {
     "d_head": "dimension (d_head)",
     "d_value": "dimension (d_value)",
 }
+# What a row's or column's number is called on hover and in a click.
+POSITIONS = {"query_pos": "query", "key_pos": "key"} | dict.fromkeys(
+    ("d_model", "d_head", "d_value"), "dimension"
+)
 FONT_SIZE = 12  # px, of labels; larger on a projector
 CHARACTER = 0.56  # of the font size: how wide a letter is, on average
 LEANING_LABELS = 9
@@ -82,14 +86,22 @@ def ticks(n: int, at_most: int) -> list[int]:
 
 
 def colour(
-    name: str, title: str, limit: str, *, is_below: bool, font_size: int = FONT_SIZE
+    name: str,
+    title: str,
+    limit: str,
+    *,
+    is_below: bool,
+    font_size: int = FONT_SIZE,
+    field: str = "v",
 ) -> alt.Color:
     """A step's colours, up to a parameter, with a legend in numbers: both ends and the middle."""
     is_weights = name == "weights"
     values = [0, 0.5, 1] if is_weights else alt.expr(f"[-{limit}, 0, {limit}]")
     scale = weights_scale() if is_weights else signed_scale(limit)
     return alt.Color(
-        "v:Q", scale=scale, legend=legend(title, values, font_size, **_legend_place(is_below))
+        f"{field}:Q",
+        scale=scale,
+        legend=legend(title, values, font_size, **_legend_place(is_below)),
     )
 
 

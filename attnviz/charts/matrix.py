@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 import altair as alt
 import numpy as np
@@ -14,6 +14,7 @@ from attnviz.charts import palette, sink
 from attnviz.charts.axes import (
     AXIS_TITLES,
     FONT_SIZE,
+    POSITIONS,
     axis,
     colour,
     is_of_pairs,
@@ -31,10 +32,12 @@ from attnviz.charts.blocks import (
     block_size,
     codes_in_blocks,
     in_blocks,
+    strongest_cells,
 )
-from attnviz.charts.figure import Figure, structure_of
+from attnviz.charts.figure import MAX_STRUCTURES, MOST_MARKS_IN_SVG, Figure, structure_of
 from attnviz.charts.pair import Pair
 from attnviz.charts.values import WHY_HIDDEN, largest, nested
+from attnviz.charts.window import around
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
 
@@ -48,7 +51,10 @@ LOW_HEIGHT = 240  # of rows of numbers, which have other things beside them
 LARGE_HEIGHT = 350
 LARGE_LOW_HEIGHT = 280  # below standing labels
 LARGE_NARROW_HEIGHT = 126
-PICKED = "picked"  # the selection parameter that reports a clicked cell: `row` and `column`
+# The selection parameter that reports a clicked cell: two of `query`, `key` and `dimension`.
+PICKED = "picked"
+# How a matrix that is too large for a screen is drawn: in blocks, or the part around the pair.
+Large = Literal["maximum", "mean", "window"]
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,8 @@ class _Structure:
 
     name: str
     axes: tuple[str, str]
-    n_rows: int
-    n_columns: int
-    columns_a_block: int
+    row_starts: range  # the row of the whole matrix that each row begins with
+    column_starts: range
     value_title: str
     note: str
     has_hidden: bool
@@ -75,6 +80,32 @@ class _Structure:
     @property
     def is_of_pairs(self) -> bool:
         return set(self.axes) == {"query_pos", "key_pos"}
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.row_starts)
+
+    @property
+    def n_columns(self) -> int:
+        return len(self.column_starts)
+
+    @property
+    def n_cells(self) -> int:
+        return self.n_rows * self.n_columns
+
+    @property
+    def row(self) -> str:
+        """The field with a row's number."""
+        return POSITIONS[self.axes[0]]
+
+    @property
+    def column(self) -> str:
+        return POSITIONS[self.axes[1]]
+
+    @property
+    def value(self) -> str:
+        """A cell's value, in an expression."""
+        return f"datum['{self.value_title}']"
 
     @property
     def sink_along(self) -> sink.Channel | None:
@@ -105,51 +136,49 @@ def matrix_chart(
     step: Step,
     pair: Pair | None = None,
     *,
+    large: Large = "maximum",
     reports_clicks: bool = False,
     is_narrow: bool = False,
     is_large: bool = False,
     limit: float | None = None,
 ) -> Figure:
-    """The matrix of one step, its cells exact where they fit and in blocks where they do not.
+    """The matrix of one step, its cells exact where they fit.
+
+    Where they do not, it is drawn in blocks, each the maximum or the mean of its cells (of
+    dimensions, which have signs, not the maximum but the value furthest from zero), or as
+    the exact window around the pair; dimensions are in blocks even there. `large` says which.
 
     The row of the pair's query and the row or column of its key are framed. Values are printed
     in the cells of small matrices, unless the place for the chart is narrow. `is_large` is for a
-    projector. Colours reach up to `limit`, by default the matrix's own largest magnitude, and 1
+    projector. Colours reach up to `limit`, by default the largest magnitude that is drawn, and 1
     for weights.
     """
     is_weights = step.name == "weights"
-    blocks = in_blocks(
-        step.array,
-        step.is_hidden,
-        "maximum" if is_weights else "mean",
-        max_columns=_max_columns(step),
-    )
-    row_labels = labels_of(head, step.axes[0], step.array.shape[0])
-    column_labels = labels_of(head, step.axes[1], step.array.shape[1])
+    shown = _shown(step, pair, large)
+    blocks = shown.blocks
     row_names, column_names = (
-        names_of(labels, per_block)
-        for labels, per_block in ((row_labels, blocks.rows), (column_labels, blocks.columns))
+        _names(labels_of(head, axis, n), axis, starts, n)
+        for axis, n, starts in zip(step.axes, step.array.shape, shown.starts, strict=True)
     )
-    sinks = None if step.sink is None else _sinks(step, step.sink, blocks.summary)
+    sinks = None if step.sink is None else _sinks(step, step.sink, shown)
     if sinks is not None:
         (column_names if step.axes[1] == "key_pos" else row_names).append(sink.LABEL)
     if limit is None:
         limit = 1.0 if is_weights else largest(blocks.values)
         if sinks is not None:
             limit = max(limit, largest(sinks))
-    padding = _padding(head, step, blocks)
-    frames = _frames(step, pair, blocks)
+    padding = _padding(head, step, shown)
+    frames = _frames(step, pair, shown)
     structure = _Structure(
         name=step.name,
         axes=step.axes,
-        n_rows=blocks.values.shape[0],
-        n_columns=blocks.values.shape[1],
-        columns_a_block=blocks.columns,
+        row_starts=shown.starts[0],
+        column_starts=shown.starts[1],
         value_title=value_title(step.name, blocks),
-        note=blocks.note,
+        note=shown.note,
         has_hidden=bool(blocks.is_hidden.any()),
         is_printed=max(step.array.shape) <= VALUES_FIT and not is_narrow,
-        is_clickable=reports_clicks and blocks.are_exact,
+        is_clickable=reports_clicks,
         is_narrow=is_narrow,
         is_large=is_large,
         label_options=tuple(_label_angle(column_names, is_narrow, is_large).items()),
@@ -166,54 +195,72 @@ def matrix_chart(
         **{f"{step.name}_padded_{side}": bits for side, bits in padding.items()},
     }
     if structure.has_hidden and step.hidden_because is not None:
-        codes = codes_in_blocks(step.hidden_because, blocks)
+        codes = codes_in_blocks(step.hidden_because[shown.part], blocks)
         constants[f"{step.name}_because"] = codes.tolist()
     if sinks is not None:
         constants[f"{step.name}_sink"] = nested([sinks])[0]
-    return Figure(_structure(structure), constants)
+    n_marks = structure.n_cells + int(blocks.is_hidden.sum())
+    return Figure(_structure(structure), constants, n_marks=n_marks)
 
 
-@cache
+@lru_cache(8 * MAX_STRUCTURES)
 def _structure(of: _Structure) -> dict[str, Any]:
+    # What is not drawn but said on hover is copied to each cell, not computed: there are many.
+    said = {
+        AXIS_TITLES[axis]: names
+        for axis, names in zip(of.axes, (f"{of.name}_rows", f"{of.name}_columns"), strict=True)
+    }
+    row_title, column_title = said
+    starts = of.column_starts
+    columns = f"sequence({starts.start}, {starts.stop}, {starts.step})"
     base = (
-        alt.Chart(alt.sequence(of.n_rows, as_="row"))
-        .transform_calculate(v=f"{of.name}[datum.row]", column=f"sequence({of.n_columns})")
-        .transform_flatten(["v", "column"])
+        alt.Chart(_sequence(of.row_starts, of.row))
         .transform_calculate(
-            row_token=f"{of.name}_rows[datum.row]",
-            column_token=f"{of.name}_columns[datum.column]",
+            **{
+                of.column: columns,
+                row_title: f"{of.name}_rows[{_place(of.row_starts, of.row)}]",
+                column_title: f"slice({of.name}_columns, 0, {of.n_columns})",
+                of.value_title: f"{of.name}[{_place(of.row_starts, of.row)}]",
+            }
         )
+        .transform_flatten([of.column, column_title, of.value_title])
         .encode(x=_x(of), y=_y(of))
     )
-    tooltip = [
-        alt.Tooltip("row_token:N", title=AXIS_TITLES[of.axes[0]]),
-        alt.Tooltip("column_token:N", title=AXIS_TITLES[of.axes[1]]),
-        alt.Tooltip("v:Q", title=of.value_title),
-    ]
     is_below = of.is_narrow or not of.is_of_pairs
+    has_labels = of.n_cells <= MOST_MARKS_IN_SVG
+    label = f"datum['{row_title}'] + ', ' + datum['{column_title}'] + ': ' + {of.value}"
     cells = (
-        base.transform_filter("isValid(datum.v)")
-        .mark_rect(strokeWidth=0, cursor="pointer" if of.is_clickable else "default")
+        base.transform_filter(f"isValid({of.value})")
+        .mark_rect(
+            strokeWidth=0,
+            cursor="pointer" if of.is_clickable else "default",
+            tooltip=alt.TooltipContent("data"),
+            **({"description": alt.expr(label)} if has_labels else {"aria": False}),
+        )
         .encode(
             color=colour(
-                of.name, of.value_title, of.limit, is_below=is_below, font_size=of.font_size
+                of.name,
+                of.value_title,
+                of.limit,
+                is_below=is_below,
+                font_size=of.font_size,
+                field=of.value_title,
             ),
-            tooltip=tooltip,
         )
     )
     if of.is_clickable:
         picked = alt.selection_point(
-            name=PICKED, fields=["row", "column"], toggle=False, clear=False
+            name=PICKED, fields=[of.row, of.column], toggle=False, clear=False
         )
         cells = cells.add_params(picked)
     layers: list[alt.Chart] = [cells]
     if of.has_hidden:
-        layers += _hidden_cells(base, tooltip, of)
+        layers += _hidden_cells(base, of)
     if of.is_printed:
-        layers.append(_printed_values(base, of))
+        layers.append(_printed_values(base, of, of.value))
     if of.sink_along is not None:
         layers += _sink_cells(of, of.sink_along)
-    layers += [_frame(of.name, channel) for channel in of.framed]
+    layers += [_frame(of, channel) for channel in of.framed]
     chart = alt.LayerChart(layer=layers).properties(
         height=alt.Step(_row_height(of)),
         title=alt.TitleParams(of.note, fontSize=of.font_size, anchor="end"),
@@ -222,8 +269,82 @@ def _structure(of: _Structure) -> dict[str, Any]:
 
 
 def is_in_blocks(step: Step) -> bool:
-    """Whether the chart of this step shows blocks, so that a row of it is worth showing exactly."""
+    """Whether this step's matrix is too large to be drawn as it is."""
     return block_size(step.array.shape, _max_columns(step)) != (1, 1)
+
+
+# What is shown
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """What is drawn of a matrix: a part of it, in blocks."""
+
+    blocks: Blocks
+    part: tuple[slice, slice]
+    note: str
+
+    @property
+    def starts(self) -> tuple[range, range]:
+        """The rows and the columns of the whole matrix that what is drawn begins with."""
+        sizes = zip(self.blocks.values.shape, (self.blocks.rows, self.blocks.columns), strict=True)
+        rows, columns = (
+            range(part.start, part.start + n * size, size)
+            for part, (n, size) in zip(self.part, sizes, strict=True)
+        )
+        return rows, columns
+
+
+def _shown(step: Step, pair: Pair | None, large: Large) -> _Shown:
+    parts, notes = [], []
+    chosen = {} if pair is None else {"query_pos": pair.query, "key_pos": pair.key}
+    for side, n in zip(step.axes, step.array.shape, strict=True):
+        is_cut = large == "window" and side in ("query_pos", "key_pos") and n > MAX_TOKENS
+        shown = around(chosen.get(side) or 0, n) if is_cut else range(n)
+        parts.append(slice(shown.start, shown.stop))
+        if is_cut:
+            what = "queries" if side == "query_pos" else "keys"
+            notes.append(f"{what} {shown.start} to {shown.stop - 1} of {n}")
+    part = parts[0], parts[1]
+    blocks = in_blocks(
+        step.array[part],
+        None if step.is_hidden is None else step.is_hidden[part],
+        _summary(step, large),
+        max_columns=_max_columns(step),
+    )
+    note = "; ".join(filter(None, (", ".join(notes), blocks.note)))
+    return _Shown(blocks, part, note)
+
+
+def _summary(step: Step, large: Large) -> Summary:
+    if large == "mean":
+        return "mean"
+    return "maximum" if is_of_pairs(step) else "furthest from 0"
+
+
+def strongest_cell(step: Step, large: Large) -> dict[tuple[int, int], tuple[int, int]]:
+    """By the row and column that each block begins with: those of its strongest value.
+
+    What a click on a block stands for: its largest value, or of dimensions the one furthest from
+    zero. Empty where every cell is drawn.
+    """
+    if large == "window" or not is_in_blocks(step):
+        return {}
+    shown = _shown(step, None, "maximum")
+    cells = strongest_cells(step.array, step.is_hidden, shown.blocks)
+    rows, columns = shown.starts
+    return {
+        (row, column): cells[i][j] for i, row in enumerate(rows) for j, column in enumerate(columns)
+    }
+
+
+def _names(labels: Sequence[str], axis: str, starts: range, n: int) -> list[str]:
+    """What each row or column is called; tokens of a long text with their positions."""
+    if n > MAX_TOKENS and axis in ("query_pos", "key_pos"):
+        labels = [f"{place} {label}" for place, label in enumerate(labels)]
+    names = names_of(labels, starts.step)
+    first = starts.start // starts.step
+    return names[first : first + len(starts)]
 
 
 def _max_columns(step: Step) -> int:
@@ -242,7 +363,7 @@ def _width(is_narrow: bool, is_large: bool) -> int:
 
 
 def _sinks(
-    step: Step, values: Float[np.ndarray, " query_pos"], summary: Summary
+    step: Step, values: Float[np.ndarray, " query_pos"], shown: _Shown
 ) -> Float[np.ndarray, " query_pos"]:
     """What each query gives to the sink, in the blocks of the matrix; NaN without meaning."""
     is_column = step.axes[1] == "key_pos"
@@ -251,33 +372,36 @@ def _sinks(
         of_query = step.hidden_because[:, :1] if is_column else step.hidden_because[:1]
         is_hidden = of_query >= masks.ROW_OF_PADDING
     column = values[:, None] if is_column else values[None, :]
-    return in_blocks(column, is_hidden, summary, max_columns=MAX_TOKENS).values.ravel()
+    part = (shown.part[0], slice(None)) if is_column else (slice(None), shown.part[1])
+    is_hidden = None if is_hidden is None else is_hidden[part]
+    summary = shown.blocks.summary
+    return in_blocks(column[part], is_hidden, summary, max_columns=MAX_TOKENS).values.ravel()
 
 
-def _padding(head: HeadTrace, step: Step, blocks: Blocks) -> dict[str, list[int]]:
+def _padding(head: HeadTrace, step: Step, shown: _Shown) -> dict[str, list[int]]:
     """Which rows and columns are padding, 1 or 0 each, for the sides that have some."""
     of_axis = {"query_pos": head.query_is_padding, "key_pos": head.key_is_padding}
-    sides = zip(("rows", "columns"), step.axes, (blocks.rows, blocks.columns), strict=True)
+    sides = zip(("rows", "columns"), step.axes, shown.part, shown.starts, strict=True)
     return {
-        side: np.logical_and.reduceat(is_padding, range(0, len(is_padding), per_block))
+        side: np.logical_and.reduceat(
+            is_padding[part], range(0, len(is_padding[part]), starts.step)
+        )
         .astype(int)
         .tolist()
-        for side, axis, per_block in sides
+        for side, axis, part, starts in sides
         if (is_padding := of_axis.get(axis)) is not None
     }
 
 
-def _frames(step: Step, pair: Pair | None, blocks: Blocks) -> dict[str, int]:
-    """The row and the column that the pair has in this matrix."""
+def _frames(step: Step, pair: Pair | None, shown: _Shown) -> dict[str, int]:
+    """The row and the column that the pair has in this matrix, by what they begin with."""
     if pair is None:
         return {}
     positions = {"query_pos": pair.query, "key_pos": pair.key}
-    row, column = (positions.get(axis) for axis in step.axes)
-    places = {"row": (row, blocks.rows), "column": (column, blocks.columns)}
     return {
-        channel: position // per_block
-        for channel, (position, per_block) in places.items()
-        if position is not None
+        channel: position - (position - starts.start) % starts.step
+        for channel, axis, starts in zip(("row", "column"), step.axes, shown.starts, strict=True)
+        if (position := positions.get(axis)) is not None
     }
 
 
@@ -288,21 +412,21 @@ def _x(of: _Structure) -> alt.X:
     options: dict[str, Any]
     font_size = of.font_size
     if of.is_of_pairs:
-        columns = f"{of.name}_columns[datum.value]"
+        columns = f"{of.name}_columns[{_place(of.column_starts)}]"
         options = {"labelExpr": columns, **dict(of.label_options), **_greyed(of, "columns")}
         if options["labelAngle"] == -90:  # as many names as do not overlap
             width = _width(of.is_narrow, of.is_large)
             font_size = min(font_size, max(SMALLEST_FONT_SIZE, width // of.all_columns))
-            options["values"] = _named(of.n_columns, width // font_size, of.sink_along == "x")
+            options["values"] = _named(of.column_starts, width // font_size, of.sink_along == "x")
     else:
         options = {
-            "labelExpr": f"'' + datum.value * {of.columns_a_block}",
+            "labelExpr": "'' + datum.value",
             "labelAngle": 0,
-            "values": ticks(of.n_columns, 6 if of.is_narrow else 16),
+            "values": _named(of.column_starts, 6 if of.is_narrow else 16, False),
         }
     title = AXIS_TITLES[of.axes[1]]
     column_axis = axis(title, orient="top", font_size=font_size, **options)
-    return alt.X("column:O", axis=column_axis, scale=alt.Scale(padding=0))
+    return alt.X(f"{of.column}:O", axis=column_axis, scale=alt.Scale(padding=0))
 
 
 def _y(of: _Structure) -> alt.Y:
@@ -311,28 +435,39 @@ def _y(of: _Structure) -> alt.Y:
     n_names = of.all_rows * row_height // font_size  # as many as do not overlap
     row_axis = axis(
         AXIS_TITLES[of.axes[0]],
-        labelExpr=f"{of.name}_rows[datum.value]",
+        labelExpr=f"{of.name}_rows[{_place(of.row_starts)}]",
         font_size=font_size,
-        values=_named(of.n_rows, n_names, of.sink_along == "y"),
+        values=_named(of.row_starts, n_names, of.sink_along == "y"),
         **_greyed(of, "rows"),
     )
-    return alt.Y("row:O", axis=row_axis, scale=alt.Scale(padding=0))
+    return alt.Y(f"{of.row}:O", axis=row_axis, scale=alt.Scale(padding=0))
 
 
-def _named(n: int, at_most: int, has_sink: bool) -> list[int]:
-    """The places that have room for their names; a sink behind them always has."""
-    if not has_sink:
-        return ticks(n, at_most)
-    places = ticks(n, at_most - 1)
-    pitch = places[1] - places[0] if len(places) > 1 else 1
-    return [*(place for place in places if n - place >= pitch), n]
+def _sequence(starts: range, name: str) -> alt.SequenceGenerator:
+    return alt.sequence(starts.start, starts.stop, starts.step, as_=name)
+
+
+def _place(starts: range, field: str = "value") -> str:
+    """How far a row or column is from the first that is drawn, in an expression."""
+    return f"(datum.{field} - {starts.start}) / {starts.step}"
+
+
+def _named(starts: range, at_most: int, has_sink: bool) -> list[int]:
+    """Those that have room for their names; a sink behind them always has."""
+    n = len(starts)
+    places = ticks(n, at_most - has_sink)
+    if has_sink:
+        pitch = places[1] - places[0] if len(places) > 1 else 1
+        places = [*(place for place in places if n - place >= pitch), n]
+    return [starts.start + starts.step * place for place in places]
 
 
 def _greyed(of: _Structure, side: str) -> dict[str, Any]:
     """Padding has grey names."""
     if side not in of.padded:
         return {}
-    is_padding = f"{of.name}_padded_{side}[datum.value]"
+    starts = of.row_starts if side == "rows" else of.column_starts
+    is_padding = f"{of.name}_padded_{side}[{_place(starts)}]"
     return {"labelColor": alt.expr(f"{is_padding} ? {palette.FAINT} : {palette.TEXT}")}
 
 
@@ -349,36 +484,41 @@ def _row_height(of: _Structure) -> int:
 # Layers
 
 
-def _hidden_cells(base: alt.Chart, tooltip: list[alt.Tooltip], of: _Structure) -> list[alt.Chart]:
+def _hidden_cells(base: alt.Chart, of: _Structure) -> list[alt.Chart]:
     """Grey and crossed out; why, on hover."""
-    hidden = base.transform_filter("!isValid(datum.v)").transform_calculate(
-        state=f"{WHY_HIDDEN}[{of.name}_because[datum.row][datum.column]]"
+    row, column = _place(of.row_starts, of.row), _place(of.column_starts, of.column)
+    hidden = base.transform_filter(f"!isValid({of.value})")
+    why = f"{WHY_HIDDEN}[{of.name}_because[{row}][{column}]]"
+    grey = hidden.transform_calculate(**{of.value_title: why}).mark_rect(
+        strokeWidth=0,
+        fill=alt.expr(palette.HIDDEN),
+        aria=of.n_cells <= MOST_MARKS_IN_SVG,
+        tooltip=alt.TooltipContent("data"),
     )
-    tooltip = [*tooltip[:2], alt.Tooltip("state:N", title=of.value_title)]
-    return [
-        hidden.mark_rect(strokeWidth=0, fill=alt.expr(palette.HIDDEN)).encode(tooltip=tooltip),
-        hidden.mark_text(text="╲", fill=alt.expr(palette.GREY), fontSize=12, tooltip=None),
-    ]
+    crossed = hidden.mark_text(
+        text="╲", fill=alt.expr(palette.GREY), fontSize=12, aria=False, tooltip=None
+    )
+    return [grey, crossed]
 
 
-def _printed_values(base: alt.Chart, of: _Structure) -> alt.Chart:
+def _printed_values(base: alt.Chart, of: _Structure, value: str) -> alt.Chart:
     """Three significant digits, but no more decimals than the largest has with four."""
-    number = "format(datum.v, '.3f')"
+    number = f"format({value}, '.3f')"
     if of.name != "weights":
         decimals = f"max(0, 3 - floor(log({of.limit}) / LN10))"
-        is_small = f"abs(datum.v) < pow(10, 2 - {decimals})"
-        number = f"format(datum.v, {is_small} ? '.' + {decimals} + 'f' : '.3g')"
-        number = f"datum.v == 0 ? '0' : {number}"
+        is_small = f"abs({value}) < pow(10, 2 - {decimals})"
+        number = f"format({value}, {is_small} ? '.' + {decimals} + 'f' : '.3g')"
+        number = f"{value} == 0 ? '0' : {number}"
     # Where cells are too narrow for their numbers, on a phone, they are left to the tooltip. In a
     # larger figure the width of this part is not known (0), and there is room.
     size, cell = of.font_size + 1, f"width / {of.all_columns}"
     font_size = f"width == 0 ? {size} : {cell} < 24 ? 0 : min({size}, {cell} * 0.31)"
     return (
-        base.transform_filter("isValid(datum.v)")
+        base.transform_filter(f"isValid({value})")
         .transform_calculate(printed=number)
         .mark_text(
             fontSize=alt.expr(font_size),
-            fill=alt.expr(palette.text_on(f"(datum.v / {of.limit})")),
+            fill=alt.expr(palette.text_on(f"({value} / {of.limit})")),
             tooltip=None,
         )
         .encode(text="printed:N")
@@ -388,27 +528,28 @@ def _printed_values(base: alt.Chart, of: _Structure) -> alt.Chart:
 def _sink_cells(of: _Structure, along: sink.Channel) -> list[alt.Chart]:
     """The sink's column, in the colours of the keys'."""
     is_column = along == "x"
+    keys = of.column_starts if is_column else of.row_starts
     base = sink.cells(
         f"{of.name}_sink",
-        of.n_rows if is_column else of.n_columns,
-        of.n_columns if is_column else of.n_rows,
+        of.row_starts if is_column else of.column_starts,
+        keys.stop,
         along,
-        ("column", "row"),
+        of.row if is_column else of.column,
         f"{of.name}_{'rows' if is_column else 'columns'}",
     )
     cells = base.mark_rect(strokeWidth=0).encode(
         color=alt.Color("v:Q"), tooltip=sink.tooltip(of.value_title)
     )
-    printed = [_printed_values(base, of)] if of.is_printed else []
-    return [cells, *printed, sink.gap(of.n_columns if is_column else of.n_rows, along)]
+    printed = [_printed_values(base, of, "datum.v")] if of.is_printed else []
+    return [cells, *printed, sink.gap(keys.stop, along)]
 
 
-def _frame(name: str, channel: str) -> alt.Chart:
+def _frame(of: _Structure, channel: str) -> alt.Chart:
     """A frame around a row or a column."""
+    field = of.row if channel == "row" else of.column
     frame = (
         alt.Chart(alt.sequence(1, as_="one"))
-        .transform_calculate(**{channel: f"{name}_framed_{channel}"})
+        .transform_calculate(**{field: f"{of.name}_framed_{channel}"})
         .mark_rect(fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None)
     )
-    field = f"{channel}:O"
-    return frame.encode(y=field) if channel == "row" else frame.encode(x=field)
+    return frame.encode(y=f"{field}:O") if channel == "row" else frame.encode(x=f"{field}:O")

@@ -17,23 +17,23 @@ Channel = Literal["x", "y"]
 
 
 def cells(
-    values: str, n: int, place: int, along: Channel, fields: tuple[str, str], names: str
+    values: str, starts: range, place: int, along: Channel, other: str, names: str
 ) -> alt.Chart:
-    """What each of `n` rows gives to the sink: a datum each, `v`, at one `place` of a channel.
+    """What each row gives to the sink: a datum each, `v`, at one `place` of a channel.
 
-    `values` and `names` are the constants that hold the numbers and the other side's tokens.
-    `fields` are the places on x and on y; the sink's own is called `sink_place`, so that a click
-    on it is none on a key.
+    `values` and `names` are the constants that hold the numbers and the other side's tokens,
+    which stand at `starts` of the other channel, in a field called `other`. The sink's own place
+    is called `sink_place`, so that a click on it is none on a key.
     """
     across: Channel = "y" if along == "x" else "x"
-    other = fields[1] if along == "x" else fields[0]
     encoding = {along: _at("sink_place", along), across: _at(other, across)}
+    row = f"(datum.{other} - {starts.start}) / {starts.step}"
     return (
-        alt.Chart(alt.sequence(n, as_=other))
+        alt.Chart(alt.sequence(starts.start, starts.stop, starts.step, as_=other))
         .transform_calculate(
-            v=f"{values}[datum.{other}]",
+            v=f"{values}[{row}]",
             sink_place=f"{place}",
-            query_token=f"{names}[datum.{other}]",
+            query_token=f"{names}[{row}]",
             to=f'"{NO_TOKEN}"',
         )
         .transform_filter("isValid(datum.v)")

@@ -6,8 +6,8 @@ import altair as alt
 
 from attnviz.arithmetic import arithmetic
 from attnviz.charts.axes import is_of_pairs
-from attnviz.charts.figure import Figure
-from attnviz.charts.matrix import matrix_chart
+from attnviz.charts.figure import MOST_MARKS_IN_SVG, ON_CANVAS, Figure
+from attnviz.charts.matrix import Large, matrix_chart
 from attnviz.charts.pair import Pair, pair_of
 from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.charts.shares import shares_chart
@@ -25,6 +25,7 @@ def steps_view(
     key: int | None = None,
     *,
     convention: Convention = "rows",
+    large: Large = "maximum",
     display_mode: DisplayMode | None = None,
 ) -> alt.VConcatChart:
     """Every step of the head with its formula and matrix; the pair's row and column framed.
@@ -32,16 +33,22 @@ def steps_view(
     With a query and a key, each step says in a sentence what it means for the two, with the
     arithmetic, and the values that make up the query's update follow. `convention` is "rows" (a
     query's row of weights sums to 1, weights[i, j]) or "columns" (wⱼᵢ, a query's column sums to
-    1). `display_mode` is "light" (default) or "dark". Raises InputError for a position that the
-    text does not have.
+    1). A matrix that is too large for a screen is drawn in blocks, each the "maximum" or the
+    "mean" of its cells, or as the "window" around the pair, as `large` says. `display_mode` is
+    "light" (default) or "dark". Raises InputError for a position that the text does not have.
     """
     pair = pair_of(head, query, key)
     charts: list[alt.LayerChart | alt.HConcatChart] = []
+    n_marks = 0
     for step in steps_of(head, convention):
-        charts.append(_titled(matrix_chart(head, step, pair), head, step, pair, convention))
+        matrix = matrix_chart(head, step, pair, large=large)
+        n_marks += matrix.n_marks
+        charts.append(_titled(matrix, head, step, pair, convention))
         if step.name == "updated" and query is not None:
-            charts.append(shares_chart(head, query, key).chart())
+            charts.append(shares_chart(head, query, key).part())
     figure = alt.vconcat(*charts, spacing=28).resolve_scale(color="independent")
+    if n_marks > MOST_MARKS_IN_SVG:
+        figure.usermeta = ON_CANVAS
     return displayed(figure, display_mode or "light")
 
 
@@ -58,7 +65,7 @@ def _titled(
     words += [f"Look for {look_for(head, step, convention)}", block_note]
     lines = [line for text in words for line in textwrap.wrap(text, LINE)]
     title = alt.TitleParams(f"{place}{step.title}", subtitle=lines, anchor="start")
-    return figure.chart().properties(title=title, width=_width(step))
+    return figure.part().properties(title=title, width=_width(step))
 
 
 def _width(step: Step) -> int:

@@ -84,12 +84,14 @@ def window_around(
     query: int, key: int, n_queries: int, n_keys: int, *, size: int = MAX_TOKENS
 ) -> Window:
     """The window that has this query and this key in its middle, as far as the text reaches."""
-    starts = _start(query, n_queries, size), _start(key, n_keys, size)
+    starts = around(query, n_queries, size).start, around(key, n_keys, size).start
     return window(n_queries, n_keys, *starts, size=size)
 
 
-def _start(position: int, n_tokens: int, size: int) -> int:
-    return max(0, min(position - size // 2, n_tokens - size))
+def around(position: int, n_tokens: int, size: int = MAX_TOKENS) -> range:
+    """At most `size` positions with this one in their middle, as far as the text reaches."""
+    start = max(0, min(position - size // 2, n_tokens - size))
+    return range(start, min(start + size, n_tokens))
 
 
 def _from(first: int, n_tokens: int, size: int, argument: str) -> range:

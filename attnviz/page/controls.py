@@ -169,8 +169,15 @@ def open_head(layer: int, head: int) -> None:
 # What a control is set to so that it shows its default.
 _AS_OPENED: dict[str, Any] = {
     # None: not an option.
-    **dict.fromkeys(("model", "device", "kind", "layer", "head", "query", "key")),
-    **{"text": DEFAULT_TEXT, "pair": "", "target": "", "view": VIEWS[0], "columns": False},
+    **dict.fromkeys(("model", "device", "kind", "layer", "head", "query", "key", "large")),
+    **{
+        "text": DEFAULT_TEXT,
+        "pair": "",
+        "target": "",
+        "view": VIEWS[0],
+        "columns": False,
+        "large": None,
+    },
     **{"why_scale": False, "what_if": False, "if_unscaled": False, "if_factor": None},
     **{"dimensions": True, "sorted": False, "asked": False, "lines": "all", "heads": None},
     **{"measure": "entropy", "by_measure": False, **filtering.AS_OPENED},

@@ -1,12 +1,15 @@
 """Putting a figure on the page."""
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Literal
 
 import altair
+import numpy as np
+import pandas as pd
 import streamlit as st
 
-from attnviz.charts.figure import Figure
+from attnviz.charts.figure import NUMBERS, Figure
 
 
 def show_figure(
@@ -14,18 +17,32 @@ def show_figure(
     key: str,
     alt: str,
     *,
+    words: str = "",
     width: Literal["stretch", "content"] = "stretch",
     on_select: Callable[[], None] | None = None,
     selection_mode: Sequence[str] = (),
 ) -> None:
     """A figure goes to the browser as it is: its structure was checked when it was built.
 
-    `selection_mode` names the selections that are reported; without it all are, where there is an
-    `on_select` to report them to.
+    Its numbers go beside it. As long as the specification and `alt` stay the same, the browser
+    keeps the drawing and takes new numbers into it: `alt` says what is to be seen, not how large
+    it is. That is said in `words`, for those who do not see it, unless the page says it anyway.
+    `selection_mode` names the selections that are reported; without it all are, where there
+    is an `on_select` to report them to.
     """
-    spec = figure.to_dict()
-    spec.pop("description", None)  # on the page `alt` takes its place
-    if on_select is not None:
+    if not isinstance(figure, Figure):
+        with st.container(key=key):
+            st.altair_chart(figure, key=f"{key}_chart", alt=alt, width=width)
+        return
+    spec, numbers = figure.with_data()
+    spec["datasets"] = {NUMBERS: pd.DataFrame({"v": np.array(numbers, np.float64)})}
+    if on_select is None:
+        with st.container(key=key):  # a chart that reports nothing has no name of its own
+            st.vega_lite_chart(spec=spec, key=f"{key}_chart", alt=alt, width=width)
+        return
+    with st.container(gap=None):
+        if words:
+            st.html(f'<p style="position: absolute; clip-path: inset(50%)">{escape(words)}</p>')
         st.vega_lite_chart(
             spec=spec,
             key=key,
@@ -34,12 +51,6 @@ def show_figure(
             on_select=on_select,
             selection_mode=selection_mode or None,
         )
-        return
-    with st.container(key=key):  # a chart that reports nothing has no name of its own
-        if isinstance(figure, Figure):
-            st.vega_lite_chart(spec=spec, key=f"{key}_chart", alt=alt, width=width)
-        else:
-            st.altair_chart(figure, key=f"{key}_chart", alt=alt, width=width)
 
 
 def let_wide_figures_scroll() -> None:

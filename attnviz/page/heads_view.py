@@ -86,7 +86,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
     show_figure(
         figure,
         chart_key,
-        figure.description,
+        "Head view: all heads of a layer, a line for each query token, key token and head",
+        words=figure.description,
         selection_mode=[CLICKED_QUERY, CLICKED_KEY, TOGGLED, ISOLATED],
         on_select=partial(
             _follow_click, chart_key, selection, part, call.query_tokens, call.key_tokens

@@ -10,7 +10,7 @@ from attnviz.charts.dimensions import dimensions_chart
 from attnviz.charts.neuron_layers import ASKED, CLICKED_KEY, CLICKED_QUERY
 from attnviz.charts.neurons import neuron_view, neurons_figure
 from attnviz.charts.sink import SINK_ROW
-from attnviz.charts.window import Window, strongest_outside, window_around
+from attnviz.charts.window import Window, window_around
 from attnviz.dimensions import dimension_shares, dimensions_sentence
 from attnviz.page import filtering, header, links, pair, saving, tables
 from attnviz.page.figures import show_figure
@@ -18,7 +18,7 @@ from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, Trace
 from attnviz.shares import value_shares
 from attnviz.tokens import Tokens
-from attnviz.wording import percent, ranges, token_at
+from attnviz.wording import ranges
 
 VIEW = "neurons"
 
@@ -79,15 +79,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
             ),
         )
     st.caption(_how_to(part, is_expanded) + _shared(head))
-    if outside := strongest_outside(shown.weights[query_place], part):
-        st.caption(
-            f"Not shown, {token_at(shown.query_tokens, query_place)} gives most to "
-            + ", ".join(
-                f"{token_at(shown.key_tokens, key)} {percent(shown.weights[query_place, key])}"
-                for key in outside
-            )
-            + ": choose one as key token to see it."
-        )
+    pair.show_outside(shown, query_place, part)
     figure = neurons_figure(
         shown,
         part,
@@ -101,7 +93,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
     show_figure(
         figure,
         chart_key,
-        figure.description,
+        "Neuron view: a query token against every key token, dimension by dimension",
+        words=figure.description,
         selection_mode=[CLICKED_QUERY, CLICKED_KEY, ASKED],
         on_select=partial(_follow_click, chart_key, selection, part, (queries, keys), is_sorted),
     )
@@ -115,7 +108,9 @@ def show(trace: Trace, head: HeadTrace) -> None:
     st.markdown(dimensions_sentence(shown, query_place, key_place))
     if is_sorted:
         shares = dimensions_chart(shown, query_place, key_place)
-        show_figure(shares, "dimension_shares", shares.description)
+        show_figure(
+            shares, "dimension_shares", "The share that each dimension has in the pair's score"
+        )
         tables.show("dimension_shares", lambda: dimension_shares(shown, query_place, key_place))
 
 

@@ -1,16 +1,30 @@
 """The query and the key token that are followed, chosen from lists or by a click on a cell."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
-from attnviz.charts.matrix import PICKED
-from attnviz.charts.window import MAX_TOKENS
+from attnviz.charts.axes import POSITIONS
+from attnviz.charts.matrix import PICKED, Large
+from attnviz.charts.window import MAX_TOKENS, Window, strongest_outside
 from attnviz.page import links
 from attnviz.page.controls import choose_token
 from attnviz.results import HeadTrace, Trace
 from attnviz.steps import Convention
 from attnviz.tokens import Tokens
+from attnviz.wording import percent, token_at
+
+LARGE: dict[str, str] = {
+    "maximum": "in blocks: maximum",
+    "mean": "in blocks: mean",
+    "window": "exact, around the pair",
+}
+
+
+# By the row and column that a block begins with, those of a cell in it.
+Cells = Mapping[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -22,14 +36,14 @@ class Followed:
     query: int
     key: int
     convention: Convention
+    large: Large = "maximum"  # how a matrix is drawn that is too large for a screen
     is_large: bool = False  # on a projector: nothing to click
 
 
 def choose(trace: Trace, head: HeadTrace, *, is_large: bool = False) -> Followed:
     """The pair and the convention, from controls in a row or a column."""
-    return Followed(
-        trace, head, choose_query(trace, head), choose_key(trace, head), _convention(), is_large
-    )
+    query, key = choose_query(trace, head), choose_key(trace, head)
+    return Followed(trace, head, query, key, _convention(), _large(head), is_large)
 
 
 def choose_query(trace: Trace, head: HeadTrace) -> int:
@@ -62,24 +76,60 @@ def _convention() -> Convention:
     return "columns" if is_columns else "rows"
 
 
+def _large(head: HeadTrace) -> Large:
+    """How matrices of long texts are drawn; of short ones there is nothing to choose."""
+    if max(len(head.query_tokens), len(head.key_tokens)) <= MAX_TOKENS:
+        return "maximum"
+    links.respell("large", LARGE)
+    chosen: Any = st.selectbox(
+        "Large matrices",
+        list(LARGE),
+        format_func=LARGE.__getitem__,
+        key="large",
+        bind="query-params",
+        help=f"More than {MAX_TOKENS} tokens are too many for a screen. In blocks each cell stands "
+        "for several, and a click on it follows the strongest of them; of x, q, k, v and the "
+        "update, which have signs, the maximum is the value furthest from 0. Exact: "
+        f"{MAX_TOKENS} queries and keys around the pair.",
+    )
+    links.check("large", "large matrices", list(LARGE.values()), LARGE[chosen])
+    return chosen
+
+
+def show_outside(head: HeadTrace, query: int, shown: Window) -> None:
+    """What a query gives to keys that a window does not show, if there are any."""
+    if outside := strongest_outside(head.weights[query], shown):
+        st.caption(
+            f"Not shown, {token_at(head.query_tokens, query)} gives most to "
+            + ", ".join(
+                f"{token_at(head.key_tokens, key)} {percent(head.weights[query, key])}"
+                for key in outside
+            )
+            + ": choose one as key token to see it."
+        )
+
+
 def _words(tokens: Tokens) -> list[int]:
     """The positions of the text's own tokens; at least two, so that a second can be taken."""
     words = [place for place, special in enumerate(tokens.is_special) if not special]
     return words * 2 if len(words) == 1 else words or [0, 0]
 
 
-def picked(selection: dict, axes: tuple[str, str]) -> dict[str, int]:
-    """What a click on a cell says about the pair: {"query": 2, "key": 5}, or a part of it."""
-    names = {"query_pos": "query", "key_pos": "key"}
+def picked(selection: dict, axes: tuple[str, str], strongest: Cells) -> dict[str, int]:
+    """What a click on a cell says about the pair: {"query": 2, "key": 5}, or a part of it.
+
+    `strongest` gives the cell that a block stands for.
+    """
+    names = [POSITIONS[axis] for axis in axes]
     chosen: dict[str, int] = {}
     for point in selection.get(PICKED) or []:
-        for axis, field in zip(axes, ("row", "column"), strict=True):
-            if axis in names and isinstance(point.get(field), int):
-                chosen[names[axis]] = point[field]
-    return chosen
+        row, column = (point.get(name) for name in names)
+        if isinstance(row, int) and isinstance(column, int):
+            chosen = dict(zip(names, strongest.get((row, column), (row, column)), strict=True))
+    return {name: place for name, place in chosen.items() if name in ("query", "key")}
 
 
-def follow_click(chart_key: str, axes: tuple[str, str]) -> None:
+def follow_click(chart_key: str, axes: tuple[str, str], strongest: Cells) -> None:
     """Take a click on a cell over into the pair; a chart's callback."""
-    for name, position in picked(st.session_state[chart_key].selection, axes).items():
+    for name, position in picked(st.session_state[chart_key].selection, axes, strongest).items():
         st.session_state[name] = position

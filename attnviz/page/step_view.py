@@ -5,11 +5,13 @@ from functools import partial
 import streamlit as st
 
 from attnviz.arithmetic import arithmetic, products
-from attnviz.charts.axes import is_of_pairs
-from attnviz.charts.matrix import is_in_blocks, matrix_chart
+from attnviz.charts.axes import AXIS_TITLES, is_of_pairs
+from attnviz.charts.blocks import MAX_DIMENSIONS
+from attnviz.charts.matrix import matrix_chart, strongest_cell
 from attnviz.charts.pair import Pair
 from attnviz.charts.row import row_chart
 from attnviz.charts.shares import shares_chart
+from attnviz.charts.window import window_around
 from attnviz.page import pair
 from attnviz.page.figures import show_figure
 from attnviz.page.pair import Followed
@@ -17,7 +19,7 @@ from attnviz.results import HeadTrace, Trace
 from attnviz.sentences import explanation, look_for, sentence
 from attnviz.shares import head_norms, value_shares
 from attnviz.steps import Step
-from attnviz.wording import bound, escaped, number, ordinal, percent, plain, token, token_at
+from attnviz.wording import bound, escaped, number, ordinal, percent, token, token_at
 
 # The page's names for the colours that q, k, v and the update have in the charts' headings.
 IDENTITY = {
@@ -51,7 +53,7 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
             _show_words(followed, step)
             if not (followed.is_large and step.name == "updated"):
                 _show_look_for(followed, step)
-            if is_in_blocks(step) and step.name != "output" and not followed.is_large:
+            if _has_wide_rows(step) and step.name != "output" and not followed.is_large:
                 _show_row(followed, step)
             if step.name == "scores" and not followed.is_large:
                 _show_products(followed)
@@ -60,7 +62,10 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
                 _show_shares(followed)
             else:
                 _show_chart(followed, step)
-            if is_in_blocks(step) and step.name == "output" and not followed.is_large:
+            if step.name == "weights" and followed.large == "window":
+                shown = window_around(followed.query, followed.key, *step.array.shape)
+                pair.show_outside(followed.head, followed.query, shown)
+            if _has_wide_rows(step) and step.name == "output" and not followed.is_large:
                 _show_row(followed, step)  # here, for there are more words beside it
     if first.name == "updated":
         if not followed.is_large:
@@ -100,7 +105,7 @@ def _show_shares(followed: Followed) -> None:
     show_figure(
         shares_chart(head, query, followed.key, is_large=followed.is_large),
         "shares",
-        f"What each value adds to the update of {head.query_tokens[query]}",
+        "What each value adds to the update of the query token",
         width="content",
     )
 
@@ -120,26 +125,28 @@ def _show_products(followed: Followed) -> None:
 
 
 def _show_chart(followed: Followed, step: Step, *, is_narrow: bool = False) -> None:
-    head, chart_key = followed.head, f"matrix_{step.name}"
-    alternative = f"{step.title}: {plain(sentence(head, step, followed.query, followed.key))}"
-    is_clickable = not followed.is_large and not is_in_blocks(step)
+    chart_key = f"matrix_{step.name}"
+    alternative = f"{step.title}: {' by '.join(AXIS_TITLES[axis] for axis in step.axes)}"
     figure = matrix_chart(
-        head,
+        followed.head,
         step,
         Pair(followed.query, followed.key),
-        reports_clicks=is_clickable,
+        large=followed.large,
+        reports_clicks=not followed.is_large,
         is_narrow=is_narrow,
         is_large=followed.is_large,
     )
-    if is_clickable:
-        show_figure(
-            figure,
-            chart_key,
-            alternative,
-            on_select=partial(pair.follow_click, chart_key, step.axes),
-        )
+    if followed.is_large:
+        show_figure(figure, f"{chart_key}_still", alternative)
         return
-    show_figure(figure, f"{chart_key}_still", alternative)
+    strongest = strongest_cell(step, followed.large)
+    follow = partial(pair.follow_click, chart_key, step.axes, strongest)
+    show_figure(figure, chart_key, alternative, on_select=follow)
+
+
+def _has_wide_rows(step: Step) -> bool:
+    """Whether a row has more dimensions than a screen can show."""
+    return not is_of_pairs(step) and step.array.shape[1] > MAX_DIMENSIONS
 
 
 def _show_row(followed: Followed, step: Step) -> None:
@@ -152,7 +159,8 @@ def _show_row(followed: Followed, step: Step) -> None:
         f"Each cell of the matrix sums up several values; its frame is around the block that holds "
         f"{token(label)}. Every value of that row:"
     )
-    show_figure(row_chart(head, step, row), f"row_{step.name}", f"{step.title} of {label}")
+    alternative = f"{step.title} of the {'key' if is_of_key else 'query'} token"
+    show_figure(row_chart(head, step, row), f"row_{step.name}", alternative)
 
 
 def nearest_values(head: HeadTrace, query: int) -> str:

@@ -75,5 +75,7 @@ def _table(head: HeadTrace, step: Step) -> pd.DataFrame:
 
 def _drawn(followed: Followed) -> Callable[[Trace], alt.VConcatChart]:
     layer, number, kind = followed.head.layer, followed.head.head, followed.head.kind
-    pair, convention = (followed.query, followed.key), followed.convention
-    return lambda trace: steps_view(trace.head(layer, number, kind), *pair, convention=convention)
+    pair, convention, large = (followed.query, followed.key), followed.convention, followed.large
+    return lambda trace: steps_view(
+        trace.head(layer, number, kind), *pair, convention=convention, large=large
+    )

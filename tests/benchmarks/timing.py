@@ -7,7 +7,7 @@ from typing import Any
 
 
 def in_turns(calls: Mapping[str, Callable[[], Any]], n_rounds: int) -> dict[str, float]:
-    """The median seconds of each call; a round calls each once, and the first round is not timed."""
+    """The median seconds of each call; a round calls each once, the first is not timed."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(1 + n_rounds):
         for name, call in calls.items():
