@@ -12,7 +12,7 @@ import attnviz
 from attnviz import export
 from attnviz.arithmetic import arithmetic
 from attnviz.charts import blocks
-from attnviz.charts.axes import AXIS_TITLES
+from attnviz.charts.axes import AXIS_TITLES, POSITIONS
 from attnviz.charts.matrix import is_in_blocks, matrix_chart
 from attnviz.charts.pair import Pair
 from attnviz.charts.row import row_chart
@@ -32,11 +32,20 @@ def framed(specification):
     """The place of each frame, by the channel that it is drawn on."""
     names = constants(specification)
     return {
-        transform["as"]: names[transform["calculate"]]
+        transform["calculate"].rpartition("_")[2]: names[transform["calculate"]]
         for layer in layers(specification)
         if layer["mark"].get("fillOpacity") == 0
         for transform in layer["transform"]
     }
+
+
+def hidden_cells(specification):
+    """The layers of what is hidden."""
+    return [
+        layer
+        for layer in layers(specification)
+        if any(f.get("filter", "").startswith("!isValid") for f in layer.get("transform", []))
+    ]
 
 
 def as_array(nested):
@@ -69,9 +78,15 @@ def test_every_cell_of_every_matrix_is_in_its_chart(head, name):
     specification = matrix_chart(head, step, Pair(2, 5)).to_dict()
     sent = as_array(constants(specification)[name])
     if name == "x_query":  # 384 columns, in blocks of six
-        expected = step.array.reshape(7, 64, 6).mean(axis=2)
-        np.testing.assert_allclose(sent, expected, atol=1e-6)
-        assert specification["title"]["text"] == "each cell: mean of 1 × 6 values"
+        by_six = step.array.reshape(7, 64, 6)
+        at = np.abs(by_six).argmax(axis=2)[..., None]
+        np.testing.assert_array_equal(sent, np.take_along_axis(by_six, at, axis=2)[..., 0])
+        said = "each cell: furthest from 0 of 1 × 6 values"
+        assert specification["title"]["text"] == said
+        mean = matrix_chart(head, step, large="mean").to_dict()
+        sent = as_array(constants(mean)[name])
+        np.testing.assert_allclose(sent, by_six.mean(axis=2), atol=1e-6)
+        assert mean["title"]["text"] == "each cell: mean of 1 × 6 values"
     else:
         np.testing.assert_array_equal(sent, getattr(head, name))
         assert specification["title"]["text"] == ""
@@ -89,7 +104,8 @@ def test_axes_and_legend_name_what_is_shown(head, name):
     if step.axes[1] == "key_pos":
         assert names[f"{name}_columns"] == list(head.key_tokens)
     legend = encoding["color"]["legend"]
-    assert legend["title"] == ("x, mean" if name == "x_query" else name)
+    title = "x, furthest from 0" if name == "x_query" else name
+    assert legend["title"] == title
     domain = encoding["color"]["scale"]["domain"]
     if name == "weights":
         assert domain == [0, 1]
@@ -100,7 +116,11 @@ def test_axes_and_legend_name_what_is_shown(head, name):
         assert domain == [{"expr": f"-{limit}"}, {"expr": limit}]
         assert encoding["color"]["scale"]["domainMid"] == 0
         assert legend["values"] == {"expr": f"[-{limit}, 0, {limit}]"}
-    assert [tip["field"] for tip in encoding["tooltip"]] == ["row_token", "column_token", "v"]
+    positions = [POSITIONS[axis] for axis in step.axes]
+    cell = cells(specification)
+    assert cell["mark"]["tooltip"] == {"content": "data"}  # all that a cell has
+    has = {cell["data"]["sequence"]["as"], *(one["as"] for one in cell["transform"][:4])}
+    assert has == {*positions, *(AXIS_TITLES[axis] for axis in step.axes), title}
 
 
 def test_values_are_printed_in_the_cells_of_small_matrices_only(head):
@@ -128,12 +148,7 @@ def test_hidden_cells_have_no_value_and_are_drawn_as_hidden():
     sent = as_array(constants(chart)["masked"])
     np.testing.assert_array_equal(np.isnan(sent), head.is_masked)
     np.testing.assert_array_equal(sent[~head.is_masked], head.masked[~head.is_masked])
-    hidden = [
-        layer
-        for layer in layers(chart)
-        if {"filter": "!isValid(datum.v)"} in layer.get("transform", [])
-    ]
-    assert len(hidden) == 2
+    assert len(hidden_cells(chart)) == 2
     limit = constants(chart)["masked_limit"]
     assert limit == pytest.approx(np.abs(head.masked[~head.is_masked]).max())
 
@@ -142,11 +157,9 @@ def test_a_hidden_cell_says_why_on_hover():
     head = hand_made.random_head(causal=True)
     chart = matrix_chart(head, step_named(head, "masked")).to_dict()
     assert constants(chart)["masked_because"] == head.hiding.codes.tolist()
-    hidden = next(
-        layer for layer in layers(chart) if {"filter": "!isValid(datum.v)"} in layer["transform"]
-    )
-    assert "hidden: after the query" in json.dumps(hidden["transform"])
-    assert hidden["encoding"]["tooltip"][-1]["field"] == "state"
+    said = hidden_cells(chart)[0]["transform"][-1]
+    assert "hidden: after the query" in said["calculate"]
+    assert said["as"] == "masked"  # in the place of a value
 
 
 @pytest.mark.parametrize("convention", ["rows", "columns"])
@@ -200,7 +213,7 @@ def test_padding_has_grey_names_and_rows_without_meaning_are_hatched():
         sent = constants(chart)
         assert sent[f"{name}_padded_rows"] == [1, 0, 0, 0, 0]
         label = cells(chart)["encoding"]["y"]["axis"]["labelColor"]["expr"]
-        assert label.startswith(f"{name}_padded_rows[datum.value] ?")
+        assert label.startswith(f"{name}_padded_rows[(datum.value - 0) / 1] ?")
     for name in ("weights", "updated"):
         chart = matrix_chart(head, step_named(head, name)).to_dict()
         assert np.isnan(as_array(constants(chart)[name])[0]).all()
@@ -236,7 +249,9 @@ def test_no_token_is_part_of_an_expression():
     for chart in (attnviz.steps_view(head, 0, 1), attnviz.neuron_view(head, 0)):
         specification = chart.to_dict()
         named = [
-            p for p in specification["params"] if p["name"].endswith(("rows", "columns", "names"))
+            p
+            for p in specification["params"]
+            if p["name"].endswith(("_rows", "columns", "names", "tokens"))
         ]
         assert any(evil in p["value"] for p in named)
         for parameter in named:
@@ -250,13 +265,16 @@ def test_no_token_is_part_of_an_expression():
         assert "alert" not in json.dumps(specification)
 
 
-def test_a_click_is_reported_only_where_a_cell_is_one_value(head):
-    def selections(name):
-        chart = matrix_chart(head, step_named(head, name), Pair(2, 5), reports_clicks=True)
-        return [p["name"] for p in chart.to_dict()["params"] if "select" in p]
+@pytest.mark.parametrize(
+    ("name", "fields"), [("scores", "query key"), ("x_query", "query dimension")]
+)
+def test_a_click_is_reported_where_it_is_asked_for(head, name, fields):
+    def picked(**options):
+        chart = matrix_chart(head, step_named(head, name), Pair(2, 5), **options).to_dict()
+        return [p["select"]["fields"] for p in chart.get("params", []) if "select" in p]
 
-    assert selections("scores") == ["picked"]
-    assert selections("x_query") == []
+    assert picked(reports_clicks=True) == [fields.split()]
+    assert picked() == []
 
 
 # Blocks

@@ -4,7 +4,8 @@ import hand_made
 import numpy as np
 import pytest
 
-from attnviz.charts.shares import MAX_KEYS, shares_chart
+from attnviz import export
+from attnviz.charts.shares import MAX_KEYS, OTHERS, SINK, SUM, shares_chart
 from attnviz.shares import head_norms, value_shares
 
 
@@ -47,12 +48,35 @@ def test_a_sink_has_a_large_weight_and_adds_little():
     assert table.loc[0, "share"] < 0.1
 
 
+def names_of(sent):
+    """What each row is called, as the chart's own expression says."""
+    others = {
+        OTHERS: f"the other {sent['share_n_others']}",
+        SINK: "sink: no token",
+        SUM: "sum: x′",
+    }
+    return [
+        others[row]
+        if row < 0
+        else ("▸ " if row == sent["share_marked"] else "") + sent["share_tokens"][row]
+        for row in sent["share_rows"]
+    ]
+
+
+def test_the_rows_are_called_what_the_chart_says():
+    head = hand_made.random_head(n_keys=12, sink_logit=1.0)
+    figure = shares_chart(head, 2, key=int(head.weights[2].argmax()))
+    svg = export.to_svg(figure.chart())
+    for name in names_of(figure.constants):
+        assert name in svg
+
+
 @pytest.mark.parametrize("n_keys", [5, MAX_KEYS, MAX_KEYS + 1, 40])
 def test_the_bands_add_up_to_the_update(n_keys):
     head = hand_made.random_head(n_keys=n_keys)
     spec = shares_chart(head, 2, key=1).to_dict()
     bands = np.float64(next(p["value"] for p in spec["params"] if p["name"] == "share_bands"))
-    names = next(p["value"] for p in spec["params"] if p["name"] == "share_names")
+    names = names_of({p["name"]: p.get("value") for p in spec["params"]})
     np.testing.assert_allclose(bands[:-1].sum(axis=0), bands[-1], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(bands[-1], head.updated[2], rtol=1e-6)
     assert names[-1] == "sum: x′"
@@ -76,8 +100,8 @@ def test_a_heads_norm_is_that_of_its_output(sentence_trace):
 def test_a_sink_has_a_row_with_its_weight_and_nothing_else():
     head = hand_made.random_head(sink_logit=1.0)
     sent = shares_chart(head, 2).constants
-    place = sent["share_names"].index("sink: no token")
-    assert place == len(sent["share_names"]) - 2
+    place = names_of(sent).index("sink: no token")
+    assert place == len(sent["share_rows"]) - 2
     assert sum(w for w in sent["share_weight"] if w is not None) == pytest.approx(1, rel=1e-5)
     assert sent["share_weight"][place] == pytest.approx(float(head.sink[2]))
     assert set(sent["share_bands"][place]) == {None}

@@ -13,8 +13,9 @@ from typing import Any
 
 import altair as alt
 
-# A browser draws more of them faster on a canvas, where they have no labels of their own.
-MOST_MARKS_IN_SVG = 1_000
+# A browser draws more of them faster on a canvas, where they have no labels of their own: lines
+# and tokens, which are worth one each, and cells of a matrix, which has a table.
+MOST_MARKS_IN_SVG, MOST_CELLS_IN_SVG = 2_000, 300
 # Of a kind of figure, kept: one for each number of queries and keys that is looked at.
 MAX_STRUCTURES = 32
 
@@ -46,6 +47,7 @@ class Figure:
     constants: Mapping[str, Any]
     description: str = ""  # what is to be seen, for those who do not see it
     n_marks: int = 0  # about how many are drawn at rest
+    most_in_svg: int = MOST_MARKS_IN_SVG
 
     def to_dict(self) -> dict[str, Any]:
         """The Vega-Lite specification."""
@@ -94,7 +96,7 @@ class Figure:
     def _with_constants(self, constants: Iterable[dict[str, Any]]) -> dict[str, Any]:
         structure = copy.deepcopy(self.structure)
         structure["params"] = [*constants, *structure.get("params", [])]
-        if self.n_marks > MOST_MARKS_IN_SVG:
+        if self.n_marks > self.most_in_svg:
             structure["usermeta"] = ON_CANVAS
         return structure
 

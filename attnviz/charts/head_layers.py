@@ -27,6 +27,8 @@ FOOTER = 1.4  # rows, for the legend
 SINK_GAP = 0.4  # rows, between the last key and the sink
 LANES = 0.75  # of a row, for the lines of all heads
 INVISIBLE = 0.002  # what is less opaque than this changes no pixel
+# At rest; a token that is pointed at shows all of its lines.
+MOST_LINES = 2_000
 
 # Columns.
 QUERY_TOKENS, LEFT_STRIPES = (0, 17), (18, 30)
@@ -36,6 +38,11 @@ IS_ON = (
     "(isolated.head ? indexof(isolated.head, datum.head) >= 0"
     " : indexof(pinned_heads, datum.head) >= 0)"
     " != (toggled.head ? indexof(toggled.head, datum.head) >= 0 : false)"
+)
+# `smallest` is the weight of the faintest line at rest, 0 where all are drawn.
+LINES_TITLE = alt.expr(
+    "'weights, a line a head' + (smallest > 0 && shown_query < 0 && shown_key < 0"
+    " ? ', from ' + format(smallest, '.2~g') + ' up' : '')"
 )
 TOOLTIP = [
     alt.Tooltip("head:O", title="head"),
@@ -84,11 +91,11 @@ def layers(of: Shape) -> list[alt.Chart]:
         *_squares(of),
         *_tokens(of, "query"),
         *_tokens(of, "key"),
-        _lines(of),
+        *_lines(of),
         _stripes(of, "query"),
         _stripes(of, "key"),
         _title(of, "query token", QUERY_TOKENS[1] - 0.5, "right"),
-        _title(of, "weights, a line a head", (QUERY_TOKENS[1] + KEY_TOKENS[0]) / 2, "center"),
+        _title(of, LINES_TITLE, (QUERY_TOKENS[1] + KEY_TOKENS[0]) / 2, "center"),
         _title(of, "key token", KEY_TOKENS[0] + 0.5, "left"),
     ]
 
@@ -207,28 +214,45 @@ def _tokens(of: Shape, side: Side) -> list[alt.Chart]:
     return [touch.properties(name=name).add_params(*selections), text]
 
 
-def _lines(of: Shape) -> alt.Chart:
-    """Each in its head's lane; of the token that is shown, else all that can be seen."""
+def _lines(of: Shape) -> list[alt.Chart]:
+    """The strongest of all, or all of the token that is shown; each in its head's lane."""
     n_pairs = of.n_queries * of.n_receivers
+    place = "strongest[datum.place]"
+    all_tokens = (
+        alt.Chart(alt.sequence(min(MOST_LINES, of.n_heads * n_pairs), as_="place"))
+        .transform_filter(f"shown_query < 0 && shown_key < 0 && isValid({place})")
+        .transform_calculate(
+            head=f"floor({place} / {n_pairs})",
+            query=f"floor({place} / {of.n_receivers}) % {of.n_queries}",
+            key=f"{place} % {of.n_receivers}",
+        )
+    )
+    n_others = max(of.n_queries, of.n_receivers)
+    other = f"datum.place % {n_others}"
+    of_token = (
+        alt.Chart(alt.sequence(of.n_heads * n_others, as_="place"))
+        .transform_filter("shown_query >= 0 || shown_key >= 0")
+        .transform_calculate(
+            head=f"floor(datum.place / {n_others})",
+            query=f"shown_query >= 0 ? shown_query : {other}",
+            key=f"shown_query >= 0 ? {other} : shown_key",
+        )
+        .transform_filter(
+            f"datum.query < {of.n_queries} && datum.key < {of.n_receivers}"
+            " && (!has_line || has_line[datum.head][datum.query][datum.key])"
+        )
+    )
+    return [_drawn(base, of) for base in (all_tokens, of_token)]
+
+
+def _drawn(lines: alt.Chart, of: Shape) -> alt.Chart:
     lane = f"{LANES} * ((datum.head + 0.5) / {of.n_heads} - 0.5)"
     lane_height = PITCH * LANES / of.n_heads
     return (
-        alt.Chart(alt.sequence(of.n_heads * n_pairs, as_="place"))
-        .transform_calculate(
-            head=f"floor(datum.place / {n_pairs})",
-            query=f"floor(datum.place / {of.n_receivers}) % {of.n_queries}",
-            key=f"datum.place % {of.n_receivers}",
-        )
-        .transform_calculate(weight="weights[datum.head][datum.query][datum.key]", is_on=IS_ON)
-        .transform_filter(
-            "datum.is_on && datum.weight > 0"
-            " && (!has_line || has_line[datum.head][datum.query][datum.key])"
-        )
-        .transform_filter(
-            "shown_query >= 0 ? datum.query == shown_query"
-            " : shown_key >= 0 ? datum.key == shown_key"
-            f" : datum.weight > {INVISIBLE} && !query_padding[datum.query]"
-        )
+        lines.transform_calculate(is_on=IS_ON)
+        .transform_filter("datum.is_on")
+        .transform_calculate(weight="weights[datum.head][datum.query][datum.key]")
+        .transform_filter("datum.weight > 0")
         .transform_calculate(
             x=f"shown_key >= 0 ? {LEFT_STRIPES[1] + 0.5} : {QUERY_TOKENS[1] + 0.5}",
             x2=f"shown_query >= 0 ? {RIGHT_STRIPES[0] - 0.5} : {KEY_TOKENS[0] - 0.5}",
@@ -311,7 +335,9 @@ def _legend(of: Shape) -> list[alt.Chart]:
     ]
 
 
-def _title(of: Shape, said: str, at: float, align: Align, row: float = -0.5) -> alt.Chart:
+def _title(
+    of: Shape, said: str | alt.ExprRef, at: float, align: Align, row: float = -0.5
+) -> alt.Chart:
     return (
         alt.Chart(alt.sequence(1, as_="one"))
         .transform_calculate(x=f"{at}", y=f"{row}")

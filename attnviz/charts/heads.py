@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import altair as alt
 import numpy as np
+from jaxtyping import Bool, Float
 
 from attnviz.charts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above, structure_of
-from attnviz.charts.head_layers import INVISIBLE, Shape, layers
+from attnviz.charts.head_layers import INVISIBLE, MOST_LINES, Shape, layers
 from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.charts.sink import SINK_ROW, SMALLEST_SINK
 from attnviz.charts.values import as_bits, nested
@@ -102,12 +103,15 @@ def heads_figure(
         key_padding.append(False)
     query_place = -1 if query is None else query - shown.queries.start
     key_place = -1 if key is None else key - shown.keys.start
+    is_padding = call.is_meaningless[queries]
+    strongest = _strongest(weights, has_line, is_padding)
     constants = {
         "weights": [nested(of_head) for of_head in weights],
+        **strongest,
         "has_line": None if has_line is None else [as_bits(of_head) for of_head in has_line],
         "query_names": shown.named(call.query_tokens.labels, shown.queries),
         "key_names": key_names,
-        "query_padding": as_bits([call.is_meaningless[queries]])[0],
+        "query_padding": as_bits([is_padding])[0],
         "key_padding": as_bits([np.array(key_padding)])[0],
         "note": [part for part in (shown.note, *call.notes) if part],
         "pinned_heads": on,
@@ -119,8 +123,35 @@ def heads_figure(
     }
     shape = Shape(call.n_heads, len(shown.queries), len(shown.keys), has_sink)
     structure = _structure(shape)
-    n_marks = int((weights[on] > INVISIBLE).sum())
-    return Figure(structure, constants, takeaway(call, layer, query, key), n_marks)
+    return Figure(
+        structure,
+        constants,
+        takeaway(call, layer, query, key),
+        n_marks=sum(place is not None for place in strongest["strongest"]),
+        most_in_svg=MOST_LINES // 2,
+    )
+
+
+def _strongest(
+    weights: Float[np.ndarray, "head query_pos key_pos"],
+    has_line: Bool[np.ndarray, "head query_pos key_pos"] | None,
+    is_padding: Bool[np.ndarray, " query_pos"],
+) -> dict[str, Any]:
+    """Which lines are drawn at rest, as places among all weights, and the smallest if not all.
+
+    Of all heads, for those that are off can be switched on without the page.
+    """
+    is_drawn = (weights > INVISIBLE) & ~is_padding[:, None]
+    if has_line is not None:
+        is_drawn &= has_line
+    places = np.flatnonzero(is_drawn)
+    n_all, flat = len(places), weights.ravel()
+    places = places[np.argsort(-flat[places], kind="stable")[:MOST_LINES]]
+    n_missing = min(MOST_LINES, weights.size) - len(places)
+    return {
+        "strongest": [*places[::-1].tolist(), *[None] * n_missing],  # the strongest on top
+        "smallest": float(flat[places[-1]]) if n_all > len(places) else 0.0,
+    }
 
 
 def takeaway(call: LayerTrace, layer: int, query: int | None, key: int | None) -> str:

@@ -34,7 +34,7 @@ from attnviz.charts.blocks import (
     in_blocks,
     strongest_cells,
 )
-from attnviz.charts.figure import MAX_STRUCTURES, MOST_MARKS_IN_SVG, Figure, structure_of
+from attnviz.charts.figure import MAX_STRUCTURES, MOST_CELLS_IN_SVG, Figure, structure_of
 from attnviz.charts.pair import Pair
 from attnviz.charts.values import WHY_HIDDEN, largest, nested
 from attnviz.charts.window import around
@@ -200,7 +200,7 @@ def matrix_chart(
     if sinks is not None:
         constants[f"{step.name}_sink"] = nested([sinks])[0]
     n_marks = structure.n_cells + int(blocks.is_hidden.sum())
-    return Figure(_structure(structure), constants, n_marks=n_marks)
+    return Figure(_structure(structure), constants, n_marks=n_marks, most_in_svg=MOST_CELLS_IN_SVG)
 
 
 @lru_cache(8 * MAX_STRUCTURES)
@@ -227,7 +227,7 @@ def _structure(of: _Structure) -> dict[str, Any]:
         .encode(x=_x(of), y=_y(of))
     )
     is_below = of.is_narrow or not of.is_of_pairs
-    has_labels = of.n_cells <= MOST_MARKS_IN_SVG
+    has_labels = of.n_cells <= MOST_CELLS_IN_SVG
     label = f"datum['{row_title}'] + ', ' + datum['{column_title}'] + ': ' + {of.value}"
     cells = (
         base.transform_filter(f"isValid({of.value})")
@@ -492,7 +492,7 @@ def _hidden_cells(base: alt.Chart, of: _Structure) -> list[alt.Chart]:
     grey = hidden.transform_calculate(**{of.value_title: why}).mark_rect(
         strokeWidth=0,
         fill=alt.expr(palette.HIDDEN),
-        aria=of.n_cells <= MOST_MARKS_IN_SVG,
+        aria=of.n_cells <= MOST_CELLS_IN_SVG,
         tooltip=alt.TooltipContent("data"),
     )
     crossed = hidden.mark_text(

@@ -9,7 +9,7 @@ import numpy as np
 from attnviz.charts import palette, sink
 from attnviz.charts.axes import AXIS_TITLES, axis, colour, labels_of, names_of, ticks, value_title
 from attnviz.charts.blocks import MAX_DIMENSIONS
-from attnviz.charts.figure import Figure, structure_of
+from attnviz.charts.figure import MOST_CELLS_IN_SVG, Figure, structure_of
 from attnviz.charts.values import WHY_HIDDEN, largest, nested
 from attnviz.results import HeadTrace
 from attnviz.steps import Step
@@ -44,7 +44,7 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> Figure:
     if step.hidden_because is not None and has_hidden:
         constants[f"{step.name}_row_because"] = step.hidden_because[row].tolist()
     structure = _structure(step.name, step.axes[1], len(values), has_sink, has_hidden)
-    return Figure(structure, constants)
+    return Figure(structure, constants, n_marks=len(values), most_in_svg=MOST_CELLS_IN_SVG)
 
 
 @cache

@@ -21,6 +21,15 @@ BAR_WIDTH = 88
 NUMBER_WIDTH = 62
 NAME_STEP = 30  # px; the names' column is as wide as they need, in steps, and no wider than five
 
+# A row is of a key, by its position, or of something else.
+OTHERS, SINK, SUM = -1, -2, -3
+ROW = "share_rows[datum.place]"
+NAME = (
+    f"{ROW} >= 0 ? ({ROW} == share_marked ? '▸ ' : '') + share_tokens[{ROW}]"
+    f" : {ROW} == {OTHERS} ? 'the other ' + share_n_others"
+    f" : {ROW} == {SINK} ? 'sink: no token' : 'sum: x′'"
+)
+
 # What a row says of its key: the field, and what it is called.
 FIELDS = {
     "weight": "weight w",
@@ -44,12 +53,12 @@ def shares_chart(
     keys = table["key"].to_numpy()
     products = head.weights[query][:, None] * head.v
     shown, others = keys[:MAX_KEYS], keys[MAX_KEYS:]
-    names = [f"{'▸ ' if place == key else ''}{head.key_tokens[place]}" for place in shown]
+    rows = shown.tolist()
     bands = [products[place] for place in shown]
     fields = {field: table[field][:MAX_KEYS].tolist() for field in FIELDS}
 
-    def add_row(name: str, band: np.ndarray, **known: float) -> None:
-        names.append(name)
+    def add_row(row: int, band: np.ndarray, **known: float) -> None:
+        rows.append(row)
         bands.append(band)
         for field, column in fields.items():
             column.append(known.get(field, np.nan))
@@ -58,14 +67,17 @@ def shares_chart(
         rest = products[others].sum(axis=0)
         weight = float(head.weights[query][others].sum())
         norm = float(np.linalg.norm(rest))
-        add_row(f"the other {len(others)}", rest, weight=weight, share_norm=norm)
+        add_row(OTHERS, rest, weight=weight, share_norm=norm)
     if head.sink_logits is not None:  # it takes weight and has no value
         no_value = np.full(head.v.shape[1], np.nan, np.float32)
-        add_row("sink: no token", no_value, weight=float(head.sink[query]))
+        add_row(SINK, no_value, weight=float(head.sink[query]))
     update = head.updated[query]
-    add_row("sum: x′", update, share_norm=float(np.linalg.norm(update)))
+    add_row(SUM, update, share_norm=float(np.linalg.norm(update)))
     constants: dict[str, Any] = {
-        "share_names": names,
+        "share_tokens": list(head.key_tokens),
+        "share_rows": rows,
+        "share_marked": -1 if key is None else key,
+        "share_n_others": len(others),
         "share_bands": nested(bands),
         "share_limit": largest(np.stack(bands)),
         **{
@@ -75,8 +87,9 @@ def shares_chart(
         **{f"share_{field}_limit": largest(np.array(column)) for field, column in fields.items()},
     }
     constants["share_weight_limit"] = 1.0
-    n_steps = min(5, max(2, 1 + max(map(len, names)) * 8 // NAME_STEP))
-    return Figure(_structure(len(names), len(bands[0]), n_steps * NAME_STEP, is_large), constants)
+    longest = max(len("the other 500" if len(others) else "sum: x′"), *map(len, head.key_tokens))
+    n_steps = min(5, max(2, 1 + (longest + 2) * 8 // NAME_STEP))
+    return Figure(_structure(len(rows), len(bands[0]), n_steps * NAME_STEP, is_large), constants)
 
 
 @cache
@@ -86,7 +99,7 @@ def _structure(n_rows: int, d_value: int, names_width: int, is_large: bool) -> d
     base = (
         alt.Chart(alt.sequence(n_rows, as_="place"))
         .transform_calculate(
-            name="share_names[datum.place]",
+            name=NAME,
             **{field: f"share_{field}[datum.place]" for field in FIELDS},
         )
         .encode(
@@ -160,7 +173,7 @@ def _bands(n_rows: int, d_value: int, font_size: int) -> alt.LayerChart:
         .transform_calculate(
             v="share_bands[datum.place]",
             dimension=f"sequence({d_value})",
-            name="share_names[datum.place]",
+            name=NAME,
         )
         .transform_flatten(["v", "dimension"])
         .transform_filter("isValid(datum.v)")

@@ -20,7 +20,8 @@ def nested(rows: Iterable[np.ndarray]) -> list[list[float | None]]:
 
     A matrix is a constant of its chart, not a table: no name is repeated for each cell.
     """
-    return [[None if np.isnan(value) else float(str(value)) for value in row] for row in rows]
+    shortest = ([float(digits) for digits in map(str, row)] for row in rows)
+    return [[None if value != value else value for value in row] for row in shortest]
 
 
 def as_bits(rows: Iterable[np.ndarray]) -> list[list[int]]:
