@@ -20,14 +20,18 @@ with suppress(AttributeError, OSError, TypeError):  # on a system without it
     ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
+# What imports leave is no garbage, and looking for it took a quarter of their time. Streamlit looks
+# after every run of the page; on its own Python does so only where much is made in one run.
+gc.set_threshold(100_000)
+
+
 @cache
 def import_torch() -> None:
     """Import torch and transformers, which only a load may wait for.
 
-    Streamlit looks for garbage after every run of the page. What imports leave is never garbage;
-    looking through it took 0.4 seconds a run, in which no other visitor was served.
+    What they leave is put where nobody looks for garbage. Looking through it after every run took
+    0.4 seconds, in which no other visitor was served.
     """
     import attnviz.models  # noqa: F401
 
-    gc.collect()
     gc.freeze()

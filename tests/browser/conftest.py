@@ -5,7 +5,7 @@ import os
 import pytest
 from chromium import CHROMIUM, FLAGS
 from playwright.sync_api import sync_playwright
-from serving import serving
+from tests.serving import serving
 
 
 @pytest.fixture(scope="session")
