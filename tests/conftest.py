@@ -21,7 +21,10 @@ from streamlit.testing.v1 import AppTest
 
 import attnviz
 from attnviz import models
+from attnviz.charts import figure
 from attnviz.page import loading
+
+figure.IS_CHECKED = True
 
 SENTENCE = "time flies like an arrow"
 N_ON_GPU = pytest.StashKey[int]()

@@ -18,7 +18,9 @@ import altair as alt
 MOST_MARKS_IN_SVG, MOST_CELLS_IN_SVG = 2_000, 300
 # Of a kind of figure, kept: one for each number of queries and keys that is looked at.
 MAX_STRUCTURES = 32
-
+# Whether structures are held against Vega-Lite's schema, which takes longer than building them.
+# Tests do it.
+IS_CHECKED = False
 
 # As wide as its place, and as high as it says: Streamlit would fit the height as well.
 FIT_WIDTH = {"autosize": {"type": "fit-x", "contains": "padding"}}
@@ -26,7 +28,7 @@ FIT_WIDTH = {"autosize": {"type": "fit-x", "contains": "padding"}}
 
 def structure_of(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """The chart's specification without what belongs to the outermost chart alone."""
-    specification = chart.to_dict()
+    specification = chart.to_dict(validate=IS_CHECKED)
     for name in ("$schema", "config"):
         specification.pop(name, None)
     return specification
