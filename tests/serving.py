@@ -65,5 +65,5 @@ def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
             urllib.request.urlopen(url).close()
             return
         except OSError:
-            time.sleep(0.2)
+            time.sleep(0.05)
     raise RuntimeError(f"the page did not start:\n{log.read_text()}")

@@ -5,6 +5,7 @@ import os
 import pytest
 from chromium import CHROMIUM, FLAGS
 from playwright.sync_api import sync_playwright
+
 from tests.serving import serving
 
 
