@@ -1,5 +1,6 @@
 """What made a query, key or value, where that is one projection of x, and perhaps a norm."""
 
+import functools
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,10 +42,14 @@ class Made:
         return bool((self.output.reshape(-1) == by_position).all())
 
 
+@functools.cache
+def is_noted(module_class: Any) -> bool:
+    """Whether modules of a class are projections or norms, whose results are remembered."""
+    return _is_projection(module_class) or "norm" in module_class.__name__.lower()
+
+
 def note_returned(recent: deque[Returned], module: nn.Module, args: tuple, output: Any) -> None:
     """Remember what a projection or a norm has just returned."""
-    if not (_is_projection(module) or "norm" in type(module).__name__.lower()):
-        return
     if args and isinstance(output, Tensor) and not output.is_inference():
         memory = output.untyped_storage().data_ptr()
         recent.append(Returned(module, args[0], output, memory, output._version))
@@ -56,17 +61,17 @@ def made_by(recent: Iterable[Returned], tensor: Tensor) -> Made | None:
     if one is None:
         return None
     projection: Returned | None = one
-    if not _is_projection(one.module):  # a norm; of what?
+    if not _is_projection(type(one.module)):  # a norm; of what?
         projection = _returned(recent, one.given)
-    if projection is None or not _is_projection(projection.module):
+    if projection is None or not _is_projection(type(projection.module)):
         return None
     has_bias = projection.module.bias is not None
     return Made(projection.given, one.output, has_bias, is_normed=projection is not one)
 
 
-def _is_projection(module: nn.Module) -> bool:
+def _is_projection(module_class: type) -> bool:
     """Whether it gives x · W and a bias; a subclass may norm or quantise x first (bitnet)."""
-    return type(module).forward in (nn.Linear.forward, Conv1D.forward)
+    return module_class.forward in (nn.Linear.forward, Conv1D.forward)
 
 
 def _returned(recent: Iterable[Returned], tensor: Tensor) -> Returned | None:

@@ -8,16 +8,22 @@ import functools
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
 
-from attnviz.origins import N_REMEMBERED, Made, Returned, made_by, note_returned
-from attnviz.projecting import Joining, check_returned, let_go, name_obstacle, note_module
+from attnviz.origins import N_REMEMBERED, Made, Returned, is_noted, made_by, note_returned
+from attnviz.projecting import (
+    Followed,
+    Joining,
+    check_returned,
+    let_go,
+    name_obstacle,
+    note_module,
+)
 from attnviz.rotating import Rotation
 
 
@@ -70,6 +76,8 @@ class Recording:
     awaiting_projection: list[Joining] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
     returned: deque[Returned] = field(default_factory=lambda: deque(maxlen=N_REMEMBERED))
+    # What is entered while a module runs, if anything, as attnviz.tracing has it.
+    around: Callable[[nn.Module], AbstractContextManager | None] = lambda module: None
 
     def add(self, call: Call) -> None:
         call.rotations = tuple(self.rotations)
@@ -106,17 +114,24 @@ def recording() -> Iterator[Recording]:
 _CROSS_INPUTS = ("key_value_states", "encoder_hidden_states")
 
 
-def _note_inputs(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
-    """Add to the calls of this module, which has just returned, what it was given."""
-    made = _current.get()
-    if made is None:
-        return
-    if any(joining.weight is not None for joining in made.awaiting_projection):
+def _note_call(
+    made: Recording, module: nn.Module, args: tuple, kwargs: dict, output: Any
+) -> None:
+    """Note what a module, which has just returned, was given, where that tells something."""
+    if made.awaiting_projection and any(one.weight is not None for one in made.awaiting_projection):
         _note_projected(made, module)
-    name_obstacle(module, args, output)
-    note_returned(made.returned, module, args, output)
-    if not made.awaiting_input:
-        return
+    if isinstance(output, Followed):
+        name_obstacle(module, args, output)
+    if is_noted(type(module)):
+        note_returned(made.returned, module, args, output)
+    if made.awaiting_input:
+        _note_inputs(made, module, args, kwargs, output)
+
+
+def _note_inputs(
+    made: Recording, module: nn.Module, args: tuple, kwargs: dict, output: Any
+) -> None:
+    """Add to the calls of this module, which has just returned, what it was given."""
     for call in made.awaiting_input:
         note_module(call.joining, module)
     own = [call for call in made.awaiting_input if call.module is module]
@@ -159,6 +174,26 @@ def parameters_of(forward: Callable) -> tuple[str, ...]:
     )
 
 
-# torch calls this after every module of the process, which leaves the model untouched; outside
-# a recording it returns at once.
-register_module_forward_hook(_note_inputs, with_kwargs=True)
+def _told(call: Callable) -> Callable:
+    """How torch calls a module, which also tells the running recording, if any, of the call."""
+
+    @functools.wraps(call)
+    def told(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        made = _current.get()
+        if made is None:
+            return call(module, *args, **kwargs)
+        around = made.around(module)
+        if around is None:
+            output = call(module, *args, **kwargs)
+        else:
+            with around:
+                output = call(module, *args, **kwargs)
+        _note_call(made, module, args, kwargs, output)
+        return output
+
+    return told
+
+
+# Once in the life of the process, which leaves every model untouched. torch's own hooks for all
+# modules would take every call of the process on a way that is several times as long.
+nn.Module.__call__ = _told(nn.Module.__call__)  # type: ignore[method-assign]

@@ -15,17 +15,12 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
@@ -288,7 +283,11 @@ class Tracer(TorchFunctionMode):
             self.known[recipe] = (given, _mask_and_bias(_added(made, score, steps)))
         return self.known[recipe][1]
 
-    def finish(self) -> None:
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        self._finish()
+
+    def _finish(self) -> None:
         """Say which tensors are whose weights; a module with an unread softmax has none."""
         calls = list(self._calls.values())
         for call in calls:
@@ -438,17 +437,6 @@ def _tensors(values: tuple) -> Iterator[Tensor]:
 # While they do it
 
 
-@dataclass
-class _Tracing:
-    recording: Recording
-    leaves_out: set[nn.Module] | None  # the modules that are expected to be observed
-    tracers: list[Tracer] = field(default_factory=list)  # of the modules that are running
-    known: Known = field(default_factory=dict)  # masks and biases of the pass, by their recipes
-
-
-_current: ContextVar[_Tracing | None] = ContextVar("attnviz_tracing", default=None)
-
-
 @contextmanager
 def tracing(recording: Recording, *, of_all: bool = False) -> Iterator[set[nn.Module]]:
     """Add the attention that modules write by hand while the block runs.
@@ -457,37 +445,15 @@ def tracing(recording: Recording, *, of_all: bool = False) -> Iterator[set[nn.Mo
     no cost, unless those `of_all` are asked for; the set of those left out is given.
     """
     left_out: set[nn.Module] = set()
-    running = _Tracing(recording, None if of_all else left_out)
-    token = _current.set(running)
-    try:
-        yield left_out
-    finally:
-        _current.reset(token)
-        while running.tracers:  # after an interrupt no module has returned
-            running.tracers.pop().__exit__(None, None, None)
+    known: Known = {}  # masks and biases of the pass, by their recipes
 
+    def tracer_of(module: nn.Module) -> Tracer | None:
+        if not _attends(type(module)) or not _writes_attention(module):
+            return None
+        if not of_all and _has_eager_function(type(module)):
+            left_out.add(module)
+            return None
+        return Tracer(module, recording, known)
 
-def _enter(module: nn.Module, args: tuple) -> None:
-    running = _current.get()
-    if running is None or not _writes_attention(module):
-        return
-    is_left_out = _has_eager_function(module.__class__)  # type: ignore[arg-type]
-    if running.leaves_out is not None and is_left_out:
-        running.leaves_out.add(module)
-    else:
-        running.tracers.append(Tracer(module, running.recording, running.known))
-        running.tracers[-1].__enter__()
-
-
-def _leave(module: nn.Module, args: tuple, output: Any) -> None:
-    running = _current.get()
-    if running is not None and running.tracers and running.tracers[-1].module is module:
-        tracer = running.tracers.pop()
-        tracer.__exit__(None, None, None)
-        tracer.finish()
-
-
-# torch calls these around every module of the process, which leaves the model untouched;
-# outside a trace they return at once.
-register_module_forward_pre_hook(_enter)
-register_module_forward_hook(_leave, always_call=True)
+    recording.around = tracer_of
+    yield left_out
