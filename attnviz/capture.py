@@ -23,7 +23,7 @@ from attnviz.errors import (
 from attnviz.inputs import Inputs, model_name, takes_target
 from attnviz.observing import observe
 from attnviz.offloading import one_at_a_time
-from attnviz.recording import Call, for_each_head, parameters_of, recording
+from attnviz.recording import Call, for_each_head, modules_of, parameters_of, recording
 from attnviz.results import TOLERANCE, LayerTrace, Origin, Projection, Trace
 from attnviz.rotating import Orders, before_rotary
 from attnviz.tokens import Tokens, numbered
@@ -398,14 +398,18 @@ def _array(tensor: Tensor | None) -> Any:
     """The tensor as a float32 array that nobody can change; no copy where it is one already."""
     if tensor is None:
         return None
-    array = tensor.detach().to("cpu", torch.float32).numpy()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.dtype != torch.float32 or not tensor.is_cpu:
+        tensor = tensor.to("cpu", torch.float32)
+    array = tensor.numpy()
     array.flags.writeable = False
     return array
 
 
 def _row(tensor: Tensor | None) -> Any:
     """The only row of a batch of one."""
-    return None if tensor is None else _array(tensor[0])
+    return None if tensor is None else _array(tensor)[0]
 
 
 def _added_to_scores(tensor: Tensor | None, n_queries: int, n_keys: int) -> Any:
@@ -426,7 +430,7 @@ def _checked(model: Any) -> list[nn.Module]:
             f"attnviz reads models of the transformers library; received {type(model).__name__}."
             "\n\nHint: model, tokenizer = attnviz.load(name)"
         )
-    modules = list(model.modules())
+    modules = modules_of(model)
     if any(module.training for module in modules):
         raise UnsupportedModelError(
             f"{model_name(model)} is in training mode, where dropout changes the weights at random."

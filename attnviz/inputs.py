@@ -15,7 +15,7 @@ from attnviz import memory
 from attnviz import tokens as tokens_module
 from attnviz.errors import InputError
 from attnviz.offloading import device_of
-from attnviz.recording import parameters_of
+from attnviz.recording import modules_of, parameters_of
 from attnviz.tokens import Tokens
 from attnviz.wording import size
 
@@ -60,8 +60,9 @@ def from_text(
     _check_length(model, len(source), max_tokens, "text")
     _check_room(model, len(source))
     _check_known(model, encoded["input_ids"])
+    device = device_of(model)
     tensors = {
-        name: torch.tensor([ids], device=device_of(model))
+        name: torch.tensor([ids], device=device)
         for name, ids in encoded.items()
         if name in ("input_ids", "attention_mask")
         or (name == "token_type_ids" and name in parameters_of(type(model).forward))
@@ -142,9 +143,10 @@ def n_positions(model: PreTrainedModel) -> int | None:
     """
     config = model.config.get_text_config()
     learned = [
-        module.num_embeddings - _rows_kept(module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Embedding) and _POSITION_TABLE.search(name)
+        part.num_embeddings - _rows_kept(part)
+        for module in modules_of(model)
+        for name, part in module._modules.items()
+        if isinstance(part, nn.Embedding) and _POSITION_TABLE.fullmatch(name)
     ]
     if learned and config is model.config:
         return min(learned)
@@ -152,7 +154,7 @@ def n_positions(model: PreTrainedModel) -> int | None:
     return named if named is not None and named > 0 else None
 
 
-_POSITION_TABLE = re.compile(r"(^|\.)(wpe|position(al)?_embeddings?|embed_positions)$")
+_POSITION_TABLE = re.compile("wpe|position(al)?_embeddings?|embed_positions")
 
 
 def _rows_kept(table: nn.Embedding) -> int:

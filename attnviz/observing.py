@@ -28,21 +28,42 @@ _wrapping = threading.Lock()
 def observe(modules: Iterable[nn.Module]) -> None:
     """Wrap every eager attention function that the modules' code can call; once is enough."""
     classes = {type(module) for module in modules}
-    for source in {base.__module__ for module_class in classes for base in module_class.__mro__}:
-        if not source.startswith("torch.") and source in sys.modules:
-            _wrap_functions_in(sys.modules[source])
+    for name in {name for module_class in classes for name in _sources_of(module_class)}:
+        source = sys.modules.get(name)
+        if source is not None:
+            _wrap_functions_in(source)
+
+
+@functools.cache
+def _sources_of(module_class: Any) -> tuple[str, ...]:
+    """The source files that a class and those that it is made from are written in."""
+    sources = dict.fromkeys(base.__module__ for base in module_class.__mro__)
+    return tuple(name for name in sources if not name.startswith("torch."))
 
 
 def _wrap_functions_in(source: ModuleType) -> None:
     """Wrap every eager attention and rotary function that the code of one source file can call."""
-    for name in list(vars(source)):
-        is_attention = name.endswith(EAGER)
-        if not (is_attention or turns(name)):
-            continue
-        with _wrapping:
-            function = getattr(source, name)
-            if callable(function) and not hasattr(function, "observes"):
-                setattr(source, name, (_observed if is_attention else _rotating)(function))
+    for name in _names_to_wrap(source, len(vars(source))):
+        function = getattr(source, name)
+        if not hasattr(function, "observes"):
+            with _wrapping:
+                _wrap(source, name)
+
+
+@functools.lru_cache(maxsize=256)
+def _names_to_wrap(source: ModuleType, n_names: int) -> tuple[str, ...]:
+    """What those functions are called, among so many names; looked for again when there are more."""
+    return tuple(
+        name
+        for name, value in list(vars(source).items())
+        if (name.endswith(EAGER) or turns(name)) and callable(value)
+    )
+
+
+def _wrap(source: ModuleType, name: str) -> None:
+    function = getattr(source, name)
+    if not hasattr(function, "observes"):  # by another thread meanwhile
+        setattr(source, name, (_observed if name.endswith(EAGER) else _rotating)(function))
 
 
 def _observed(function: Callable) -> Callable:

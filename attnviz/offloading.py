@@ -24,7 +24,9 @@ def device_of(model: Any) -> torch.device:
 
 def stored_weights(module: nn.Module) -> Mapping[str, Tensor] | None:
     """The weights of a module that has them only while it runs; None where they are its own."""
-    hook = getattr(module, "_hf_hook", None)
+    hook = vars(module).get("_hf_hook")
+    if hook is None:
+        return None
     for one in getattr(hook, "hooks", (hook,)):
         if getattr(one, "offload", False):
             return one.weights_map  # type: ignore[union-attr]

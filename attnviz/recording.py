@@ -164,6 +164,18 @@ def _is_embeddings(value: Any) -> bool:
     return isinstance(value, Tensor) and value.ndim == 3 and value.is_floating_point()
 
 
+def modules_of(model: nn.Module) -> list[nn.Module]:
+    """The model and every module in it, once each, as `model.modules()` gives them but faster."""
+    found: dict[nn.Module, None] = {}
+    waiting = [model]
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found[module] = None
+            waiting += [part for part in module._modules.values() if part is not None]
+    return list(found)
+
+
 @functools.cache
 def parameters_of(forward: Callable) -> tuple[str, ...]:
     """The names of a forward method's parameters; "**" stands for any other."""
