@@ -114,7 +114,7 @@ def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> 
     if not calls:
         raise _nothing_read(model, unread)
     orders: Orders = {}
-    return Trace(
+    trace = Trace(
         model_name=model_name(model),
         revision=getattr(model.config, "_commit_hash", None),
         dtype=_dtype(model),
@@ -127,6 +127,9 @@ def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> 
         },
         not_shown=_named(unread),
     )
+    for call in (*recorded.calls, *calls):
+        call.beside = []  # each other: their tensors would stay for the next garbage collection
+    return trace
 
 
 # Whose call it was
@@ -323,8 +326,10 @@ def _weights_applied(call: Call) -> Tensor:
     model returns weights that sum to 1; by how much its update is smaller than weights · v is
     then measured, row by row.
     """
+    if call.sink_logits is None:
+        return call.weights
     rounding = TOLERANCE[str(call.weights.dtype).removeprefix("torch.")]
-    if call.sink_logits is None or (call.weights.sum(-1) < 1 - rounding).any():
+    if (call.weights.sum(-1) < 1 - rounding).any():
         return call.weights
     given = (call.weights @ for_each_head(call.v, call.weights.shape[1])).transpose(1, 2)
     share = (call.updated * given).sum(-1) / (given * given).sum(-1)  # (1, query_pos, head)

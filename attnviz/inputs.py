@@ -1,7 +1,6 @@
 """What a model is given: a text, a sentence pair or a source and a target, as tensors."""
 
 import math
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -146,7 +145,7 @@ def n_positions(model: PreTrainedModel) -> int | None:
         part.num_embeddings - _rows_kept(part)
         for module in modules_of(model)
         for name, part in module._modules.items()
-        if isinstance(part, nn.Embedding) and _POSITION_TABLE.fullmatch(name)
+        if name in _POSITION_TABLES and isinstance(part, nn.Embedding)
     ]
     if learned and config is model.config:
         return min(learned)
@@ -154,7 +153,10 @@ def n_positions(model: PreTrainedModel) -> int | None:
     return named if named is not None and named > 0 else None
 
 
-_POSITION_TABLE = re.compile("wpe|position(al)?_embeddings?|embed_positions")
+_POSITION_TABLES = {
+    *("position_embedding", "position_embeddings", "positional_embedding"),
+    *("positional_embeddings", "embed_positions", "wpe"),
+}
 
 
 def _rows_kept(table: nn.Embedding) -> int:

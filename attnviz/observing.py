@@ -17,17 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attnviz.attending import EAGER
 from attnviz.projecting import Joining, follow
 from attnviz.recording import Call, current
 from attnviz.rotating import turns, watched
 
-EAGER = "eager_attention_forward"  # what their names end in
 _wrapping = threading.Lock()
 
 
 def observe(modules: Iterable[nn.Module]) -> None:
     """Wrap every eager attention function that the modules' code can call; once is enough."""
-    classes = {type(module) for module in modules}
+    classes: set[Any] = {type(module) for module in modules}
     for name in {name for module_class in classes for name in _sources_of(module_class)}:
         source = sys.modules.get(name)
         if source is not None:
@@ -52,7 +52,7 @@ def _wrap_functions_in(source: ModuleType) -> None:
 
 @functools.lru_cache(maxsize=256)
 def _names_to_wrap(source: ModuleType, n_names: int) -> tuple[str, ...]:
-    """What those functions are called, among so many names; looked for again when there are more."""
+    """What those functions are called, among so many names: looked for again when there are more."""
     return tuple(
         name
         for name, value in list(vars(source).items())
@@ -68,7 +68,7 @@ def _wrap(source: ModuleType, name: str) -> None:
 
 def _observed(function: Callable) -> Callable:
     """The function itself, which also tells the running recording, if any, of its calls."""
-    signature = inspect.signature(function)
+    names = tuple(inspect.signature(function).parameters)
 
     @functools.wraps(function)
     def observed(*args: Any, **kwargs: Any) -> Any:
@@ -77,8 +77,8 @@ def _observed(function: Callable) -> Callable:
             return function(*args, **kwargs)
         with torch._C.DisableTorchFunction():  # its softmax is not one that is traced
             output, weights = function(*args, **kwargs)
-        bound = signature.bind(*args, **kwargs).arguments
-        call = _call({**bound, **bound.pop("kwargs", {})}, output, weights)
+        given = dict(zip(names, args, strict=False)) | kwargs
+        call = _call(given, output, weights)
         recording.add(call)
         return follow(output, call.joining), weights
 
@@ -109,7 +109,7 @@ def _call(given: dict[str, Any], output: Tensor, weights: Tensor) -> Call:
         scaling = getattr(module, "head_dim", query.shape[-1]) ** -0.5
     sinks = given.get("s_aux")
     if sinks is None:
-        sinks = given.get("sinks", getattr(module, "sinks", None))
+        sinks = given.get("sinks", module._parameters.get("sinks", vars(module).get("sinks")))
     return Call(
         module=module,
         q=query,

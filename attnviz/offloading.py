@@ -29,7 +29,7 @@ def stored_weights(module: nn.Module) -> Mapping[str, Tensor] | None:
         return None
     for one in getattr(hook, "hooks", (hook,)):
         if getattr(one, "offload", False):
-            return one.weights_map  # type: ignore[union-attr]
+            return one.weights_map
     return None
 
 

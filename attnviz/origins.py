@@ -45,7 +45,12 @@ class Made:
 @functools.cache
 def is_noted(module_class: Any) -> bool:
     """Whether modules of a class are projections or norms, whose results are remembered."""
-    return _is_projection(module_class) or "norm" in module_class.__name__.lower()
+    return _is_projection(module_class) or is_norm(module_class)
+
+
+@functools.cache
+def is_norm(module_class: Any) -> bool:
+    return "norm" in module_class.__name__.lower()
 
 
 def note_returned(recent: deque[Returned], module: nn.Module, args: tuple, output: Any) -> None:
@@ -69,7 +74,7 @@ def made_by(recent: Iterable[Returned], tensor: Tensor) -> Made | None:
     return Made(projection.given, one.output, has_bias, is_normed=projection is not one)
 
 
-def _is_projection(module_class: type) -> bool:
+def _is_projection(module_class: Any) -> bool:
     """Whether it gives x · W and a bias; a subclass may norm or quantise x first (bitnet)."""
     return module_class.forward in (nn.Linear.forward, Conv1D.forward)
 

@@ -23,7 +23,10 @@ def _hashable(value: Any) -> Any:
 
 
 class Operation(NamedTuple):
-    """One step on the way to the projection; the followed tensor stands at `place` in `args`."""
+    """One step on the way to the projection; None stands in `args` at the followed tensor's place.
+
+    It is not held: it knows its steps, and neither would be let go before garbage is collected.
+    """
 
     function: Callable
     args: tuple
@@ -37,9 +40,8 @@ class Operation(NamedTuple):
 
     def without_tensor(self) -> tuple:
         """What can be compared: the same for the same move of another tensor."""
-        args = [None if at == self.place else arg for at, arg in enumerate(self.args)]
         kwargs = ((name, _hashable(value)) for name, value in self.kwargs.items())
-        return self.function, tuple(map(_hashable, args)), tuple(kwargs), self.place
+        return self.function, tuple(map(_hashable, self.args)), tuple(kwargs), self.place
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Joining:
         if self.weight is None or len(self.weight) != n_rows:
             return None
         if changes <= _IN_ORDER:
-            return torch.arange(n_rows).reshape(n_heads, d_value)
+            return _rows_in_order(n_heads, d_value)
         moves = [step for step in self.operations if step.function.__name__ in _RESHAPE | _COPY]
         recipe = tuple(step.without_tensor() for step in moves)
         return _rows_after(recipe, n_queries, n_heads, d_value)
@@ -83,6 +85,11 @@ class Joining:
             if step.function.__name__ in names:
                 tensor = step.on(tensor)
         return tensor
+
+
+@functools.lru_cache(maxsize=64)
+def _rows_in_order(n_heads: int, d_value: int) -> Tensor:
+    return torch.arange(n_heads * d_value).reshape(n_heads, d_value)
 
 
 @functools.lru_cache(maxsize=64)  # of every layer the same, and costly in a long text
@@ -116,6 +123,8 @@ class Followed(Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             result = func(*args, **kwargs)
         name = func.__name__
+        if name in _KEEP and _is_first_alone(args, kwargs) and isinstance(result, Tensor):
+            return _moved(args[0], func, args, kwargs, 0, result)  # by far the most common
         given = [(place, arg) for place, arg in enumerate(args) if isinstance(arg, Followed)]
         hidden = [part for arg in (*args, *kwargs.values()) for part in _parts(arg)]
         if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
@@ -134,8 +143,7 @@ class Followed(Tensor):
                 return result
             is_whole = name == "__getitem__" and place == 0 and result.shape == one.shape
             if is_whole or _keeps_heads_apart(name, place, args, kwargs):
-                step = Operation(func, args, kwargs, place)
-                return follow(result, one.joining, (*one.path, step), one.obstacle)
+                return _moved(one, func, args, kwargs, place, result)
         first, *others = [*(one for _, one in given), *hidden]
         obstacle = first.obstacle or f"an operation ({name.strip('_')})"
         for one in others:
@@ -145,6 +153,23 @@ class Followed(Tensor):
             return follow(result, first.joining, first.path, obstacle)
         first.joining.obstacle = first.joining.obstacle or obstacle
         return result
+
+
+def _moved(
+    one: Followed, function: Callable, args: tuple, kwargs: dict, place: int, result: Tensor
+) -> Followed:
+    """The result of a step that keeps the heads apart, which remembers that step too."""
+    step = Operation(function, (*args[:place], None, *args[place + 1 :]), kwargs, place)
+    return follow(result, one.joining, (*one.path, step), one.obstacle)
+
+
+def _is_first_alone(args: tuple, kwargs: dict) -> bool:
+    """Whether the first argument is followed and the others are numbers and the like."""
+    return (
+        isinstance(args[0], Followed)
+        and not kwargs
+        and not any(isinstance(arg, Tensor | tuple | list) for arg in args[1:])
+    )
 
 
 # By the names of torch's functions and methods.
@@ -216,12 +241,12 @@ def _note_projection(
     if joining.output is not None:
         joining.obstacle = joining.obstacle or "a second projection, added to the first,"
     joining.obstacle = joining.obstacle or followed.obstacle
-    if not isinstance(weight if weight._base is None else weight._base, nn.Parameter):
+    if not (isinstance(weight, nn.Parameter) or isinstance(weight._base, nn.Parameter)):
         weight = weight.cpu()  # made for this pass: it would fill the GPU as long as a trace lives
     joining.weight, joining.view, joining.bias = view(weight.detach()), view, bias
     joining.read = functools.partial(_unchanged, joining.weight, weight._version)
     joining.operations = followed.path
-    joining.output = output.detach().clone()  # the model may add the residual in place
+    joining.output = output.clone()  # the model may add the residual in place
 
 
 def _unchanged(weight: Tensor, version: int) -> Tensor | None:
@@ -276,9 +301,9 @@ def name_obstacle(module: nn.Module, args: tuple, output: Any) -> None:
         output.obstacle = type(module).__name__
 
 
-def note_module(joining: Joining, module: nn.Module) -> None:
-    """Note a norm after the projection and inside the attention module."""
-    if joining.output is not None and "norm" in type(module).__name__.lower():
+def note_norm(joining: Joining) -> None:
+    """Note a norm inside the attention module, where it comes after the projection."""
+    if joining.output is not None:
         joining.is_normed_after = True
 
 

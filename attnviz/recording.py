@@ -8,21 +8,22 @@ import functools
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from attnviz.origins import N_REMEMBERED, Made, Returned, is_noted, made_by, note_returned
+from attnviz.attending import attends
+from attnviz.origins import N_REMEMBERED, Made, Returned, is_norm, is_noted, made_by, note_returned
 from attnviz.projecting import (
     Followed,
     Joining,
     check_returned,
     let_go,
     name_obstacle,
-    note_module,
+    note_norm,
 )
 from attnviz.rotating import Rotation
 
@@ -75,9 +76,11 @@ class Recording:
     awaiting_input: list[Call] = field(default_factory=list)  # their module is still running
     awaiting_projection: list[Joining] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
+    # What projections and norms returned in the modules that are running whose code attends.
     returned: deque[Returned] = field(default_factory=lambda: deque(maxlen=N_REMEMBERED))
-    # What is entered while a module runs, if anything, as attnviz.tracing has it.
-    around: Callable[[nn.Module], AbstractContextManager | None] = lambda module: None
+    n_attending: int = 0  # how many such modules are running
+    # What is entered while a module runs whose code attends, as attnviz.tracing has it.
+    around: Callable[[nn.Module], AbstractContextManager] = nullcontext
 
     def add(self, call: Call) -> None:
         call.rotations = tuple(self.rotations)
@@ -114,40 +117,42 @@ def recording() -> Iterator[Recording]:
 _CROSS_INPUTS = ("key_value_states", "encoder_hidden_states")
 
 
-def _note_call(
-    made: Recording, module: nn.Module, args: tuple, kwargs: dict, output: Any
-) -> None:
+def _note_call(made: Recording, module: Any, args: tuple, kwargs: dict, output: Any) -> None:
     """Note what a module, which has just returned, was given, where that tells something."""
-    if made.awaiting_projection and any(one.weight is not None for one in made.awaiting_projection):
-        _note_projected(made, module)
+    for joining in made.awaiting_projection:
+        if joining.weight is not None:
+            _note_projected(made, module)
+            break
     if isinstance(output, Followed):
         name_obstacle(module, args, output)
-    if is_noted(type(module)):
+    if made.n_attending and is_noted(module.__class__):
         note_returned(made.returned, module, args, output)
     if made.awaiting_input:
         _note_inputs(made, module, args, kwargs, output)
 
 
 def _note_inputs(
-    made: Recording, module: nn.Module, args: tuple, kwargs: dict, output: Any
+    made: Recording, module: Any, args: tuple, kwargs: dict, output: Any
 ) -> None:
     """Add to the calls of this module, which has just returned, what it was given."""
-    for call in made.awaiting_input:
-        note_module(call.joining, module)
+    if is_norm(module.__class__):
+        for call in made.awaiting_input:
+            note_norm(call.joining)
     own = [call for call in made.awaiting_input if call.module is module]
     if not own:
         return
     named = dict(zip(parameters_of(type(module).forward), args, strict=False)) | kwargs
+    embeddings = {name: value for name, value in named.items() if _is_embeddings(value)}
     x_query = named.get("hidden_states")
     if x_query is None:
-        x_query = next((value for value in named.values() if _is_embeddings(value)), None)
-    x_key = next((named[name] for name in _CROSS_INPUTS if _is_embeddings(named.get(name))), None)
+        x_query = next(iter(embeddings.values()), None)
+    x_key = next((embeddings[name] for name in _CROSS_INPUTS if name in embeddings), None)
     is_cross = x_key is not None
-    if x_key is None and _is_embeddings(named.get("key")):  # of another length (funnel) or text
-        x_key = named["key"]
+    if x_key is None:
+        x_key = embeddings.get("key")  # of another length (funnel) or text
     for call in own:
         made.awaiting_input.remove(call)
-        check_returned(call.joining, output, [x for x in named.values() if _is_embeddings(x)])
+        check_returned(call.joining, output, list(embeddings.values()))
         call.is_cross = is_cross
         if _is_embeddings(x_query):
             call.x_query, call.x_key = x_query, x_query if x_key is None else x_key
@@ -166,14 +171,13 @@ def _is_embeddings(value: Any) -> bool:
 
 def modules_of(model: nn.Module) -> list[nn.Module]:
     """The model and every module in it, once each, as `model.modules()` gives them but faster."""
-    found: dict[nn.Module, None] = {}
-    waiting = [model]
-    while waiting:
-        module = waiting.pop()
-        if module not in found:
-            found[module] = None
-            waiting += [part for part in module._modules.values() if part is not None]
-    return list(found)
+    found, seen = [model], {model}
+    for module in found:  # which grows
+        for part in module._modules.values():
+            if part is not None and part not in seen:
+                seen.add(part)
+                found.append(part)
+    return found
 
 
 @functools.cache
@@ -190,17 +194,22 @@ def _told(call: Callable) -> Callable:
     """How torch calls a module, which also tells the running recording, if any, of the call."""
 
     @functools.wraps(call)
-    def told(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    def told(module: Any, *args: Any, **kwargs: Any) -> Any:
         made = _current.get()
         if made is None:
             return call(module, *args, **kwargs)
-        around = made.around(module)
-        if around is None:
-            output = call(module, *args, **kwargs)
-        else:
-            with around:
+        if attends(module.__class__):
+            made.n_attending += 1
+            with made.around(module):
                 output = call(module, *args, **kwargs)
-        _note_call(made, module, args, kwargs, output)
+            _note_call(made, module, args, kwargs, output)
+            made.n_attending -= 1
+            if not made.n_attending:
+                made.returned.clear()
+            return output
+        output = call(module, *args, **kwargs)
+        if made.n_attending or made.awaiting_projection or made.awaiting_input:
+            _note_call(made, module, args, kwargs, output)
         return output
 
     return told

@@ -1,5 +1,6 @@
 """Tokens as people read them: labels, segments, and which of them are special."""
 
+import functools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -159,7 +160,7 @@ def labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
     return tuple(
         f"<id {token_id}>"  # models may have more ids than their tokenizer has tokens
         if token is None
-        else shown(_readable(token, decodes_bytes and token_id not in specials)).replace(" ", "␣")
+        else _label(token, decodes_bytes and token_id not in specials)
         for token_id, token in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)
     )
 
@@ -203,6 +204,11 @@ def _of_text(
 ) -> Tokens:
     positions = tuple((position,) for position in range(len(names)))
     return Tokens(names, is_special, segments, starts_word, positions, (False,) * len(names))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _label(token: str, is_bytes: bool) -> str:
+    return shown(_readable(token, is_bytes)).replace(" ", "␣")
 
 
 def _readable(token: str, is_bytes: bool) -> str:

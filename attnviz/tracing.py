@@ -9,24 +9,20 @@ where it hides a key and a bias elsewhere.
 A module with a softmax that cannot be read so (sparse, low-rank) is named, never guessed.
 """
 
-import dis
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from types import CodeType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from transformers import PreTrainedModel
 
 from attnviz import products
+from attnviz.attending import calls_eager, writes_softmax
 from attnviz.attention import HIDDEN_BELOW
-from attnviz.observing import EAGER
 from attnviz.products import Product
 from attnviz.projecting import Joining, Operation, follow
 from attnviz.recording import Call, Recording, for_each_head
@@ -46,48 +42,12 @@ _MOVE = {"permute", "swapaxes", "transpose"}  # of whole axes
 # Which modules write attention by hand
 
 
-def _writes_attention(module: nn.Module) -> bool:
+def _writes_attention(module: Any) -> bool:
     """Whether it is the innermost module whose own code holds a softmax and matrix products."""
-    if not _attends(module.__class__):  # type: ignore[arg-type]
+    if not writes_softmax(module.__class__):
         return False
     parts = (part for part in module.modules() if part is not module)
-    return not any(_attends(part.__class__) for part in parts)  # type: ignore[arg-type]
-
-
-@functools.cache
-def _attends(module_class: Any) -> bool:
-    names = _names_of(module_class)
-    multiplies = any(word in name for name in names for word in ("matmul", "bmm", "einsum"))
-    return multiplies and any("softmax" in name.lower() for name in names)
-
-
-@functools.cache
-def _has_eager_function(module_class: Any) -> bool:
-    """Whether it can also call a function that is observed (gpt2, unless it upcasts)."""
-    return any(name.endswith(EAGER) for name in _names_of(module_class))
-
-
-def _names_of(module_class: type) -> set[str]:
-    """Every name that the methods of a class use, below those of all modules and models."""
-    return {
-        name
-        for base in module_class.__mro__
-        if issubclass(base, nn.Module) and base not in (nn.Module, PreTrainedModel)
-        for method in vars(base).values()
-        for name in _names_in(getattr(inspect.unwrap(method), "__code__", None))
-    }
-
-
-def _names_in(code: CodeType | None) -> Iterator[str]:
-    """Every name that a function's code uses, and "matmul" for the operator @."""
-    if code is None:
-        return
-    yield from code.co_names
-    if any(step.argrepr in ("@", "@=") for step in dis.get_instructions(code)):
-        yield "matmul"
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names_in(constant)
+    return not any(writes_softmax(part.__class__) for part in parts)
 
 
 # What they do
@@ -298,6 +258,8 @@ class Tracer(TorchFunctionMode):
         if len(self._calls) < len(self._softmaxes) or self._is_unread:
             self.recording.drop(calls)
             self.recording.unread.append(self.module)
+        for softmax in self._softmaxes:
+            softmax.weights_of = None  # itself, which would keep all of it for the next collection
 
 
 def _product(made: _Made, left: Any, right: Any) -> Product | None:
@@ -447,13 +409,16 @@ def tracing(recording: Recording, *, of_all: bool = False) -> Iterator[set[nn.Mo
     left_out: set[nn.Module] = set()
     known: Known = {}  # masks and biases of the pass, by their recipes
 
-    def tracer_of(module: nn.Module) -> Tracer | None:
-        if not _attends(type(module)) or not _writes_attention(module):
-            return None
-        if not of_all and _has_eager_function(type(module)):
+    def tracer_of(module: Any) -> AbstractContextManager:
+        if not _writes_attention(module):
+            return nullcontext()
+        if not of_all and calls_eager(module.__class__):
             left_out.add(module)
-            return None
+            return nullcontext()
         return Tracer(module, recording, known)
 
     recording.around = tracer_of
-    yield left_out
+    try:
+        yield left_out
+    finally:
+        recording.around = nullcontext
