@@ -52,7 +52,7 @@ def _wrap_functions_in(source: ModuleType) -> None:
 
 @functools.lru_cache(maxsize=256)
 def _names_to_wrap(source: ModuleType, n_names: int) -> tuple[str, ...]:
-    """What those functions are called, among so many names: looked for again when there are more."""
+    """What those functions are called, among so many names: looked for again if there are more."""
     return tuple(
         name
         for name, value in list(vars(source).items())

@@ -131,9 +131,7 @@ def _note_call(made: Recording, module: Any, args: tuple, kwargs: dict, output: 
         _note_inputs(made, module, args, kwargs, output)
 
 
-def _note_inputs(
-    made: Recording, module: Any, args: tuple, kwargs: dict, output: Any
-) -> None:
+def _note_inputs(made: Recording, module: Any, args: tuple, kwargs: dict, output: Any) -> None:
     """Add to the calls of this module, which has just returned, what it was given."""
     if is_norm(module.__class__):
         for call in made.awaiting_input:

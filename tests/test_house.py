@@ -12,7 +12,16 @@ from attnviz.charts.palette import PALETTES
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "streamlit", "IPython")
 ROOMS_WITH_TORCH = (
-    *("inputs", "recording", "observing", "rotating", "origins", "products", "tracing"),
+    *(
+        "inputs",
+        "recording",
+        "attending",
+        "observing",
+        "rotating",
+        "origins",
+        "products",
+        "tracing",
+    ),
     *("projecting", "offloading", "capture", "models"),
 )
 WITH_TORCH = {f"attnviz.{room}" for room in ROOMS_WITH_TORCH}
