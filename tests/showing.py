@@ -26,7 +26,7 @@ def _whole(chart):
     for dataset in chart.datasets:
         if dataset.name == "numbers":
             column = convert_arrow_bytes_to_pandas_df(dataset.data.data)["v"]
-            numbers = [None if math.isnan(number) else number for number in column]
+            numbers = [_number(value) for value in column]
             for one in specification["params"]:
                 if "numbers" in one.get("expr", "") and one["name"] != "numbers":
                     known = {"numbers": numbers, "slice": lambda whole, *ends: whole[slice(*ends)]}
@@ -43,3 +43,10 @@ def run(page):
     assert not page.exception
     assert not [sentence for sentence in said(page) if "not foreseen" in sentence]
     return page
+
+
+def _number(value):
+    """As JSON has it: a whole one without decimals, none for what is not there."""
+    if math.isnan(value):
+        return None
+    return int(value) if value.is_integer() else value

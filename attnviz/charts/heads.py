@@ -128,7 +128,6 @@ def heads_figure(
         constants,
         takeaway(call, layer, query, key),
         n_marks=sum(place is not None for place in strongest["strongest"]),
-        most_in_svg=MOST_LINES // 2,
     )
 
 
