@@ -169,7 +169,7 @@ def open_head(layer: int, head: int) -> None:
 # What a control is set to so that it shows its default.
 _AS_OPENED: dict[str, Any] = {
     # None: not an option.
-    **dict.fromkeys(("model", "device", "kind", "layer", "head", "query", "key", "large")),
+    **dict.fromkeys(("model", "device", "kind", "layer", "head", "query", "key")),
     **{
         "text": DEFAULT_TEXT,
         "pair": "",
