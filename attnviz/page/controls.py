@@ -176,7 +176,7 @@ _AS_OPENED: dict[str, Any] = {
         "target": "",
         "view": VIEWS[0],
         "columns": False,
-        "large": None,
+        "large": "maximum",
     },
     **{"why_scale": False, "what_if": False, "if_unscaled": False, "if_factor": None},
     **{"dimensions": True, "sorted": False, "asked": False, "lines": "all", "heads": None},
