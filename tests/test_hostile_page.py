@@ -31,6 +31,7 @@ PARAMETERS = {
     "view": VIEWS,
     "talk": ("embeddings", "softmax"),
     "columns": ("true",),
+    "large": ("mean", "exact, around the pair"),
     "why_scale": ("true",),
     "what_if": ("true",),
     "if_unscaled": ("true",),
