@@ -24,7 +24,7 @@ from attnviz.inputs import Inputs, model_name, takes_target
 from attnviz.observing import observe
 from attnviz.offloading import one_at_a_time
 from attnviz.recording import Call, for_each_head, modules_of, parameters_of, recording
-from attnviz.results import TOLERANCE, LayerTrace, Origin, Projection, Trace
+from attnviz.results import TOLERANCE, Again, LayerTrace, Origin, Projection, Trace
 from attnviz.rotating import Orders, before_rotary
 from attnviz.tokens import Tokens, numbered
 from attnviz.tracing import tracing
@@ -93,17 +93,22 @@ def _running(model: PreTrainedModel, modules: list[nn.Module]) -> Iterator[None]
 
 def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> Trace:
     parameters = parameters_of(type(model).forward)
+    keeps_weights = inputs_module.keeps_weights(model, modules)
     options = {
         name: value
         for name, value in (
-            ("output_attentions", True),
+            ("output_attentions", keeps_weights),
             ("return_dict", True),
             ("use_cache", False),
         )
         if name in parameters or ("**" in parameters and name != "use_cache")
     }
     observe(modules)
-    with torch.no_grad(), recording() as recorded, tracing(recorded) as left_out:
+    with (
+        torch.no_grad(),
+        recording(keeps_weights=keeps_weights) as recorded,
+        tracing(recorded) as left_out,
+    ):
         outputs = model(**inputs.tensors, **options)
     if left_out - {call.module for call in recorded.calls}:  # they did not call what is observed
         with torch.no_grad(), recording() as recorded, tracing(recorded, of_all=True):
@@ -311,15 +316,27 @@ def _as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens, orders: Ord
         mask=_added_to_scores(call.mask, n_queries, n_keys),
         sink_logits=None
         if call.sink_logits is None
-        else np.broadcast_to(_array(call.sink_logits), call.weights.shape[1:3]),
-        own_weights=_row(_weights_applied(call)),
+        else np.broadcast_to(_array(call.sink_logits), (call.q.shape[1], n_queries)),
+        weights_from=_weights_from(call),
         own_updated=_row(call.updated),
         projection=_projection(call),
         captured=call.captured,
     )
 
 
-def _weights_applied(call: Call) -> Tensor:
+def _weights_from(call: Call) -> np.ndarray | Again:
+    """The weights of a call where they were kept, else what computes them again."""
+    if call.weights is not None:
+        return _row(_weights_applied(call, call.weights))
+    assert call.again is not None
+    return Again(partial(_array_of, call.again))
+
+
+def _array_of(again: Callable[[], Tensor]) -> np.ndarray:
+    return _array(again())
+
+
+def _weights_applied(call: Call, weights: Tensor) -> Tensor:
     """The weights that the values were really given.
 
     Where a sink's share is taken from the update instead of from the weights (granite_swa), the
@@ -327,13 +344,13 @@ def _weights_applied(call: Call) -> Tensor:
     then measured, row by row.
     """
     if call.sink_logits is None:
-        return call.weights
-    rounding = TOLERANCE[str(call.weights.dtype).removeprefix("torch.")]
-    if (call.weights.sum(-1) < 1 - rounding).any():
-        return call.weights
-    given = (call.weights @ for_each_head(call.v, call.weights.shape[1])).transpose(1, 2)
+        return weights
+    rounding = TOLERANCE[str(weights.dtype).removeprefix("torch.")]
+    if (weights.sum(-1) < 1 - rounding).any():
+        return weights
+    given = (weights @ for_each_head(call.v, weights.shape[1])).transpose(1, 2)
     share = (call.updated * given).sum(-1) / (given * given).sum(-1)  # (1, query_pos, head)
-    return call.weights * share.transpose(1, 2)[..., None]
+    return weights * share.transpose(1, 2)[..., None]
 
 
 def _by_position(x: Tensor | None, n_positions: int) -> Tensor | None:

@@ -108,10 +108,11 @@ def with_lines(trace: Trace, top: int | None = None, share: float | None = None)
     ]
 
     def change(call: LayerTrace) -> LayerTrace:
-        order = np.argsort(-call.own_weights, axis=-1, kind="stable")
+        own_weights = call.own_weights
+        order = np.argsort(-own_weights, axis=-1, kind="stable")
         n_drawn = np.full(order.shape[:2], order.shape[-1])
         if share is not None:
-            weights = np.take_along_axis(call.own_weights, order, axis=-1)
+            weights = np.take_along_axis(own_weights, order, axis=-1)
             running = np.cumsum(weights, axis=-1, dtype=np.float64)
             # The strongest key is always drawn; rounding must not ask for one more than it takes.
             n_drawn = 1 + (running >= share * running[..., -1:] - 1e-7).argmax(axis=-1)
@@ -165,8 +166,8 @@ def _only(
     if not queries.any() or not keys.any():
         what = "query" if not queries.any() else "key"
         raise InputError(f"No {what} token is left ({note}).\n\nHint: hide fewer tokens.")
-    weights = call.own_weights[:, queries][:, :, keys]
-    left_out = call.own_weights[:, queries][:, :, ~keys].sum(axis=-1)
+    of_queries = call.own_weights[:, queries]
+    weights, left_out = of_queries[:, :, keys], of_queries[:, :, ~keys].sum(axis=-1)
     if call.left_out is not None:
         left_out = left_out + call.left_out[:, queries]
     if renormalise:
@@ -193,7 +194,7 @@ def _only(
         bias=None if call.bias is None else call.bias[:, queries][:, :, keys],
         mask=None if call.mask is None else call.mask[:, queries][:, :, keys],
         sink_logits=None if call.sink_logits is None else call.sink_logits[:, queries],
-        own_weights=weights,
+        weights_from=weights,
         own_updated=updated,
         projection=_NO_PROJECTION,
         left_out=left_out,
@@ -252,7 +253,7 @@ def _merged(call: LayerTrace) -> LayerTrace:
         bias=None if call.bias is None else mean_query @ call.bias @ mean_key.T,
         mask=mask,
         sink_logits=None if call.sink_logits is None else call.sink_logits @ mean_query.T,
-        own_weights=mean_query @ call.own_weights @ keys.T,
+        weights_from=mean_query @ call.own_weights @ keys.T,
         own_updated=np.tensordot(mean_query, call.own_updated, 1),
         projection=_NO_PROJECTION,
         left_out=None if call.left_out is None else call.left_out @ mean_query.T,

@@ -117,7 +117,7 @@ def linking(trace: Trace, query: int, key: int, kind: str | None = None) -> pd.D
         (of_kind, layer, head, float(weight))
         for of_kind in kinds
         for layer in trace.layers(of_kind)
-        if _has(trace.layer(layer, of_kind).own_weights, query, key)
+        if _has(trace.layer(layer, of_kind), query, key)
         for head, weight in enumerate(trace.layer(layer, of_kind).own_weights[:, query, key])
     ]
     if not rows:
@@ -130,6 +130,5 @@ def linking(trace: Trace, query: int, key: int, kind: str | None = None) -> pd.D
     return table.assign(rank=np.arange(1, len(table) + 1))
 
 
-def _has(weights: np.ndarray, query: int, key: int) -> bool:
-    _, n_queries, n_keys = weights.shape
-    return query in range(n_queries) and key in range(n_keys)
+def _has(call: LayerTrace, query: int, key: int) -> bool:
+    return query in range(len(call.query_tokens)) and key in range(len(call.key_tokens))

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from attnviz import memory
 from attnviz import tokens as tokens_module
+from attnviz.attending import calls_eager, writes_softmax
 from attnviz.errors import InputError
 from attnviz.offloading import device_of
 from attnviz.recording import modules_of, parameters_of
@@ -144,8 +145,8 @@ def n_positions(model: PreTrainedModel) -> int | None:
     learned = [
         part.num_embeddings - _rows_kept(part)
         for module in modules_of(model)
-        for name, part in module._modules.items()
-        if name in _POSITION_TABLES and isinstance(part, nn.Embedding)
+        for name in _POSITION_TABLES & module._modules.keys()
+        if isinstance(part := module._modules[name], nn.Embedding)
     ]
     if learned and config is model.config:
         return min(learned)
@@ -190,15 +191,30 @@ def _check_length(model: PreTrainedModel, n_tokens: int, max_tokens: int | None,
         )
 
 
-# A trace keeps the weights of all heads, and while it is computed they are there twice.
+def keeps_weights(model: PreTrainedModel, modules: Iterable[nn.Module]) -> bool:
+    """Whether the weights of all layers have to be there until a pass is over.
+
+    They tell whose a call was where there are several kinds, and what a module writes by hand is
+    not computed again. All others are let go at once: they grow with the square of the text.
+    """
+    return (
+        takes_target(model)
+        or getattr(model.config, "add_cross_attention", False)
+        or any(writes_softmax(one) and not calls_eager(one) for one in set(map(type, modules)))
+    )
+
+
+# While the weights of a head are computed they are there twice.
 _BYTES_OF_A_WEIGHT = 8
 _ALWAYS_FREE = 100_000_000  # bytes
 
 
 def _check_room(model: PreTrainedModel, n_tokens: int) -> None:
-    """Raise InputError where the weights of all heads would take more memory than is free."""
+    """Raise InputError where the weights, of those heads whose are there at once, find no room."""
     config = model.config.get_text_config()
-    counts = (getattr(config, name, None) for name in ("num_hidden_layers", "num_attention_heads"))
+    keeps_all = keeps_weights(model, modules_of(model))
+    names = ("num_attention_heads", *(("num_hidden_layers",) if keeps_all else ()))
+    counts = (getattr(config, name, None) for name in names)
     n_heads = math.prod(count for count in counts if isinstance(count, int))
     n_bytes = n_heads * n_tokens**2 * _BYTES_OF_A_WEIGHT
     if n_bytes > _ALWAYS_FREE and n_bytes > (free := memory.free()):

@@ -79,11 +79,20 @@ def _observed(function: Callable) -> Callable:
             output, weights = function(*args, **kwargs)
         given = dict(zip(names, args, strict=False)) | kwargs
         call = _call(given, output, weights)
+        if not recording.keeps_weights and call.sink_logits is None and output.is_cpu:
+            call.weights, call.weights_as = None, []
+            call.again = functools.partial(_weights, function, args, kwargs)
         recording.add(call)
         return follow(output, call.joining), weights
 
     observed.observes = function  # type: ignore[attr-defined]
     return observed
+
+
+def _weights(function: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """The weights of a call, from the function itself and what it was given."""
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        return function(*args, **kwargs)[1]
 
 
 def _rotating(function: Callable) -> Callable:

@@ -36,7 +36,8 @@ def stored_weights(module: nn.Module) -> Mapping[str, Tensor] | None:
 @contextmanager
 def one_at_a_time(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Let no other thread run such a model meanwhile: the weights that come are taken from it."""
-    if any(stored_weights(module) is not None for module in modules):
+    hooked = [module for module in modules if "_hf_hook" in vars(module)]
+    if any(stored_weights(module) is not None for module in hooked):
         with _running:
             yield
     else:

@@ -47,11 +47,12 @@ class Call:
     softcap: float | None
     bias: Tensor | None
     sink_logits: Tensor | None
-    weights: Tensor
+    weights: Tensor | None  # None where `again` computes them
     updated: Tensor
     joining: Joining  # what became of the updates
     captured: Literal["observed", "traced"]
     weights_as: list[Tensor]  # the tensors that the model may give back as these weights
+    again: Callable[[], Tensor] | None = None  # the model's own function, given the same once more
     n_streams: int = 1  # how often its heads are there, one stream behind the other (prophetnet)
     stream: int = 0
     beside: list["Call"] = field(default_factory=list)  # all that its module made in one run
@@ -71,6 +72,7 @@ def for_each_head(tensor: Tensor, n_heads: int) -> Tensor:
 class Recording:
     """The attention calls of one pass, and the modules whose attention could not be read."""
 
+    keeps_weights: bool = True  # False: those of every call that can be made again are let go
     calls: list[Call] = field(default_factory=list)
     unread: list[nn.Module] = field(default_factory=list)
     awaiting_input: list[Call] = field(default_factory=list)  # their module is still running
@@ -103,9 +105,9 @@ def current() -> Recording | None:
 
 
 @contextmanager
-def recording() -> Iterator[Recording]:
+def recording(*, keeps_weights: bool = True) -> Iterator[Recording]:
     """A recording that is filled while the block runs."""
-    made = Recording()
+    made = Recording(keeps_weights)
     token = _current.set(made)
     try:
         yield made

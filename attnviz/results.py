@@ -5,6 +5,7 @@ of one call, replayed step by step from its query, key and value, and compared w
 model itself computed.
 """
 
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -233,6 +234,25 @@ class Projection:
     own_output: Float[np.ndarray, "query_pos d_model"]  # what the model itself computed
 
 
+class Again:
+    """The weights of a call, which the model's own function computes again when they are asked for.
+
+    They grow with the square of a text, and what they are made of does not. Whoever asks while
+    somebody still has them is given the same.
+    """
+
+    def __init__(self, compute: Callable[[], Float[np.ndarray, "1 head query_pos key_pos"]]):
+        self._compute = compute
+        self._known: Callable[[], np.ndarray | None] = lambda: None
+
+    def weights(self) -> Float[np.ndarray, "head query_pos key_pos"]:
+        known = self._known()
+        if known is None:
+            known = self._compute()
+            self._known = weakref.ref(known)  # a head's weights are a view of it
+        return known[0]
+
+
 @dataclass(frozen=True, eq=False)
 class LayerTrace:
     """One attention call as the model made it, all heads; NumPy arrays, float32.
@@ -253,7 +273,7 @@ class LayerTrace:
     bias: Float[np.ndarray, "bias_head query_pos key_pos"] | None
     mask: Float[np.ndarray, "mask_head query_pos key_pos"] | None
     sink_logits: Float[np.ndarray, "head query_pos"] | None
-    own_weights: Float[np.ndarray, "head query_pos key_pos"]
+    weights_from: Float[np.ndarray, "head query_pos key_pos"] | Again
     own_updated: Float[np.ndarray, "query_pos head d_value"]
     projection: Projection | str  # or why the heads have no shares of the module's output
     # "observed": a call of the model's own eager attention function; "traced": read from the
@@ -267,6 +287,15 @@ class LayerTrace:
     is_of_words: bool = False  # pieces are merged, and q, k and v are their means
     left_out: Float[np.ndarray, "head query_pos"] | None = None  # weight on keys that were hidden
     has_line: Bool[np.ndarray, "head query_pos key_pos"] | None = None  # None: all have one
+
+    @property
+    def own_weights(self) -> Float[np.ndarray, "head query_pos key_pos"]:
+        """The model's own weights, or what filters left of them.
+
+        Computed anew where nobody has them: whoever needs them twice keeps them meanwhile.
+        """
+        source = self.weights_from
+        return source.weights() if isinstance(source, Again) else source
 
     @property
     def n_heads(self) -> int:
@@ -360,8 +389,9 @@ class Trace:
 
     @property
     def nbytes(self) -> int:
-        """The memory that the arrays hold, in bytes; an array shared by two layers counts twice."""
-        return sum(array.nbytes for call in self.calls.values() for array in _arrays_of(call))
+        """The memory that the arrays hold, in bytes; what is shared, as a mask is, counts once."""
+        arrays = (array for call in self.calls.values() for array in _arrays_of(call))
+        return sum({array.ctypes.data: array.nbytes for array in arrays}.values())
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:

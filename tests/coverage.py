@@ -41,7 +41,7 @@ import attnviz
 from attnviz import attention
 from attnviz.results import TOLERANCE, LayerTrace, Trace
 from tests import architectures, supported
-from tests.own_numbers import OwnNumbers, Softmax, own_numbers, tensors_in
+from tests.own_numbers import OwnNumbers, Softmax, output_in, own_numbers
 
 # Types and variants that are not captured exactly, and why. The list can only shrink: one that
 # is exact after all fails the run as one does that is not exact and not listed.
@@ -136,7 +136,7 @@ def _check_pass(
     softmaxes = [softmax for softmax in own.softmaxes if _is_over_keys(softmax, inputs)]
     output: list[Tensor] = []
     hook = model.register_forward_hook(
-        lambda module, args, returned: output.extend(tensors_in(returned))
+        lambda module, args, returned: output.extend(output_in(returned))
     )
     torch.manual_seed(0)
     try:

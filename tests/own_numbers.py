@@ -56,7 +56,7 @@ def own_numbers(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> OwnNumb
     }
     if model.config.is_encoder_decoder and "self" in attentions:
         attentions.setdefault("decoder", attentions.pop("self"))
-    return OwnNumbers(attentions, spy.softmaxes, modules.returned, tensors_in(outputs))
+    return OwnNumbers(attentions, spy.softmaxes, modules.returned, output_in(outputs))
 
 
 def _options(model: PreTrainedModel) -> dict[str, bool]:
@@ -65,6 +65,14 @@ def _options(model: PreTrainedModel) -> dict[str, bool]:
     options = {"output_attentions": True, "return_dict": True}
     options = {name: value for name, value in options.items() if name in parameters or takes_any}
     return options | ({"use_cache": False} if "use_cache" in parameters else {})
+
+
+def output_in(outputs: Any) -> list[Tensor]:
+    """Every tensor that a model returned but its attentions, which are asked for on demand."""
+    if isinstance(outputs, Mapping):
+        asked_for = {*_FIELDS, "decoder_ngram_attentions"}
+        outputs = {name: value for name, value in outputs.items() if name not in asked_for}
+    return tensors_in(outputs)
 
 
 def tensors_in(value: Any) -> list[Tensor]:

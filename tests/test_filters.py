@@ -194,7 +194,7 @@ def test_the_strongest_keys_have_a_line(trace, top):
 
 def test_of_equal_keys_the_first_have_a_line(trace):
     call = trace.layer(0)
-    even = dataclasses.replace(call, own_weights=np.full_like(call.own_weights, 1 / 8))
+    even = dataclasses.replace(call, weights_from=np.full_like(call.own_weights, 1 / 8))
     less = filters.with_lines(dataclasses.replace(trace, calls={("self", 0): even}), top=2)
     assert (less.layer(0).has_line.sum(axis=-1) == 2).all()
     assert less.layer(0).has_line[..., :2].all()

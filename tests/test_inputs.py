@@ -6,7 +6,7 @@ import torch
 from transformers import AutoConfig, AutoModel, ByT5Tokenizer
 
 import attnviz
-from attnviz import memory, tokens
+from attnviz import inputs, memory, tokens
 from attnviz.inputs import from_text, n_positions
 
 
@@ -203,12 +203,21 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_told_so(minilm):
         attnviz.trace(model, minilm[1], "time flies")
 
 
-def test_a_text_whose_weights_would_not_fit_is_refused_with_the_numbers(minilm, monkeypatch):
-    monkeypatch.setattr(memory, "free", lambda: 50_000_000)
-    assert attnviz.trace(*minilm, "short").tokens
+def test_a_text_whose_weights_would_not_fit_is_refused_with_the_numbers(
+    minilm, tiny_t5, monkeypatch
+):
+    monkeypatch.setattr(memory, "free", lambda: 20_000_000)
     text = "word " * 500
-    with pytest.raises(attnviz.InputError, match="502 tokens; .* 72 heads take 145 MB .* 50 MB"):
+    assert attnviz.trace(*minilm, text).tokens  # 24 MB, which there always are
+    monkeypatch.setattr(inputs, "_ALWAYS_FREE", 1_000_000)
+    assert attnviz.trace(*minilm, "short").tokens
+    with pytest.raises(attnviz.InputError, match="502 tokens; .* 12 heads take 24 MB .* 20 MB"):
         attnviz.trace(*minilm, text)
+    # Where they tell whose a call was, those of all layers are there at once.
+    config = tiny_t5[0].config
+    n_heads = config.num_layers * config.num_heads
+    with pytest.raises(attnviz.InputError, match=f"1,001 tokens; .* {n_heads} heads take"):
+        attnviz.trace(*tiny_t5, "w" * 1_000, target="a")
 
 
 @pytest.mark.parametrize(("model_type", "said"), [("vit", "vit"), ("clip", "clip")])

@@ -1,13 +1,18 @@
 """HeadTrace and Trace: the replay, how it is judged, and what can be asked for."""
 
 import dataclasses
+import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import hand_made
 import numpy as np
 import pytest
+import tiny_models
+import torch
 
+import attnviz
 from attnviz.errors import InputError
-from attnviz.results import TOLERANCE
+from attnviz.results import TOLERANCE, Again
 from attnviz.steps import steps_of
 from attnviz.whatif import what_if
 
@@ -161,4 +166,70 @@ def test_a_trace_says_what_was_read(sentence_trace):
     assert sentence_trace.kinds == ("self",)
     assert sentence_trace.layers("self") == (0, 1, 2, 3, 4, 5)
     assert sentence_trace.n_heads(layer=0, kind="self") == 12
-    assert sentence_trace.nbytes > 6 * 12 * 7 * 7 * 4
+    # x, q, k, v, the update and what the module returned; the weights are computed when asked for
+    assert sentence_trace.nbytes == 6 * 6 * 7 * 384 * 4
+
+
+# Weights that are computed when they are asked for
+
+
+def test_weights_are_computed_once_as_long_as_somebody_has_them(sentence_trace):
+    layer = sentence_trace.layer(3)
+    held = sentence_trace.head(3, 7).own_weights
+    assert np.shares_memory(held, layer.own_weights)
+    assert np.shares_memory(held, sentence_trace.head(3, 8).own_weights.base)
+    kept = held.copy()
+    del held
+    gc.collect()
+    np.testing.assert_array_equal(sentence_trace.head(3, 7).own_weights, kept)
+
+
+def test_they_are_let_go_with_the_last_who_has_them():
+    n_computed = 0
+
+    def compute():
+        nonlocal n_computed
+        n_computed += 1
+        return np.ones((1, 2, 3, 3), np.float32)
+
+    again = Again(compute)
+    heads = [again.weights()[head] for head in (0, 1)]
+    assert again.weights() is not None
+    assert n_computed == 1
+    heads.clear()
+    again.weights()
+    assert n_computed == 2
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "gemma2", "qwen3", "deepseek_v3"])
+def test_of_what_a_trace_holds_masks_alone_grow_with_the_square_of_its_text(family):
+    model = tiny_models.build(family)
+    n_bytes = []
+    for n_tokens in (8, 16, 32):
+        trace = attnviz.trace_inputs(model, {"input_ids": tiny_models.random_ids(n_tokens)})
+        calls = {at: dataclasses.replace(c, mask=None) for at, c in trace.calls.items()}
+        n_bytes.append(dataclasses.replace(trace, calls=calls).nbytes)
+        assert trace.nbytes - n_bytes[-1] <= 2 * 4 * n_tokens**2  # masks, one for all layers
+    assert n_bytes == [n_bytes[0], 2 * n_bytes[0], 4 * n_bytes[0]]
+
+
+def test_they_are_those_of_the_pass_whatever_becomes_of_the_model():
+    model = tiny_models.build("bert", attention_probs_dropout_prob=0.5)
+    inputs = {"input_ids": tiny_models.random_ids()}
+    with torch.no_grad():
+        own = [one[0].numpy() for one in model(**inputs, output_attentions=True).attentions]
+    trace = attnviz.trace_inputs(model, inputs)
+    model.train()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1)
+    for layer, weights in enumerate(own):
+        np.testing.assert_array_equal(trace.layer(layer).own_weights, weights)
+        assert trace.head(layer, 1).is_exact
+
+
+def test_threads_that_ask_at_once_are_given_the_same(sentence_trace):
+    expected = sentence_trace.layer(2).own_weights.copy()
+    with ThreadPoolExecutor(8) as threads:
+        for weights in threads.map(lambda _: sentence_trace.layer(2).own_weights, range(64)):
+            np.testing.assert_array_equal(weights, expected)

@@ -90,7 +90,8 @@ def heads_figure(
             )
     shown.check(query, key)
     queries, keys = (slice(part.start, part.stop) for part in (shown.queries, shown.keys))
-    weights = call.own_weights[:, queries, keys]
+    own_weights = call.own_weights
+    weights = own_weights[:, queries, keys]
     has_line = None if call.has_line is None else call.has_line[:, queries, keys]
     key_names = shown.named(call.key_tokens.labels, shown.keys)
     key_padding = [call.key_tokens.is_padding[key] for key in shown.keys]
@@ -155,12 +156,13 @@ def _strongest(
 
 def takeaway(call: LayerTrace, layer: int, query: int | None, key: int | None) -> str:
     """What the view shows, for those who do not see it."""
+    weights = call.own_weights
     if query is None or key is None:
-        largest = int(call.own_weights.argmax())
-        head, query, key = map(int, np.unravel_index(largest, call.own_weights.shape))
+        largest = int(weights.argmax())
+        head, query, key = map(int, np.unravel_index(largest, weights.shape))
         what = "The largest weight of all"
     else:
-        head = int(call.own_weights[:, query, key].argmax())
+        head = int(weights[:, query, key].argmax())
         what = "The largest weight"
     names = (
         f"{plain(token_at(call.query_tokens.labels, query))} to "
@@ -168,7 +170,7 @@ def takeaway(call: LayerTrace, layer: int, query: int | None, key: int | None) -
     )
     return (
         f"Head view of layer {layer}, {call.n_heads} heads. {what} from {names} is that of head "
-        f"{head}: {percent(float(call.own_weights[head, query, key]))}."
+        f"{head}: {percent(float(weights[head, query, key]))}."
     )
 
 

@@ -71,7 +71,7 @@ def model_figure(
         n_tiles=len(heads),
         n_rows=int(heads["row"].max()) + 1,
         n_columns=n_columns,
-        n_tokens=max(max(call.own_weights.shape[1:]) for call in calls.values()),
+        n_tokens=max(max(len(c.query_tokens), len(c.key_tokens)) for c in calls.values()),
         measure=described,
         is_sorted=is_sorted,
     )
@@ -132,18 +132,20 @@ def _thumbnails(trace: Trace, kind: str, heads: pd.DataFrame, shape: Shape) -> s
     """One picture with every head at its place."""
     levels = np.zeros((shape.n_rows * shape.row_pitch, shape.n_columns * shape.pitch), np.uint8)
     size = shape.size
-    for layer, head, row, column in heads[["layer", "head", "row", "column"]].to_numpy().tolist():
+    for layer, of_layer in heads.groupby("layer"):
         call = trace.layer(layer, kind)
-        weights = call.own_weights[head]
-        if call.has_line is not None:
-            weights = np.where(call.has_line[head], weights, 0)
-        top, left = row * shape.row_pitch, column * shape.pitch
-        picture = (
-            thumbnail(weights, size)
-            if call.sinks is None
-            else beside_sink(weights, call.sinks[head], size)
-        )
-        levels[top : top + size, left : left + size] = picture
+        own_weights = call.own_weights
+        for head, row, column in of_layer[["head", "row", "column"]].to_numpy().tolist():
+            weights = own_weights[head]
+            if call.has_line is not None:
+                weights = np.where(call.has_line[head], weights, 0)
+            top, left = row * shape.row_pitch, column * shape.pitch
+            picture = (
+                thumbnail(weights, size)
+                if call.sinks is None
+                else beside_sink(weights, call.sinks[head], size)
+            )
+            levels[top : top + size, left : left + size] = picture
     return sheet(levels)
 
 
