@@ -132,7 +132,8 @@ def _thumbnails(trace: Trace, kind: str, heads: pd.DataFrame, shape: Shape) -> s
     """One picture with every head at its place."""
     levels = np.zeros((shape.n_rows * shape.row_pitch, shape.n_columns * shape.pitch), np.uint8)
     size = shape.size
-    for layer, of_layer in heads.groupby("layer"):
+    for layer in heads["layer"].unique().tolist():
+        of_layer = heads[heads["layer"] == layer]
         call = trace.layer(layer, kind)
         own_weights = call.own_weights
         for head, row, column in of_layer[["head", "row", "column"]].to_numpy().tolist():
