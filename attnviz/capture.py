@@ -332,8 +332,8 @@ def _weights_from(call: Call) -> np.ndarray | Again:
     return Again(partial(_array_of, call.again))
 
 
-def _array_of(again: Callable[[], Tensor]) -> np.ndarray:
-    return _array(again())
+def _array_of(again: Callable[[slice, slice], Tensor], *part: slice) -> np.ndarray:
+    return _row(again(*part))
 
 
 def _weights_applied(call: Call, weights: Tensor) -> Tensor:

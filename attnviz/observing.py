@@ -81,7 +81,7 @@ def _observed(function: Callable) -> Callable:
         call = _call(given, output, weights)
         if not recording.keeps_weights and call.sink_logits is None and output.is_cpu:
             call.weights, call.weights_as = None, []
-            call.again = functools.partial(_weights, function, args, kwargs)
+            call.again = functools.partial(_weights, function, given)
         recording.add(call)
         return follow(output, call.joining), weights
 
@@ -89,10 +89,32 @@ def _observed(function: Callable) -> Callable:
     return observed
 
 
-def _weights(function: Callable, args: tuple, kwargs: dict) -> Tensor:
-    """The weights of a call, from the function itself and what it was given."""
+def _weights(
+    function: Callable, given: dict[str, Any], queries: slice, key_value_heads: slice
+) -> Tensor:
+    """The weights of some queries in some heads, from the function itself and what it was given.
+
+    No query depends on another, nor does a head; those that share keys and values stay together.
+    """
+    query, key = given["query"], given["key"]
+    n_heads, n_queries = query.shape[1:3]
+    first, stop, _ = key_value_heads.indices(key.shape[1])
+    n_readers = n_heads // key.shape[1]
+    heads = slice(first * n_readers, stop * n_readers)
+
+    def part(tensor: Tensor) -> Tensor:
+        """Of a tensor with rows for all queries, or for any, and with all heads, or for any."""
+        tensor = tensor[:, heads] if tensor.shape[1] == n_heads else tensor
+        return tensor[..., queries, :] if tensor.shape[-2] == n_queries else tensor
+
+    parts = {
+        name: part(tensor)
+        for name in ("query", "attention_mask", "position_bias")
+        if (tensor := given.get(name)) is not None
+    }
+    parts |= {name: given[name][:, key_value_heads] for name in ("key", "value")}
     with torch.no_grad(), torch._C.DisableTorchFunction():
-        return function(*args, **kwargs)[1]
+        return function(**given | parts)[1]
 
 
 def _rotating(function: Callable) -> Callable:

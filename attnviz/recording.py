@@ -52,7 +52,8 @@ class Call:
     joining: Joining  # what became of the updates
     captured: Literal["observed", "traced"]
     weights_as: list[Tensor]  # the tensors that the model may give back as these weights
-    again: Callable[[], Tensor] | None = None  # the model's own function, given the same once more
+    # The weights of some queries in some key and value heads, by the same function once more.
+    again: Callable[[slice, slice], Tensor] | None = None
     n_streams: int = 1  # how often its heads are there, one stream behind the other (prophetnet)
     stream: int = 0
     beside: list["Call"] = field(default_factory=list)  # all that its module made in one run

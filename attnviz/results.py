@@ -5,7 +5,6 @@ of one call, replayed step by step from its query, key and value, and compared w
 model itself computed.
 """
 
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -234,23 +233,18 @@ class Projection:
     own_output: Float[np.ndarray, "query_pos d_model"]  # what the model itself computed
 
 
+_ALL = slice(None)
+
+
+@dataclass(frozen=True, eq=False)
 class Again:
     """The weights of a call, which the model's own function computes again when they are asked for.
 
-    They grow with the square of a text, and what they are made of does not. Whoever asks while
-    somebody still has them is given the same.
+    They grow with the square of a text, and what they are made of does not. `compute` gives those
+    of some queries in the heads that read some key and value heads.
     """
 
-    def __init__(self, compute: Callable[[], Float[np.ndarray, "1 head query_pos key_pos"]]):
-        self._compute = compute
-        self._known: Callable[[], np.ndarray | None] = lambda: None
-
-    def weights(self) -> Float[np.ndarray, "head query_pos key_pos"]:
-        known = self._known()
-        if known is None:
-            known = self._compute()
-            self._known = weakref.ref(known)  # a head's weights are a view of it
-        return known[0]
+    compute: Callable[[slice, slice], Float[np.ndarray, "head query key_pos"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,10 +286,24 @@ class LayerTrace:
     def own_weights(self) -> Float[np.ndarray, "head query_pos key_pos"]:
         """The model's own weights, or what filters left of them.
 
-        Computed anew where nobody has them: whoever needs them twice keeps them meanwhile.
+        Mostly they are computed anew: whoever needs them twice keeps them meanwhile.
         """
         source = self.weights_from
-        return source.weights() if isinstance(source, Again) else source
+        return source.compute(_ALL, _ALL) if isinstance(source, Again) else source
+
+    def own_weights_of(self, queries: slice) -> Float[np.ndarray, "head query key_pos"]:
+        """Those of some queries in every head; of a few they take a fraction of the time."""
+        source = self.weights_from
+        return source.compute(queries, _ALL) if isinstance(source, Again) else source[:, queries]
+
+    def own_weights_of_head(self, head: int) -> Float[np.ndarray, "query_pos key_pos"]:
+        """Those of one head, which take a fraction of the time."""
+        source = self.weights_from
+        if not isinstance(source, Again):
+            return source[head]
+        n_readers = self.n_heads // self.n_key_value_heads
+        place = head // n_readers
+        return source.compute(_ALL, slice(place, place + 1))[head % n_readers]
 
     @property
     def n_heads(self) -> int:
@@ -449,7 +457,7 @@ class Trace:
             bias=_of_head(call.bias, head),
             mask=_of_head(call.mask, head),
             sink_logits=None if call.sink_logits is None else call.sink_logits[head],
-            own_weights=call.own_weights[head],
+            own_weights=call.own_weights_of_head(head),
             own_updated=call.own_updated[:, head],
             dtype=self.dtype,
             readers=tuple(range(n_readers * key_value_head, n_readers * (key_value_head + 1))),

@@ -13,7 +13,8 @@ def test_heads_are_ranked_by_the_weight_that_links_a_pair(sentence_trace):
     assert list(table["rank"]) == list(range(1, 73))
     assert table["weight"].is_monotonic_decreasing
     for row in table.itertuples():
-        assert row.weight == sentence_trace.calls[row.kind, row.layer].own_weights[row[3], 2, 5]
+        own = sentence_trace.calls[row.kind, row.layer].own_weights[row[3], 2, 5]
+        assert row.weight == pytest.approx(own, abs=1e-6)
     first = table.iloc[0]
     assert (first["layer"], first["head"], round(first["weight"], 2)) == (5, 11, 0.58)
 

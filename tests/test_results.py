@@ -1,7 +1,6 @@
 """HeadTrace and Trace: the replay, how it is judged, and what can be asked for."""
 
 import dataclasses
-import gc
 from concurrent.futures import ThreadPoolExecutor
 
 import hand_made
@@ -12,7 +11,7 @@ import torch
 
 import attnviz
 from attnviz.errors import InputError
-from attnviz.results import TOLERANCE, Again
+from attnviz.results import TOLERANCE
 from attnviz.steps import steps_of
 from attnviz.whatif import what_if
 
@@ -173,32 +172,19 @@ def test_a_trace_says_what_was_read(sentence_trace):
 # Weights that are computed when they are asked for
 
 
-def test_weights_are_computed_once_as_long_as_somebody_has_them(sentence_trace):
-    layer = sentence_trace.layer(3)
-    held = sentence_trace.head(3, 7).own_weights
-    assert np.shares_memory(held, layer.own_weights)
-    assert np.shares_memory(held, sentence_trace.head(3, 8).own_weights.base)
-    kept = held.copy()
-    del held
-    gc.collect()
-    np.testing.assert_array_equal(sentence_trace.head(3, 7).own_weights, kept)
-
-
-def test_they_are_let_go_with_the_last_who_has_them():
-    n_computed = 0
-
-    def compute():
-        nonlocal n_computed
-        n_computed += 1
-        return np.ones((1, 2, 3, 3), np.float32)
-
-    again = Again(compute)
-    heads = [again.weights()[head] for head in (0, 1)]
-    assert again.weights() is not None
-    assert n_computed == 1
-    heads.clear()
-    again.weights()
-    assert n_computed == 2
+@pytest.mark.parametrize("family", [name for name in tiny_models.CONFIGS if name != "mamba"])
+def test_those_of_one_query_and_of_one_head_are_part_of_all(family):
+    model = tiny_models.build(family)
+    inputs = {"input_ids": tiny_models.random_ids()}
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = tiny_models.random_ids(5, seed=1)
+    for call in attnviz.trace_inputs(model, inputs).calls.values():
+        whole = call.own_weights
+        for query in (0, 4):
+            row = call.own_weights_of(slice(query, query + 1))[:, 0]
+            np.testing.assert_allclose(row, whole[:, query], atol=1e-6)
+        for head in range(call.n_heads):
+            np.testing.assert_allclose(call.own_weights_of_head(head), whole[head], atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "gemma2", "qwen3", "deepseek_v3"])

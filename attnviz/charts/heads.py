@@ -90,8 +90,7 @@ def heads_figure(
             )
     shown.check(query, key)
     queries, keys = (slice(part.start, part.stop) for part in (shown.queries, shown.keys))
-    own_weights = call.own_weights
-    weights = own_weights[:, queries, keys]
+    weights = call.own_weights_of(queries)[:, :, keys]
     has_line = None if call.has_line is None else call.has_line[:, queries, keys]
     key_names = shown.named(call.key_tokens.labels, shown.keys)
     key_padding = [call.key_tokens.is_padding[key] for key in shown.keys]
@@ -156,21 +155,21 @@ def _strongest(
 
 def takeaway(call: LayerTrace, layer: int, query: int | None, key: int | None) -> str:
     """What the view shows, for those who do not see it."""
-    weights = call.own_weights
     if query is None or key is None:
-        largest = int(weights.argmax())
-        head, query, key = map(int, np.unravel_index(largest, weights.shape))
-        what = "The largest weight of all"
+        weights = call.own_weights
+        head, query, key = map(int, np.unravel_index(weights.argmax(), weights.shape))
+        largest, what = weights[head, query, key], "The largest weight of all"
     else:
-        head = int(weights[:, query, key].argmax())
-        what = "The largest weight"
+        of_heads = call.own_weights_of(slice(query, query + 1))[:, 0, key]
+        head = int(of_heads.argmax())
+        largest, what = of_heads[head], "The largest weight"
     names = (
         f"{plain(token_at(call.query_tokens.labels, query))} to "
         f"{plain(token_at(call.key_tokens.labels, key))}"
     )
     return (
         f"Head view of layer {layer}, {call.n_heads} heads. {what} from {names} is that of head "
-        f"{head}: {percent(float(weights[head, query, key]))}."
+        f"{head}: {percent(float(largest))}."
     )
 
 

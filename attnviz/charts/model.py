@@ -10,15 +10,18 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
+from jaxtyping import UInt8
 
 from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
-from attnviz.charts.model_layers import Shape, layers
+from attnviz.charts.model_layers import Shape, layers, size_of
 from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.charts.thumbnails import beside_sink, sheet, thumbnail
 from attnviz.errors import InputError
 from attnviz.heads import MEASURES, Measure, measures
-from attnviz.results import Trace
+from attnviz.results import LayerTrace, Trace
 from attnviz.wording import number
+
+Pictures = dict[tuple[int, int], UInt8[np.ndarray, "row column"]]  # by layer and head
 
 
 def model_view(
@@ -55,17 +58,19 @@ def model_figure(
     *,
     is_sorted: bool = False,
     table: pd.DataFrame | None = None,
+    pictures: Pictures | None = None,
 ) -> Figure:
     """The same as a figure, for a page that has colours of its own.
 
     Clicks are reported by the selection parameter OPENED. `table` is what `measures` gives for
-    the trace, where it is known already.
+    the trace and `pictures` what `thumbnails` does, where they are known already.
     """
     kind = kind or trace.kinds[0]
     described = _measure(measure)
     table = measures(trace, kind) if table is None else table
-    calls = {number: trace.layer(number, kind) for number in trace.layers(kind)}
-    n_columns = max(call.n_heads for call in calls.values())
+    pictures = thumbnails(trace, kind) if pictures is None else pictures
+    calls = _calls(trace, kind)
+    n_columns = _n_columns(calls)
     heads = _placed(table, list(calls), n_columns, described, is_sorted)
     shape = Shape(
         n_tiles=len(heads),
@@ -80,7 +85,7 @@ def model_figure(
     if any(call.sinks is not None for call in calls.values()):
         notes.append("the strip at the right of a thumbnail: what goes to no token (sink)")
     constants = {
-        "thumbnails": _thumbnails(trace, kind, heads, shape),
+        "thumbnails": _sheet(pictures, heads, shape),
         "note": list(dict.fromkeys(notes)),
         "row_names": [] if is_sorted else [f"layer {number}" for number in calls],
         "limit": float(heads[measure].fillna(0).max()) or 1.0,
@@ -128,26 +133,38 @@ def _placed(
     return heads.assign(row=places // n_columns, column=places % n_columns)
 
 
-def _thumbnails(trace: Trace, kind: str, heads: pd.DataFrame, shape: Shape) -> str:
-    """One picture with every head at its place."""
-    levels = np.zeros((shape.n_rows * shape.row_pitch, shape.n_columns * shape.pitch), np.uint8)
-    size = shape.size
-    for layer in heads["layer"].unique().tolist():
-        of_layer = heads[heads["layer"] == layer]
-        call = trace.layer(layer, kind)
-        own_weights = call.own_weights
-        for head, row, column in of_layer[["head", "row", "column"]].to_numpy().tolist():
-            weights = own_weights[head]
+def thumbnails(trace: Trace, kind: str) -> Pictures:
+    """Each head's weights as a small picture."""
+    calls = _calls(trace, kind)
+    size = size_of(_n_columns(calls))
+    pictures: Pictures = {}
+    for layer, call in calls.items():
+        for head, weights in enumerate(call.own_weights):
             if call.has_line is not None:
                 weights = np.where(call.has_line[head], weights, 0)
-            top, left = row * shape.row_pitch, column * shape.pitch
-            picture = (
+            pictures[layer, head] = (
                 thumbnail(weights, size)
                 if call.sinks is None
                 else beside_sink(weights, call.sinks[head], size)
             )
-            levels[top : top + size, left : left + size] = picture
+    return pictures
+
+
+def _sheet(pictures: Pictures, heads: pd.DataFrame, shape: Shape) -> str:
+    """One picture with every head at its place."""
+    levels = np.zeros((shape.n_rows * shape.row_pitch, shape.n_columns * shape.pitch), np.uint8)
+    for layer, head, row, column in heads[["layer", "head", "row", "column"]].to_numpy().tolist():
+        top, left = row * shape.row_pitch, column * shape.pitch
+        levels[top : top + shape.size, left : left + shape.size] = pictures[layer, head]
     return sheet(levels)
+
+
+def _calls(trace: Trace, kind: str) -> dict[int, LayerTrace]:
+    return {layer: trace.layer(layer, kind) for layer in trace.layers(kind)}
+
+
+def _n_columns(calls: dict[int, LayerTrace]) -> int:
+    return max(call.n_heads for call in calls.values())
 
 
 @lru_cache(MAX_STRUCTURES)

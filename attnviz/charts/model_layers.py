@@ -24,6 +24,11 @@ FONT_SIZE = 12
 SMALL_FONT_SIZE = 9  # for thumbnails narrower than two digits
 
 
+def size_of(n_columns: int) -> int:
+    """px of a thumbnail, a square, where so many stand beside one another."""
+    return max(SMALLEST, min(LARGEST, (WIDTH - LABEL_WIDTH) // n_columns - GAP))
+
+
 @dataclass(frozen=True)
 class Shape:
     """All that decides what the view looks like, but for its numbers."""
@@ -37,8 +42,7 @@ class Shape:
 
     @property
     def size(self) -> int:
-        """px of a thumbnail, a square."""
-        return max(SMALLEST, min(LARGEST, (WIDTH - LABEL_WIDTH) // self.n_columns - GAP))
+        return size_of(self.n_columns)
 
     @property
     def pitch(self) -> int:

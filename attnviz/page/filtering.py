@@ -1,6 +1,6 @@
 """One popover of filters, the same in every view that has it: what is left out of the trace."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial, reduce
 
 import streamlit as st
@@ -58,6 +58,12 @@ def choose(trace: Trace, head: HeadTrace) -> tuple[Trace, Filter]:
         st.session_state["_n_filters"] = n_on_now
         st.rerun()
     return less, narrowed
+
+
+def chosen() -> Hashable:
+    """What the filters are set to: of one trace, they leave the same where this is the same."""
+    values = (st.session_state.get(name) for name in AS_OPENED)
+    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
 
 
 def _apply(trace: Trace, one: Filter) -> Trace:

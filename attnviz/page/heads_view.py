@@ -99,7 +99,7 @@ def who_links(call: LayerTrace, layer: int, query: int, key: int, on: list[int])
     """Which of the heads that are on give most from one token to another, as Markdown."""
     if not on:
         return "No head is on: click one, or choose some under **Heads**."
-    weights = call.own_weights[:, query, key]
+    weights = call.own_weights_of(slice(query, query + 1))[:, 0, key]
     strongest = sorted(on, key=lambda head: -weights[head])[:3]
     named = ", ".join(f"head {head} **{percent(weights[head])}**" for head in strongest)
     return (
@@ -151,7 +151,8 @@ def _set_heads(heads: list[int]) -> None:
 
 def _table(call: LayerTrace, query: int) -> pd.DataFrame:
     """What one query gives to each key, a column a head."""
-    columns = {f"head {head}": weights[query] for head, weights in enumerate(call.own_weights)}
+    own_weights = call.own_weights_of(slice(query, query + 1))
+    columns = {f"head {head}": weights[0] for head, weights in enumerate(own_weights)}
     table = pd.DataFrame({"key token": call.key_tokens.labels} | columns)
     if call.sinks is not None:
         table.loc[len(table)] = [SINK_ROW, *call.sinks[:, query]]

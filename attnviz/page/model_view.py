@@ -4,8 +4,9 @@ from weakref import WeakKeyDictionary
 
 import pandas as pd
 import streamlit as st
+from cachetools import LRUCache
 
-from attnviz.charts.model import model_figure, model_view
+from attnviz.charts.model import Pictures, model_figure, model_view, thumbnails
 from attnviz.charts.model_layers import OPENED
 from attnviz.heads import MEASURES, measures
 from attnviz.page import filtering, links, saving, tables
@@ -16,8 +17,9 @@ from attnviz.results import HeadTrace, Trace
 
 VIEW = "model"
 TITLES = {measure.name: measure.title for measure in MEASURES}
-# By kind, for as long as somebody has the trace: it takes as long as drawing.
-_measured: WeakKeyDictionary[Trace, dict[str, pd.DataFrame]] = WeakKeyDictionary()
+# By kind and filters, for as long as somebody has the trace: every weight of the model is read.
+_N_KEPT = 8
+_kept: WeakKeyDictionary[Trace, LRUCache] = WeakKeyDictionary()
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
@@ -36,8 +38,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         links.check_switch("by_measure", "Sort by it", is_sorted)
         less, narrowed = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
-    is_filtered = less.layer(head.layer, head.kind).is_filtered
-    table = _measures(less if is_filtered else trace, head.kind)  # lines change no number
+    table, pictures = _read(trace, less, head.kind)
     layer, number, kind = head.layer, head.head, head.kind
     with buttons:
         tables.show(VIEW, lambda: table.rename(columns=TITLES))
@@ -61,7 +62,13 @@ def show(trace: Trace, head: HeadTrace) -> None:
     )
     selection = pinned(VIEW, (measure, is_sorted, head.kind), (head.layer, head.head))
     figure = model_figure(
-        less, head.kind, measure, *selection.drawn, is_sorted=is_sorted, table=table
+        less,
+        head.kind,
+        measure,
+        *selection.drawn,
+        is_sorted=is_sorted,
+        table=table,
+        pictures=pictures,
     )
     chart_key = f"{VIEW}_{selection.number}"
     show_figure(
@@ -74,11 +81,13 @@ def show(trace: Trace, head: HeadTrace) -> None:
     )
 
 
-def _measures(trace: Trace, kind: str) -> pd.DataFrame:
-    known = _measured.setdefault(trace, {})
-    if kind not in known:
-        known[kind] = measures(trace, kind)
-    return known[kind]
+def _read(trace: Trace, less: Trace, kind: str) -> tuple[pd.DataFrame, Pictures]:
+    """The measures and thumbnails of what the filters leave of a trace."""
+    known = _kept.setdefault(trace, LRUCache(_N_KEPT))
+    key = kind, filtering.chosen()
+    if key not in known:
+        known[key] = measures(less, kind), thumbnails(less, kind)
+    return known[key]
 
 
 def _follow_click(chart_key: str) -> None:
