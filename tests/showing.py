@@ -20,6 +20,17 @@ def constants(page):
     }
 
 
+def notes(page):
+    """What the matrices' charts say above themselves; empty where every cell is drawn."""
+    said = []
+    for chart in charts(page):
+        text = chart.get("title", {}).get("text")
+        if isinstance(text, dict) and text["expr"].endswith("_note"):
+            (note,) = [p["value"] for p in chart["params"] if p["name"] == text["expr"]]
+            said.append(note)
+    return said
+
+
 def _whole(chart):
     """A chart's specification with the numbers that the page sends beside it."""
     specification = json.loads(chart.spec)

@@ -5,14 +5,15 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import hand_made
+import marks
 import numpy as np
 import pytest
 
 import attnviz
 from attnviz import export
 from attnviz.arithmetic import arithmetic
-from attnviz.charts import blocks
-from attnviz.charts.axes import AXIS_TITLES, POSITIONS
+from attnviz.charts import blocks, palette
+from attnviz.charts.axes import AXIS_TITLES
 from attnviz.charts.matrix import is_in_blocks, matrix_chart
 from attnviz.charts.pair import Pair
 from attnviz.charts.row import row_chart
@@ -26,6 +27,14 @@ NINE = ("x_query", "q", "k", "v", "scores", "scaled", "masked", "weights", "upda
 
 def constants(specification):
     return {p["name"]: p["value"] for p in specification["params"] if "value" in p}
+
+
+def note(specification):
+    """What is said above a matrix; nothing where every cell is drawn."""
+    if "title" not in specification:
+        assert not any(name.endswith("_note") for name in constants(specification))
+        return ""
+    return constants(specification)[specification["title"]["text"]["expr"]]
 
 
 def framed(specification):
@@ -82,14 +91,14 @@ def test_every_cell_of_every_matrix_is_in_its_chart(head, name):
         at = np.abs(by_six).argmax(axis=2)[..., None]
         np.testing.assert_array_equal(sent, np.take_along_axis(by_six, at, axis=2)[..., 0])
         said = "each cell: furthest from 0 of 1 × 6 values"
-        assert specification["title"]["text"] == said
+        assert note(specification) == said
         mean = matrix_chart(head, step, large="mean").to_dict()
         sent = as_array(constants(mean)[name])
         np.testing.assert_allclose(sent, by_six.mean(axis=2), atol=1e-6)
-        assert mean["title"]["text"] == "each cell: mean of 1 × 6 values"
+        assert note(mean) == "each cell: mean of 1 × 6 values"
     else:
         np.testing.assert_array_equal(sent, getattr(head, name))
-        assert specification["title"]["text"] == ""
+        assert note(specification) == ""
 
 
 @pytest.mark.parametrize("name", NINE)
@@ -116,11 +125,60 @@ def test_axes_and_legend_name_what_is_shown(head, name):
         assert domain == [{"expr": f"-{limit}"}, {"expr": limit}]
         assert encoding["color"]["scale"]["domainMid"] == 0
         assert legend["values"] == {"expr": f"[-{limit}, 0, {limit}]"}
-    positions = [POSITIONS[axis] for axis in step.axes]
-    cell = cells(specification)
-    assert cell["mark"]["tooltip"] == {"content": "data"}  # all that a cell has
-    has = {cell["data"]["sequence"]["as"], *(one["as"] for one in cell["transform"][:4])}
-    assert has == {*positions, *(AXIS_TITLES[axis] for axis in step.axes), title}
+    assert cells(specification)["mark"]["tooltip"] == {"content": "data"}  # all that a cell has
+    rows, steps = specification["data"]["sequence"], specification["transform"]
+    has = {rows["as"], *(one["as"] for one in steps if "calculate" in one)}
+    assert has == {"row", "column", *(AXIS_TITLES[axis] for axis in step.axes), title}
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_dimensions_are_called_by_their_numbers_which_are_not_sent(head, name):
+    step = step_named(head, name)
+    specification = matrix_chart(head, step, Pair(2, 5)).to_dict()
+    is_of_pairs = step.axes == ("query_pos", "key_pos")
+    assert (f"{name}_columns" in constants(specification)) == is_of_pairs
+    rows, columns, _ = zip(*marks.cells(specification), strict=True)
+    assert list(dict.fromkeys(rows)) == list(head.query_tokens)
+    if is_of_pairs:
+        expected = list(head.key_tokens)
+    elif name == "x_query":
+        expected = [f"{start} … {start + 5}" for start in range(0, 384, 6)]
+    else:
+        expected = [str(dimension) for dimension in range(step.array.shape[1])]
+    assert list(dict.fromkeys(columns)) == expected
+
+
+def test_a_last_block_of_one_dimension_is_called_by_its_number():
+    head = hand_made.random_head(d_head=161)
+    specification = matrix_chart(head, step_named(head, "q")).to_dict()
+    _, columns, _ = zip(*marks.cells(specification), strict=True)
+    *others, last = dict.fromkeys(columns)
+    assert others == [f"{start} … {start + 2}" for start in range(0, 159, 3)]
+    assert last == "159 … 160"
+    head = hand_made.random_head(d_head=160)
+    specification = matrix_chart(head, step_named(head, "q")).to_dict()
+    _, columns, _ = zip(*marks.cells(specification), strict=True)
+    assert list(dict.fromkeys(columns)) == [*others, "159"]
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_what_all_layers_share_is_said_once(name):
+    """The cells' data and how they are worked out, the axes, and the text's colour."""
+    head = hand_made.random_head(causal=True)
+    chart = matrix_chart(head, step_named(head, name), Pair(2, 1), reports_clicks=True).to_dict()
+    n_rows = len(step_named(head, name).array)
+    assert chart["data"] == {"sequence": {"start": 0, "stop": n_rows, "as": "row"}}
+    first, *others = layers(chart)
+    assert {"axis", "field", "scale", "type"} <= first["encoding"]["x"].keys()
+    assert {"axis", "field", "scale", "type"} <= first["encoding"]["y"].keys()
+    assert others
+    for layer in others:
+        assert not any("axis" in channel for channel in layer["encoding"].values())
+    own_data = [layer for layer in layers(chart) if "data" in layer]
+    assert all(layer["mark"]["fillOpacity"] == 0 for layer in own_data)  # frames
+    (ink,) = [p for p in chart["params"] if p["name"] == "ink"]
+    assert ink["expr"] == palette.TEXT
+    assert json.dumps(chart).count(palette.TEXT) == 1
 
 
 def test_values_are_printed_in_the_cells_of_small_matrices_only(head):
@@ -213,7 +271,7 @@ def test_padding_has_grey_names_and_rows_without_meaning_are_hatched():
         sent = constants(chart)
         assert sent[f"{name}_padded_rows"] == [1, 0, 0, 0, 0]
         label = cells(chart)["encoding"]["y"]["axis"]["labelColor"]["expr"]
-        assert label.startswith(f"{name}_padded_rows[(datum.value - 0) / 1] ?")
+        assert label.startswith(f"{name}_padded_rows[datum.value] ?")
     for name in ("weights", "updated"):
         chart = matrix_chart(head, step_named(head, name)).to_dict()
         assert np.isnan(as_array(constants(chart)[name])[0]).all()
@@ -265,15 +323,13 @@ def test_no_token_is_part_of_an_expression():
         assert "alert" not in json.dumps(specification)
 
 
-@pytest.mark.parametrize(
-    ("name", "fields"), [("scores", "query key"), ("x_query", "query dimension")]
-)
-def test_a_click_is_reported_where_it_is_asked_for(head, name, fields):
+@pytest.mark.parametrize("name", ["scores", "x_query"])
+def test_a_click_is_reported_where_it_is_asked_for(head, name):
     def picked(**options):
         chart = matrix_chart(head, step_named(head, name), Pair(2, 5), **options).to_dict()
         return [p["select"]["fields"] for p in chart.get("params", []) if "select" in p]
 
-    assert picked(reports_clicks=True) == [fields.split()]
+    assert picked(reports_clicks=True) == [["row", "column"]]
     assert picked() == []
 
 
@@ -311,6 +367,16 @@ def test_a_row_of_a_matrix_in_blocks_is_shown_exactly(head):
     assert is_in_blocks(step)
     sent = constants(row_chart(head, step, 2).to_dict())["x_query_row"]
     np.testing.assert_array_equal(np.float32([v for line in sent for v in line]), head.x_query[2])
+
+
+def test_a_row_calls_its_dimensions_by_their_numbers_which_are_not_sent(head):
+    specification = row_chart(head, step_named(head, "x_query"), 2).to_dict()
+    assert "x_query_row_columns" not in constants(specification)
+    ((_, drawn),) = marks.groups(specification)
+    said = [cell.get("aria-label") for cell in drawn]
+    assert len(said) == 384
+    for dimension, label in enumerate(said):
+        assert f"; {AXIS_TITLES['d_model']}: {dimension}; x: " in label
 
 
 # All steps

@@ -1,6 +1,9 @@
 """What each value adds to an update, and each head to the output."""
 
+import json
+
 import hand_made
+import marks
 import numpy as np
 import pytest
 
@@ -58,8 +61,8 @@ def names_of(sent):
     return [
         others[row]
         if row < 0
-        else ("▸ " if row == sent["share_marked"] else "") + sent["share_tokens"][row]
-        for row in sent["share_rows"]
+        else ("▸ " if row == sent["share_marked"] else "") + sent["share_tokens"][place]
+        for place, row in enumerate(sent["share_rows"])
     ]
 
 
@@ -82,12 +85,31 @@ def test_the_bands_add_up_to_the_update(n_keys):
     assert names[-1] == "sum: x′"
     n_bands = n_keys if n_keys <= MAX_KEYS else MAX_KEYS + 1
     assert len(bands) == len(names) == n_bands + 1
+    sent = {p["name"]: p.get("value") for p in spec["params"]}
+    assert len(sent["share_tokens"]) == min(n_keys, MAX_KEYS)
+    assert sent["share_tokens"] == [head.key_tokens[row] for row in sent["share_rows"] if row >= 0]
     if n_keys > MAX_KEYS:
         assert names[-2] == f"the other {n_keys - MAX_KEYS}"
     order = value_shares(head, 2)["key"].tolist()
     for place, key in enumerate(order[:MAX_KEYS]):
         assert names[place] == ("▸ " if key == 1 else "") + head.key_tokens[key]
         np.testing.assert_allclose(bands[place], head.weights[2, key] * head.v[key], rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_keys", [5, MAX_KEYS, 40])
+@pytest.mark.parametrize("sink_logit", [None, 1.0])
+def test_the_figure_knows_how_many_marks_it_has(n_keys, sink_logit):
+    head = hand_made.random_head(n_keys=n_keys, d_value=64, sink_logit=sink_logit)
+    figure = shares_chart(head, 2, key=0)
+    assert figure.n_marks == pytest.approx(marks.count(figure.to_dict()), rel=0.1)
+
+
+def test_what_a_row_says_is_worked_out_once_for_all_columns(head):
+    structure = shares_chart(head, 2, key=1).structure
+    assert structure["data"]["sequence"] == {"start": 0, "stop": 8, "as": "place"}
+    written = json.dumps(structure)
+    assert written.count("share_tokens") == written.count("share_weight[") == 1
+    assert written.count("sequence\":") == 1
 
 
 def test_a_heads_norm_is_that_of_its_output(sentence_trace):

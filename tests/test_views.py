@@ -192,6 +192,16 @@ def test_what_a_link_asks_for_and_is_not_there_gets_a_note(opened):
     assert len(charts(page)) == 1
 
 
+def test_the_note_on_a_measure_goes_when_one_is_chosen(opened):
+    page = opened(view="Model", measure="nope", layer="99")
+    assert len(page.warning) == 2
+    page.selectbox(key="measure").select("first")
+    (note,) = [warning.value for warning in run(page).warning]
+    assert "“99”" in note
+    page.selectbox(key="measure").select("entropy")
+    assert len(run(page).warning) == 1
+
+
 def test_reset_brings_back_every_control(opened):
     page = opened(
         view="Heads", hide_special="true", lines="to the key token", top="2", words="true"

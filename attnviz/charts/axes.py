@@ -18,10 +18,6 @@ AXIS_TITLES = {
     "d_head": "dimension (d_head)",
     "d_value": "dimension (d_value)",
 }
-# What a row's or column's number is called on hover and in a click.
-POSITIONS = {"query_pos": "query", "key_pos": "key"} | dict.fromkeys(
-    ("d_model", "d_head", "d_value"), "dimension"
-)
 FONT_SIZE = 12  # px, of labels; larger on a projector
 CHARACTER = 0.56  # of the font size: how wide a letter is, on average
 LEANING_LABELS = 9
@@ -40,7 +36,6 @@ def axis(title: str, *, font_size: int = FONT_SIZE, **options: Any) -> alt.Axis:
         labelLimit=LABEL_LENGTH,
         labelOverlap=False,
         labelPadding=6,
-        labelBound=False,
         labelFlush=False,
         titleColor=alt.expr(palette.TEXT),
         **{"labelColor": alt.expr(palette.TEXT)} | options,

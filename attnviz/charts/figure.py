@@ -6,12 +6,15 @@ figure's structure is built once for all heads, texts and pairs that look alike,
 """
 
 import copy
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
+
+from attnviz.charts import palette
 
 # A browser draws more of them faster on a canvas, where they have no labels of their own: lines
 # and tokens, which are worth one each, and cells of a matrix, which has a table. Of 32 × 32 cells
@@ -28,10 +31,18 @@ FIT_WIDTH = {"autosize": {"type": "fit-x", "contains": "padding"}}
 
 
 def structure_of(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    """The chart's specification without what belongs to the outermost chart alone."""
+    """The chart's specification without what belongs to the outermost chart alone.
+
+    The text's colour, which every axis and legend has several times, is said once.
+    """
     specification = chart.to_dict(validate=IS_CHECKED)
     for name in ("$schema", "config"):
         specification.pop(name, None)
+    written = json.dumps(specification)
+    if palette.TEXT in written:
+        specification = json.loads(written.replace(palette.TEXT, INK))
+        ink = {"name": INK, "expr": palette.TEXT}
+        specification["params"] = [ink, *specification.get("params", [])]
     return specification
 
 
@@ -104,7 +115,7 @@ class Figure:
         return structure
 
 
-NUMBERS = "numbers"
+NUMBERS, INK = "numbers", "ink"
 ON_CANVAS = {"embedOptions": {"renderer": "canvas"}}
 
 

@@ -79,6 +79,11 @@ class Shape:
         return PITCH * (HEADER + self.n_rows + FOOTER)
 
     @property
+    def n_others(self) -> int:
+        """How many marks are drawn besides lines: squares, tokens, the legend and titles."""
+        return 2 * (self.n_heads + self.n_queries + self.n_receivers) + 12
+
+    @property
     def colour(self) -> str:
         """Evenly spaced hues of one lightness, readable on both backgrounds; none twice."""
         return f"'' + hcl(20 + 360 * datum.head / {self.n_heads}, 65, 55)"

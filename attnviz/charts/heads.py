@@ -127,7 +127,7 @@ def heads_figure(
         structure,
         constants,
         takeaway(call, layer, query, key),
-        n_marks=sum(place is not None for place in strongest["strongest"]),
+        n_marks=sum(place is not None for place in strongest["strongest"]) + shape.n_others,
     )
 
 

@@ -14,7 +14,6 @@ from attnviz.charts import palette, sink
 from attnviz.charts.axes import (
     AXIS_TITLES,
     FONT_SIZE,
-    POSITIONS,
     axis,
     colour,
     is_of_pairs,
@@ -51,7 +50,7 @@ LOW_HEIGHT = 240  # of rows of numbers, which have other things beside them
 LARGE_HEIGHT = 350
 LARGE_LOW_HEIGHT = 280  # below standing labels
 LARGE_NARROW_HEIGHT = 126
-# The selection parameter that reports a clicked cell: two of `query`, `key` and `dimension`.
+# The selection parameter that reports a clicked cell by its `row` and `column` in the drawing.
 PICKED = "picked"
 # How a matrix that is too large for a screen is drawn: in blocks, or the part around the pair.
 Large = Literal["maximum", "mean", "window"]
@@ -63,10 +62,12 @@ class _Structure:
 
     name: str
     axes: tuple[str, str]
-    row_starts: range  # the row of the whole matrix that each row begins with
-    column_starts: range
+    n_rows: int
+    n_columns: int
+    per_column: int  # how many of the whole matrix, where it is drawn in blocks
+    n_all_columns: int
     value_title: str
-    note: str
+    has_note: bool
     has_hidden: bool
     is_printed: bool
     is_clickable: bool
@@ -82,25 +83,8 @@ class _Structure:
         return set(self.axes) == {"query_pos", "key_pos"}
 
     @property
-    def n_rows(self) -> int:
-        return len(self.row_starts)
-
-    @property
-    def n_columns(self) -> int:
-        return len(self.column_starts)
-
-    @property
     def n_cells(self) -> int:
         return self.n_rows * self.n_columns
-
-    @property
-    def row(self) -> str:
-        """The field with a row's number."""
-        return POSITIONS[self.axes[0]]
-
-    @property
-    def column(self) -> str:
-        return POSITIONS[self.axes[1]]
 
     @property
     def value(self) -> str:
@@ -129,6 +113,11 @@ class _Structure:
     @property
     def limit(self) -> str:
         return f"{self.name}_limit"
+
+    @property
+    def are_columns_named(self) -> bool:
+        """Whether they are tokens; dimensions are called by their numbers."""
+        return self.axes[1] in ("query_pos", "key_pos")
 
 
 def matrix_chart(
@@ -172,10 +161,12 @@ def matrix_chart(
     structure = _Structure(
         name=step.name,
         axes=step.axes,
-        row_starts=shown.starts[0],
-        column_starts=shown.starts[1],
+        n_rows=len(shown.starts[0]),
+        n_columns=len(shown.starts[1]),
+        per_column=blocks.columns,
+        n_all_columns=step.array.shape[1],
         value_title=value_title(step.name, blocks),
-        note=shown.note,
+        has_note=bool(shown.note),
         has_hidden=bool(blocks.is_hidden.any()),
         is_printed=max(step.array.shape) <= VALUES_FIT and not is_narrow,
         is_clickable=reports_clicks,
@@ -189,7 +180,8 @@ def matrix_chart(
     constants = {
         step.name: nested(blocks.values),
         f"{step.name}_rows": row_names,
-        f"{step.name}_columns": column_names,
+        **({f"{step.name}_columns": column_names} if structure.are_columns_named else {}),
+        **({f"{step.name}_note": shown.note} if shown.note else {}),
         structure.limit: limit,
         **{f"{step.name}_framed_{channel}": place for channel, place in frames.items()},
         **{f"{step.name}_padded_{side}": bits for side, bits in padding.items()},
@@ -206,26 +198,26 @@ def matrix_chart(
 @lru_cache(8 * MAX_STRUCTURES)
 def _structure(of: _Structure) -> dict[str, Any]:
     # What is not drawn but said on hover is copied to each cell, not computed: there are many.
-    said = {
-        AXIS_TITLES[axis]: names
-        for axis, names in zip(of.axes, (f"{of.name}_rows", f"{of.name}_columns"), strict=True)
-    }
-    row_title, column_title = said
-    starts = of.column_starts
-    columns = f"sequence({starts.start}, {starts.stop}, {starts.step})"
-    base = (
-        alt.Chart(_sequence(of.row_starts, of.row))
+    row_title, column_title = (AXIS_TITLES[axis] for axis in of.axes)
+    names = f"slice({of.name}_columns, 0, {of.n_columns})"
+    drawn = (
+        alt.Chart(alt.sequence(of.n_rows, as_="row"))
         .transform_calculate(
             **{
-                of.column: columns,
-                row_title: f"{of.name}_rows[{_place(of.row_starts, of.row)}]",
-                column_title: f"slice({of.name}_columns, 0, {of.n_columns})",
-                of.value_title: f"{of.name}[{_place(of.row_starts, of.row)}]",
+                "column": f"sequence({of.n_columns})",
+                row_title: f"{of.name}_rows[datum.row]",
+                column_title: names if of.are_columns_named else f"sequence({of.n_columns})",
+                of.value_title: f"{of.name}[datum.row]",
             }
         )
-        .transform_flatten([of.column, column_title, of.value_title])
-        .encode(x=_x(of), y=_y(of))
+        .transform_flatten(["column", column_title, of.value_title])
     )
+    if not of.are_columns_named and of.per_column > 1:
+        first = f"{of.per_column} * datum.column"
+        last = f"min({of.n_all_columns}, {first} + {of.per_column}) - 1"
+        name = f"{first} + ({last} > {first} ? ' … ' + ({last}) : '')"
+        drawn = drawn.transform_calculate(**{column_title: name})
+    base = alt.Chart().encode(x="column:O", y="row:O")
     is_below = of.is_narrow or not of.is_of_pairs
     has_labels = of.n_cells <= MOST_CELLS_IN_SVG
     label = f"datum['{row_title}'] + ', ' + datum['{column_title}'] + ': ' + {of.value}"
@@ -238,6 +230,8 @@ def _structure(of: _Structure) -> dict[str, Any]:
             **({"description": alt.expr(label)} if has_labels else {"aria": False}),
         )
         .encode(
+            x=_x(of),
+            y=_y(of),
             color=colour(
                 of.name,
                 of.value_title,
@@ -250,7 +244,7 @@ def _structure(of: _Structure) -> dict[str, Any]:
     )
     if of.is_clickable:
         picked = alt.selection_point(
-            name=PICKED, fields=[of.row, of.column], toggle=False, clear=False
+            name=PICKED, fields=["row", "column"], toggle=False, clear=False
         )
         cells = cells.add_params(picked)
     layers: list[alt.Chart] = [cells]
@@ -261,10 +255,12 @@ def _structure(of: _Structure) -> dict[str, Any]:
     if of.sink_along is not None:
         layers += _sink_cells(of, of.sink_along)
     layers += [_frame(of, channel) for channel in of.framed]
-    chart = alt.LayerChart(layer=layers).properties(
-        height=alt.Step(_row_height(of)),
-        title=alt.TitleParams(of.note, fontSize=of.font_size, anchor="end"),
+    chart = alt.LayerChart(data=drawn.data, transform=drawn.transform, layer=layers).properties(
+        height=alt.Step(_row_height(of))
     )
+    if of.has_note:
+        note = alt.expr(f"{of.name}_note")
+        chart = chart.properties(title=alt.Title(note, fontSize=of.font_size, anchor="end"))
     return structure_of(chart)
 
 
@@ -322,20 +318,32 @@ def _summary(step: Step, large: Large) -> Summary:
     return "maximum" if is_of_pairs(step) else "furthest from 0"
 
 
-def strongest_cell(step: Step, large: Large) -> dict[tuple[int, int], tuple[int, int]]:
-    """By the row and column that each block begins with: those of its strongest value.
+@dataclass(frozen=True)
+class Cells:
+    """Which cells of the whole matrix those that are drawn stand for: a block for its strongest."""
 
-    What a click on a block stands for: its largest value, or of dimensions the one furthest from
-    zero. Empty where every cell is drawn.
+    rows: range  # what each row and column of the drawing begins with
+    columns: range
+    strongest: Sequence[Sequence[tuple[int, int]]] | None = None  # of each block
+
+    def at(self, row: int, column: int) -> tuple[int, int] | None:
+        """Its row and column; None for a place that is not drawn."""
+        if row not in range(len(self.rows)) or column not in range(len(self.columns)):
+            return None
+        if self.strongest is None:
+            return self.rows[row], self.columns[column]
+        return self.strongest[row][column]
+
+
+def drawn_cells(step: Step, pair: Pair | None, large: Large) -> Cells:
+    """What a click on a cell of a step's matrix means.
+
+    A block's strongest value is its largest, or of dimensions the one furthest from zero.
     """
     if large == "window" or not is_in_blocks(step):
-        return {}
+        return Cells(*_shown(step, pair, large).starts)
     shown = _shown(step, None, "maximum")
-    cells = strongest_cells(step.array, step.is_hidden, shown.blocks)
-    rows, columns = shown.starts
-    return {
-        (row, column): cells[i][j] for i, row in enumerate(rows) for j, column in enumerate(columns)
-    }
+    return Cells(*shown.starts, strongest_cells(step.array, step.is_hidden, shown.blocks))
 
 
 def _names(labels: Sequence[str], axis: str, starts: range, n: int) -> list[str]:
@@ -394,12 +402,12 @@ def _padding(head: HeadTrace, step: Step, shown: _Shown) -> dict[str, list[int]]
 
 
 def _frames(step: Step, pair: Pair | None, shown: _Shown) -> dict[str, int]:
-    """The row and the column that the pair has in this matrix, by what they begin with."""
+    """The row and the column that the pair has in this matrix, counted within what is drawn."""
     if pair is None:
         return {}
     positions = {"query_pos": pair.query, "key_pos": pair.key}
     return {
-        channel: position - (position - starts.start) % starts.step
+        channel: (position - starts.start) // starts.step
         for channel, axis, starts in zip(("row", "column"), step.axes, shown.starts, strict=True)
         if (position := positions.get(axis)) is not None
     }
@@ -412,21 +420,21 @@ def _x(of: _Structure) -> alt.X:
     options: dict[str, Any]
     font_size = of.font_size
     if of.is_of_pairs:
-        columns = f"{of.name}_columns[{_place(of.column_starts)}]"
-        options = {"labelExpr": columns, **dict(of.label_options), **_greyed(of, "columns")}
+        labels = f"{of.name}_columns[datum.value]"
+        options = {"labelExpr": labels, **dict(of.label_options), **_greyed(of, "columns")}
         if options["labelAngle"] == -90:  # as many names as do not overlap
             width = _width(of.is_narrow, of.is_large)
             font_size = min(font_size, max(SMALLEST_FONT_SIZE, width // of.all_columns))
-            options["values"] = _named(of.column_starts, width // font_size, of.sink_along == "x")
+            options["values"] = _named(of.n_columns, width // font_size, of.sink_along == "x")
     else:
         options = {
-            "labelExpr": "'' + datum.value",
+            "labelExpr": f"'' + {of.per_column} * datum.value",
             "labelAngle": 0,
-            "values": _named(of.column_starts, 6 if of.is_narrow else 16, False),
+            "values": _named(of.n_columns, 6 if of.is_narrow else 16, False),
         }
     title = AXIS_TITLES[of.axes[1]]
     column_axis = axis(title, orient="top", font_size=font_size, **options)
-    return alt.X(f"{of.column}:O", axis=column_axis, scale=alt.Scale(padding=0))
+    return alt.X("column:O", axis=column_axis, scale=alt.Scale(padding=0))
 
 
 def _y(of: _Structure) -> alt.Y:
@@ -435,39 +443,28 @@ def _y(of: _Structure) -> alt.Y:
     n_names = of.all_rows * row_height // font_size  # as many as do not overlap
     row_axis = axis(
         AXIS_TITLES[of.axes[0]],
-        labelExpr=f"{of.name}_rows[{_place(of.row_starts)}]",
+        labelExpr=f"{of.name}_rows[datum.value]",
         font_size=font_size,
-        values=_named(of.row_starts, n_names, of.sink_along == "y"),
+        values=_named(of.n_rows, n_names, of.sink_along == "y"),
         **_greyed(of, "rows"),
     )
-    return alt.Y(f"{of.row}:O", axis=row_axis, scale=alt.Scale(padding=0))
+    return alt.Y("row:O", axis=row_axis, scale=alt.Scale(padding=0))
 
 
-def _sequence(starts: range, name: str) -> alt.SequenceGenerator:
-    return alt.sequence(starts.start, starts.stop, starts.step, as_=name)
-
-
-def _place(starts: range, field: str = "value") -> str:
-    """How far a row or column is from the first that is drawn, in an expression."""
-    return f"(datum.{field} - {starts.start}) / {starts.step}"
-
-
-def _named(starts: range, at_most: int, has_sink: bool) -> list[int]:
-    """Those that have room for their names; a sink behind them always has."""
-    n = len(starts)
+def _named(n: int, at_most: int, has_sink: bool) -> list[int]:
+    """The places that have room for their names; a sink behind them always has."""
     places = ticks(n, at_most - has_sink)
     if has_sink:
         pitch = places[1] - places[0] if len(places) > 1 else 1
         places = [*(place for place in places if n - place >= pitch), n]
-    return [starts.start + starts.step * place for place in places]
+    return places
 
 
 def _greyed(of: _Structure, side: str) -> dict[str, Any]:
     """Padding has grey names."""
     if side not in of.padded:
         return {}
-    starts = of.row_starts if side == "rows" else of.column_starts
-    is_padding = f"{of.name}_padded_{side}[{_place(starts)}]"
+    is_padding = f"{of.name}_padded_{side}[datum.value]"
     return {"labelColor": alt.expr(f"{is_padding} ? {palette.FAINT} : {palette.TEXT}")}
 
 
@@ -486,9 +483,8 @@ def _row_height(of: _Structure) -> int:
 
 def _hidden_cells(base: alt.Chart, of: _Structure) -> list[alt.Chart]:
     """Grey and crossed out; why, on hover."""
-    row, column = _place(of.row_starts, of.row), _place(of.column_starts, of.column)
     hidden = base.transform_filter(f"!isValid({of.value})")
-    why = f"{WHY_HIDDEN}[{of.name}_because[{row}][{column}]]"
+    why = f"{WHY_HIDDEN}[{of.name}_because[datum.row][datum.column]]"
     grey = hidden.transform_calculate(**{of.value_title: why}).mark_rect(
         strokeWidth=0,
         fill=alt.expr(palette.HIDDEN),
@@ -528,28 +524,27 @@ def _printed_values(base: alt.Chart, of: _Structure, value: str) -> alt.Chart:
 def _sink_cells(of: _Structure, along: sink.Channel) -> list[alt.Chart]:
     """The sink's column, in the colours of the keys'."""
     is_column = along == "x"
-    keys = of.column_starts if is_column else of.row_starts
+    place = of.n_columns if is_column else of.n_rows
     base = sink.cells(
         f"{of.name}_sink",
-        of.row_starts if is_column else of.column_starts,
-        keys.stop,
+        of.n_rows if is_column else of.n_columns,
+        place,
         along,
-        of.row if is_column else of.column,
+        "row" if is_column else "column",
         f"{of.name}_{'rows' if is_column else 'columns'}",
     )
     cells = base.mark_rect(strokeWidth=0).encode(
         color=alt.Color("v:Q"), tooltip=sink.tooltip(of.value_title)
     )
     printed = [_printed_values(base, of, "datum.v")] if of.is_printed else []
-    return [cells, *printed, sink.gap(keys.stop, along)]
+    return [cells, *printed, sink.gap(place, along)]
 
 
 def _frame(of: _Structure, channel: str) -> alt.Chart:
     """A frame around a row or a column."""
-    field = of.row if channel == "row" else of.column
     frame = (
         alt.Chart(alt.sequence(1, as_="one"))
-        .transform_calculate(**{field: f"{of.name}_framed_{channel}"})
+        .transform_calculate(**{channel: f"{of.name}_framed_{channel}"})
         .mark_rect(fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None)
     )
-    return frame.encode(y=f"{field}:O") if channel == "row" else frame.encode(x=f"{field}:O")
+    return frame.encode(y="row:O") if channel == "row" else frame.encode(x="column:O")

@@ -21,6 +21,7 @@ from attnviz.heads import MEASURES, Measure, measures
 from attnviz.results import LayerTrace, Trace
 from attnviz.wording import number
 
+MARKS_OF_HEAD = 2  # what answers a click and the bar; the thumbnails are one picture
 Pictures = dict[tuple[int, int], UInt8[np.ndarray, "row column"]]  # by layer and head
 
 
@@ -96,7 +97,8 @@ def model_figure(
             for one in MEASURES
         },
     }
-    return Figure(_structure(shape), constants, takeaway(table, described))
+    n_marks = MARKS_OF_HEAD * len(heads)
+    return Figure(_structure(shape), constants, takeaway(table, described), n_marks)
 
 
 def takeaway(table: pd.DataFrame, measure: Measure) -> str:

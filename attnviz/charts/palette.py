@@ -73,7 +73,7 @@ def text_on(share: str) -> str:
     light, dark = PALETTES["light"], PALETTES["dark"]
     return (
         f"{IS_LIGHT}"
-        f" ? ({share} > 0.68 || {share} < -0.86 ? '{light.background}' : '{light.text}')"
+        f" ? (abs({share} + 0.09) > 0.77 ? '{light.background}' : '{light.text}')"
         f" : (abs({share}) > 0.71 ? '{dark.background}' : '{dark.text}')"
     )
 

@@ -35,9 +35,10 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> Figure:
         all_values = np.append(values, own)
         n_empty = -len(names) % PER_LINE  # behind the last key
         names = [*names, *[""] * n_empty, sink.NO_TOKEN]
-    constants = {
+    are_tokens = step.axes[1] in ("query_pos", "key_pos")
+    constants: dict[str, Any] = {
         f"{step.name}_row": nested(lines),
-        f"{step.name}_row_columns": names,
+        **({f"{step.name}_row_columns": names} if are_tokens else {}),
         f"{step.name}_row_limit": 1.0 if step.name == "weights" else largest(all_values),
     }
     has_hidden = step.hidden_because is not None and bool(np.isnan(values).any())
@@ -70,7 +71,9 @@ def _structure(
         .transform_flatten(["v", "place"])
         .transform_calculate(
             column="datum.line + datum.place",
-            column_token=f"{name}_columns[datum.line + datum.place]",
+            column_token=f"{name}_columns[datum.line + datum.place]"
+            if column_axis in ("query_pos", "key_pos")
+            else "'' + (datum.line + datum.place)",
         )
         .encode(
             x=alt.X(

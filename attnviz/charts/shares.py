@@ -25,11 +25,12 @@ NAME_STEP = 30  # px; the names' column is as wide as they need, in steps, and n
 OTHERS, SINK, SUM = -1, -2, -3
 ROW = "share_rows[datum.place]"
 NAME = (
-    f"{ROW} >= 0 ? ({ROW} == share_marked ? '▸ ' : '') + share_tokens[{ROW}]"
+    f"{ROW} >= 0 ? ({ROW} == share_marked ? '▸ ' : '') + share_tokens[datum.place]"
     f" : {ROW} == {OTHERS} ? 'the other ' + share_n_others"
     f" : {ROW} == {SINK} ? 'sink: no token' : 'sum: x′'"
 )
 
+MARKS_OF_ROW = 9  # a name, three bars, and numbers
 # What a row says of its key: the field, and what it is called.
 FIELDS = {
     "weight": "weight w",
@@ -74,7 +75,7 @@ def shares_chart(
     update = head.updated[query]
     add_row(SUM, update, share_norm=float(np.linalg.norm(update)))
     constants: dict[str, Any] = {
-        "share_tokens": list(head.key_tokens),
+        "share_tokens": [head.key_tokens[place] for place in shown],
         "share_rows": rows,
         "share_marked": -1 if key is None else key,
         "share_n_others": len(others),
@@ -88,28 +89,23 @@ def shares_chart(
     }
     constants["share_weight_limit"] = 1.0
     longest = max(len("the other 500" if len(others) else "sum: x′"), *map(len, head.key_tokens))
+    d_value = len(bands[0])
     n_steps = min(5, max(2, 1 + (longest + 2) * 8 // NAME_STEP))
-    return Figure(_structure(len(rows), len(bands[0]), n_steps * NAME_STEP, is_large), constants)
+    structure = _structure(len(rows), d_value, n_steps * NAME_STEP, is_large)
+    n_bands = len(rows) - rows.count(SINK)
+    return Figure(structure, constants, n_marks=n_bands * (d_value + MARKS_OF_ROW))
 
 
 @cache
 def _structure(n_rows: int, d_value: int, names_width: int, is_large: bool) -> dict[str, Any]:
     font_size = FONT_SIZE + 4 if is_large else FONT_SIZE + 1
     height = alt.Step(LARGE_PITCH if is_large else PITCH)
-    base = (
-        alt.Chart(alt.sequence(n_rows, as_="place"))
-        .transform_calculate(
-            name=NAME,
-            **{field: f"share_{field}[datum.place]" for field in FIELDS},
-        )
-        .encode(
-            y=alt.Y("place:O", axis=None, scale=alt.Scale(padding=0)),
-            tooltip=[
-                alt.Tooltip("name:N", title="key token"),
-                *(alt.Tooltip(f"{field}:Q", title=title) for field, title in FIELDS.items()),
-            ],
-        )
-    )
+    place = alt.Y("place:O", axis=None, scale=alt.Scale(padding=0))
+    tooltip = [
+        alt.Tooltip("name:N", title="key token"),
+        *(alt.Tooltip(f"{field}:Q", title=title) for field, title in FIELDS.items()),
+    ]
+    base = alt.Chart().encode(y=place, tooltip=tooltip)
     columns: list[Any] = [
         base.mark_text(
             align="right", fontSize=font_size, fill=alt.expr(palette.TEXT), limit=names_width
@@ -140,6 +136,10 @@ def _structure(n_rows: int, d_value: int, names_width: int, is_large: bool) -> d
     chart = alt.hconcat(*columns, spacing=12, bounds="flush").resolve_scale(
         y="shared", x="independent", color="independent"
     )
+    # What a row says is worked out once, for all columns.
+    said = {"name": NAME} | {field: f"share_{field}[datum.place]" for field in FIELDS}
+    rows = alt.Chart(alt.sequence(n_rows, as_="place")).transform_calculate(**said)
+    chart.data, chart.transform = rows.data, rows.transform
     return structure_of(chart)
 
 
@@ -147,16 +147,17 @@ def _title(text: str, font_size: int) -> alt.TitleParams:
     return alt.TitleParams(text, fontSize=font_size, fontWeight="normal", anchor="start", offset=6)
 
 
-def _bars(base: alt.Chart, field: str, fill: str, font_size: int) -> alt.LayerChart:
+def _bars(row: alt.Chart, field: str, fill: str, font_size: int) -> alt.LayerChart:
     """A bar and its number; none where a row has no such number."""
-    known = base.transform_filter(f"isValid(datum.{field})")
+    known = alt.Chart().transform_filter(f"isValid(datum.{field})")
     limit = alt.expr(f"share_{field}_limit * 1.9")  # room for the number beside the longest
     x = alt.X(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, limit], nice=False))
-    bar = known.mark_bar(height=12, fill=alt.expr(fill), fillOpacity=0.75).encode(x=x)
+    shared: Any = alt.Chart().encode(x=x, y=row.encoding.y, tooltip=row.encoding.tooltip)
+    bar = known.mark_bar(height=12, fill=alt.expr(fill), fillOpacity=0.75)
     number = known.mark_text(
         align="left", dx=4, fontSize=font_size, fill=alt.expr(palette.TEXT)
-    ).encode(x=x, text=alt.Text(f"{field}:Q", format=".3f" if field == "weight" else ".3~g"))
-    return alt.LayerChart(layer=[bar, number]).properties(width=BAR_WIDTH)
+    ).encode(text=alt.Text(f"{field}:Q", format=".3f" if field == "weight" else ".3~g"))
+    return alt.LayerChart(layer=[bar, number], encoding=shared.encoding, width=BAR_WIDTH)
 
 
 def _numbers(base: alt.Chart, field: str, form: str, font_size: int) -> alt.Chart:
@@ -169,12 +170,8 @@ def _numbers(base: alt.Chart, field: str, form: str, font_size: int) -> alt.Char
 
 def _bands(n_rows: int, d_value: int, font_size: int) -> alt.LayerChart:
     cells = (
-        alt.Chart(alt.sequence(n_rows, as_="place"))
-        .transform_calculate(
-            v="share_bands[datum.place]",
-            dimension=f"sequence({d_value})",
-            name=NAME,
-        )
+        alt.Chart()
+        .transform_calculate(v="share_bands[datum.place]", dimension=f"sequence({d_value})")
         .transform_flatten(["v", "dimension"])
         .transform_filter("isValid(datum.v)")
         .mark_rect(strokeWidth=0)
@@ -190,7 +187,8 @@ def _bands(n_rows: int, d_value: int, font_size: int) -> alt.LayerChart:
         )
     )
     total = (
-        alt.Chart(alt.sequence(n_rows - 1, n_rows, as_="place"))
+        alt.Chart()
+        .transform_filter(f"datum.place == {n_rows - 1}")
         .mark_rect(fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None)
         .encode(y=alt.Y("place:O", axis=None))
     )

@@ -16,24 +16,21 @@ SMALLEST_SINK = 5e-4  # what would be printed as 0.000 is not worth a row of its
 Channel = Literal["x", "y"]
 
 
-def cells(
-    values: str, starts: range, place: int, along: Channel, other: str, names: str
-) -> alt.Chart:
-    """What each row gives to the sink: a datum each, `v`, at one `place` of a channel.
+def cells(values: str, n: int, place: int, along: Channel, other: str, names: str) -> alt.Chart:
+    """What each of `n` rows gives to the sink: a datum each, `v`, at one `place` of a channel.
 
     `values` and `names` are the constants that hold the numbers and the other side's tokens,
-    which stand at `starts` of the other channel, in a field called `other`. The sink's own place
-    is called `sink_place`, so that a click on it is none on a key.
+    which stand along the other channel, in a field called `other`. The sink's own place is called
+    `sink_place`, so that a click on it is none on a key.
     """
     across: Channel = "y" if along == "x" else "x"
     encoding = {along: _at("sink_place", along), across: _at(other, across)}
-    row = f"(datum.{other} - {starts.start}) / {starts.step}"
     return (
-        alt.Chart(alt.sequence(starts.start, starts.stop, starts.step, as_=other))
+        alt.Chart(alt.sequence(n, as_=other))
         .transform_calculate(
-            v=f"{values}[{row}]",
+            v=f"{values}[datum.{other}]",
             sink_place=f"{place}",
-            query_token=f"{names}[{row}]",
+            query_token=f"{names}[datum.{other}]",
             to=f'"{NO_TOKEN}"',
         )
         .transform_filter("isValid(datum.v)")

@@ -56,7 +56,7 @@ def _titled(
     figure: Figure, head: HeadTrace, step: Step, pair: Pair, convention: Convention
 ) -> alt.LayerChart:
     place = f"{step.number}  " if step.number[0].isdigit() else ""
-    block_note = figure.structure["title"]["text"]
+    block_note = figure.constants.get(f"{step.name}_note", "")
     words = [step.formula_text]
     if pair.query is not None and pair.key is not None:
         words.append(plain(sentence(head, step, pair.query, pair.key)))

@@ -109,7 +109,7 @@ def strips_chart(
     if is_printed:
         layers.append(numbers(known, "datum.column"))
     if sinks:
-        of_sink = sink.cells("strip_sinks", range(len(rows)), n_columns, "x", "row", "strip_rows")
+        of_sink = sink.cells("strip_sinks", len(rows), n_columns, "x", "row", "strip_rows")
         layers.append(
             of_sink.mark_rect(strokeWidth=0).encode(
                 color=alt.Color("v:Q"), tooltip=sink.tooltip(value_title, "row")

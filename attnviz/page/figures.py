@@ -6,7 +6,7 @@ from typing import Literal
 
 import altair
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import streamlit as st
 
 from attnviz.charts.figure import NUMBERS, Figure
@@ -35,7 +35,7 @@ def show_figure(
             st.altair_chart(figure, key=f"{key}_chart", alt=alt, width=width)
         return
     spec, numbers = figure.with_data()
-    spec["datasets"] = {NUMBERS: pd.DataFrame({"v": np.array(numbers, np.float64)})}
+    spec["datasets"] = {NUMBERS: pa.table({"v": np.array(numbers, np.float64)})}
     if on_select is None:
         with st.container(key=key):  # a chart that reports nothing has no name of its own
             st.vega_lite_chart(spec=spec, key=f"{key}_chart", alt=alt, width=width)

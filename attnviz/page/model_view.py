@@ -32,6 +32,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
             format_func=TITLES.__getitem__,
             key="measure",
             bind="query-params",
+            on_change=links.forget_note,
+            args=("measure",),
         )
         links.check("measure", "measure", [TITLES[name] for name in offered], TITLES[measure])
         is_sorted = st.toggle("Sort by it", key="by_measure", bind="query-params")

@@ -1,13 +1,11 @@
 """The query and the key token that are followed, chosen from lists or by a click on a cell."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
-from attnviz.charts.axes import POSITIONS
-from attnviz.charts.matrix import PICKED, Large
+from attnviz.charts.matrix import PICKED, Cells, Large
 from attnviz.charts.window import MAX_TOKENS, Window, strongest_outside
 from attnviz.page import links
 from attnviz.page.controls import choose_token
@@ -21,10 +19,6 @@ LARGE: dict[str, str] = {
     "mean": "in blocks: mean",
     "window": "exact, around the pair",
 }
-
-
-# By the row and column that a block begins with, those of a cell in it.
-Cells = Mapping[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -87,6 +81,8 @@ def _large(head: HeadTrace) -> Large:
         format_func=LARGE.__getitem__,
         key="large",
         bind="query-params",
+        on_change=links.forget_note,
+        args=("large",),
         help=f"More than {MAX_TOKENS} tokens are too many for a screen. In blocks each cell stands "
         "for several, and a click on it follows the strongest of them; of x, q, k, v and the "
         "update, which have signs, the maximum is the value furthest from 0. Exact: "
@@ -115,21 +111,20 @@ def _words(tokens: Tokens) -> list[int]:
     return words * 2 if len(words) == 1 else words or [0, 0]
 
 
-def picked(selection: dict, axes: tuple[str, str], strongest: Cells) -> dict[str, int]:
-    """What a click on a cell says about the pair: {"query": 2, "key": 5}, or a part of it.
-
-    `strongest` gives the cell that a block stands for.
-    """
-    names = [POSITIONS[axis] for axis in axes]
+def picked(selection: dict, axes: tuple[str, str], cells: Cells) -> dict[str, int]:
+    """What a click on a drawn cell says about the pair: {"query": 2, "key": 5}, or a part of it."""
+    names = {"query_pos": "query", "key_pos": "key"}
     chosen: dict[str, int] = {}
     for point in selection.get(PICKED) or []:
-        row, column = (point.get(name) for name in names)
-        if isinstance(row, int) and isinstance(column, int):
-            chosen = dict(zip(names, strongest.get((row, column), (row, column)), strict=True))
-    return {name: place for name, place in chosen.items() if name in ("query", "key")}
+        place = point.get("row"), point.get("column")
+        cell = cells.at(*place) if all(isinstance(number, int) for number in place) else None
+        if cell is not None:
+            at = zip(axes, cell, strict=True)
+            chosen = {names[axis]: position for axis, position in at if axis in names}
+    return chosen
 
 
-def follow_click(chart_key: str, axes: tuple[str, str], strongest: Cells) -> None:
+def follow_click(chart_key: str, axes: tuple[str, str], cells: Cells) -> None:
     """Take a click on a cell over into the pair; a chart's callback."""
-    for name, position in picked(st.session_state[chart_key].selection, axes, strongest).items():
+    for name, position in picked(st.session_state[chart_key].selection, axes, cells).items():
         st.session_state[name] = position

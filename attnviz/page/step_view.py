@@ -7,7 +7,7 @@ import streamlit as st
 from attnviz.arithmetic import arithmetic, products
 from attnviz.charts.axes import AXIS_TITLES, is_of_pairs
 from attnviz.charts.blocks import MAX_DIMENSIONS
-from attnviz.charts.matrix import matrix_chart, strongest_cell
+from attnviz.charts.matrix import drawn_cells, matrix_chart
 from attnviz.charts.pair import Pair
 from attnviz.charts.row import row_chart
 from attnviz.charts.shares import shares_chart
@@ -127,10 +127,11 @@ def _show_products(followed: Followed) -> None:
 def _show_chart(followed: Followed, step: Step, *, is_narrow: bool = False) -> None:
     chart_key = f"matrix_{step.name}"
     alternative = f"{step.title}: {' by '.join(AXIS_TITLES[axis] for axis in step.axes)}"
+    followed_pair = Pair(followed.query, followed.key)
     figure = matrix_chart(
         followed.head,
         step,
-        Pair(followed.query, followed.key),
+        followed_pair,
         large=followed.large,
         reports_clicks=not followed.is_large,
         is_narrow=is_narrow,
@@ -139,8 +140,8 @@ def _show_chart(followed: Followed, step: Step, *, is_narrow: bool = False) -> N
     if followed.is_large:
         show_figure(figure, f"{chart_key}_still", alternative)
         return
-    strongest = strongest_cell(step, followed.large)
-    follow = partial(pair.follow_click, chart_key, step.axes, strongest)
+    cells = drawn_cells(step, followed_pair, followed.large)
+    follow = partial(pair.follow_click, chart_key, step.axes, cells)
     show_figure(figure, chart_key, alternative, on_select=follow)
 
 

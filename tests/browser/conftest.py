@@ -60,7 +60,7 @@ def visit(chromium, address):
             page.on("dialog", lambda dialog: (on_dialog(dialog.message), dialog.dismiss()))
         page.goto((at or address) + query)
         if wait_for:
-            page.locator(f"[class*='st-key-{wait_for}'] svg.marks").wait_for(timeout=45_000)
+            page.locator(f"[class*='st-key-{wait_for}'] .marks").wait_for(timeout=45_000)
         page.wait_for_timeout(500)
         return page
 

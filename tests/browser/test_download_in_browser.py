@@ -74,11 +74,11 @@ def test_a_download_is_seen_shared_and_left(visit, hub, tmp_path):
         # The first one leaves it and works on.
         model_list(first).click()
         first.get_by_role("option", name="all-MiniLM-L6-v2").click()
-        first.locator("[class*='st-key-matrix_updated'] svg.marks").wait_for(timeout=20_000)
+        first.locator("[class*='st-key-matrix_updated'] .marks").wait_for(timeout=20_000)
         assert second.get_by_test_id("stProgress").count() == 1
 
         # It comes for the second all the same, and was sent once.
-        second.locator("[class*='st-key-matrix_updated'] svg.marks").wait_for(timeout=60_000)
+        second.locator("[class*='st-key-matrix_updated'] .marks").wait_for(timeout=60_000)
         assert second.get_by_text("On this machine, no download.").count() == 1
         assert second.url.endswith("?model=larger")
         assert len(weights_sent(hub)) == 1
@@ -101,4 +101,4 @@ def test_a_failed_download_can_be_tried_again(visit, hub, tmp_path):
         hub.control(MODEL, fault=None)
         page.get_by_role("button", name="Try again").click()
         page.get_by_role("button", name="Download 35 MB").click()  # the rest of it is here
-        page.locator("[class*='st-key-matrix_updated'] svg.marks").wait_for(timeout=60_000)
+        page.locator("[class*='st-key-matrix_updated'] .marks").wait_for(timeout=60_000)
