@@ -10,34 +10,18 @@ process, as the system counts it. Exits with 1 where it was ever above the budge
 
 import argparse
 import asyncio
-import random
 import sys
 import tempfile
 from pathlib import Path
 
-from transformers import AutoTokenizer, BertConfig, BertModel
-
-from attnviz import bundled
-from tests.load import WATCHED, WORDS
+from tests.benchmarks.models import BASE, save
+from tests.benchmarks.texts import texts_of
+from tests.load import WATCHED
 from tests.serving import serving
 from tests.visitors import visiting
 from tests.watched_page import Diary, memory_of
 
 N_TOKENS = 512
-SHAPE = dict(num_hidden_layers=12, num_attention_heads=12, hidden_size=768, intermediate_size=3072)
-
-
-def save_model(folder: Path, **shape: int) -> Path:
-    tokenizer = AutoTokenizer.from_pretrained(bundled.folder())
-    BertModel(BertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def texts(n: int) -> list[str]:
-    """Different texts of 512 tokens each: words that are one token, and the two at the ends."""
-    drawn = random.Random(0)
-    return [" ".join(drawn.choices(WORDS, k=N_TOKENS - 2)) for _ in range(n)]
 
 
 async def peaks(folder: Path, model: Path, n_texts: int, **settings: str) -> list[float]:
@@ -49,7 +33,7 @@ async def peaks(folder: Path, model: Path, n_texts: int, **settings: str) -> lis
     with serving(folder, program=WATCHED, **settings) as server:
         print(f"started, everything imported: {memory_of(server.pid)['now']:.0f} MB")
         async with visiting(server.address, text="hello") as (visitor, shown):
-            for text in texts(n_texts):
+            for text in texts_of(N_TOKENS, n_texts):
                 shown = await visitor.choose(text=text)
                 if shown.errors:
                     raise RuntimeError(shown.errors)
@@ -73,7 +57,7 @@ def main() -> int:
     largest = 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = save_model(folder / "bert-base", **SHAPE)
+        model = save(folder / "bert-base", **BASE)
         for value in (options.trace_cache or "").split(","):
             settings = {"ATTNVIZ_TRACE_CACHE_MB": value} if value else {}
             print(f"\n{' '.join(f'{k}={v}' for k, v in settings.items()) or 'as delivered'}")

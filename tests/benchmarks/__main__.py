@@ -2,10 +2,11 @@
 
     python -m tests.benchmarks
     python -m tests.benchmarks tracing pages
-    python -m tests.benchmarks --write
+    python -m tests.benchmarks --scripts folder --write
 
 Run it where the repository lies, with what tests/requirements.txt installs, and with
-`pip install bertviz==1.4.1` where BertViz is to be compared. `--write` puts the tables between
+`pip install bertviz==1.4.1` where BertViz is to be compared. Its page is opened where `--scripts`
+names the folder with its scripts, as hover.py says. `--write` puts the tables between
 the README's markers, if every benchmark was run.
 """
 
@@ -16,15 +17,22 @@ from pathlib import Path
 
 import psutil
 
-from tests.benchmarks import start
+from tests.benchmarks import growth, hover, memory, pages, sizes, start, tracing
 from tests.benchmarks.table import Table
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
-PARTS: dict[str, Callable[[], list[Table]]] = {
+PARTS: dict[str, Callable[..., list[Table]]] = {
     "start": start.tables,
+    "tracing": tracing.tables,
+    "memory": memory.tables,
+    "growth": growth.tables,
+    "sizes": sizes.tables,
+    "pages": pages.tables,
+    "hover": hover.tables,
 }
+OPEN_BERTVIZ = ("pages", "hover")  # and are given the scripts of its page
 
 
 def machine() -> str:
@@ -47,11 +55,15 @@ def write(tables: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="by default all")
+    parser.add_argument("--scripts", type=Path, help="folder with the scripts of BertViz's page")
     parser.add_argument("--write", action="store_true", help="into the README")
     options = parser.parse_args()
     if options.write and options.parts:
         parser.error("--write needs every part: they stand in one table, from one run")
-    tables = [table for name in options.parts or PARTS for table in PARTS[name]()]
+    given = dict.fromkeys(OPEN_BERTVIZ, (options.scripts,))
+    tables = [
+        table for name in options.parts or PARTS for table in PARTS[name](*given.get(name, ()))
+    ]
     written = "\n".join([f"{machine()}\n", *(table.markdown() for table in tables)])
     print(written)
     if options.write:

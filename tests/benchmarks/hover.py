@@ -1,37 +1,31 @@
-"""How long a hover takes in the neuron view, in attnviz and in BertViz, in one Chromium.
+"""How long a hover takes in the neuron view alone, in attnviz and in BertViz, in one Chromium.
 
     python -m tests.benchmarks.hover
     python -m tests.benchmarks.hover --sizes 7,32 --scripts folder
 
-Run it where the repository lies, with what tests/requirements.txt installs. BertViz is compared
-where it is installed too (`pip install bertviz==1.4.1`); without it attnviz is measured alone.
-BertViz's page loads three scripts from a CDN. Without network, give the folder that holds them:
-require.min.js (requirejs 2.3.6), d3.min.js (d3 5.7.0) and jquery.min.js (jquery 2).
+Run it where the repository lies, with what tests/requirements.txt installs and Chromium. BertViz is
+compared where it is installed too (`pip install bertviz==1.4.1`) and `--scripts` names a folder
+with the three scripts that its page loads from a CDN: require.min.js (requirejs 2.3.6), d3.min.js
+(d3 5.7.0) and jquery.min.js (jquery 2). Otherwise attnviz is measured alone.
 
 Both show the same head of the same model and text: layer 0, head 8 of the bundled model, whose
 weights BertViz's own BERT is given. Each view is a page of its own, as large as its text makes
-it, in a window of 1280 × 900; BertViz's is expanded. The pointer jumps from one query token to
-another, the same ones in both.
-
-Two times are measured, each as the median of the hovers or their mean:
-
-- shown: from the pointer event's time stamp, through the view's own work, to the second
-  animation frame after it. At 60 frames a second two frames are 17 to 33 ms, the least there is.
-- busy: what the page's main thread worked in all of the hovers (TaskDuration of Chromium's
-  Performance domain), divided by their number.
-
+it; BertViz's is expanded. The pointer jumps from one query token to another, the same ones in both.
 Before anything is timed, each of these tokens is hovered once, and what is then drawn is
 checked: that the view follows the pointer, that each token has a picture of its own, and that
 BertViz's numbers are attnviz's.
 """
 
 import argparse
-import itertools
 import json
+import multiprocessing
+import resource
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,39 +36,52 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 import attnviz
 from attnviz.charts.window import MAX_TOKENS
 from attnviz.export import to_html
+from tests.benchmarks.models import of_bertviz
+from tests.benchmarks.table import Cell, Table
+from tests.benchmarks.texts import text_of
+from tests.benchmarks.watching import PATIENCE, drawn, said, watched
 from tests.chromium import CHROMIUM, FLAGS
 
+SIZES, N_HOVERS = (7, 32, 128, 512), 20
 LAYER, HEAD = 0, 8
-TEXT = (
-    "time flies like an arrow and fruit flies like a banana but the old man in the boat saw a "
-    "light on the hill and the dog ran to the river before the sun went down over the small town"
-)
-WINDOW = {"width": 1280, "height": 900}
+MOST_MEMORY = 3_000_000_000  # bytes, to make a page of BertViz with
 N_VISIBLE = 24  # tokens that both views show without scrolling
+
+COLUMNS = [
+    *("tokens", "attnviz", "BertViz", "ratio"),
+    *("attnviz, busy", "BertViz, busy", "ratio"),
+    *("attnviz, bytes", "BertViz, bytes", "ratio"),
+]
+NOTE = f"""Milliseconds from the pointer's event to the frame after the last change on the screen,
+the median of {N_HOVERS} hovers; busy is what the page's main thread worked in all of them
+(TaskDuration of Chromium's Performance domain), divided by their number. Bytes are those of the
+page with its scripts. The ratio is BertViz to attnviz. attnviz's neuron view shows a window of at
+most {MAX_TOKENS} tokens, so that its longer texts are drawn as {MAX_TOKENS}; BertViz draws all
+tokens, and its page holds all layers and heads, attnviz's one."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    shown: float  # ms, median
-    busy: float  # ms, mean
+    ms: float | None  # median
+    busy: float | None  # ms, mean
     n_bytes: int  # of the page with its scripts
 
 
-# In every page: `hover.shown` is the last hover's promise. A view fills in `settled`, which
-# waits for its work, and `query`, the query token that it shows.
-HOVER = """
-    window.hover = {}
-    addEventListener("mousemove", event => {
-        const frame = () => new Promise(requestAnimationFrame)
-        hover.shown = (async () => {
-            if (!hover.settled) return
-            await hover.settled()
-            await frame()
-            await frame()
-            return {ms: performance.now() - event.timeStamp, query: hover.query()}
-        })()
-    })
-"""
+def tables(
+    scripts: Path | None = None,
+    sizes: Sequence[int] = SIZES,
+    n_hovers: int = N_HOVERS,
+    patience: float = PATIENCE,
+) -> list[Table]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        rows = [compare(browser, n_tokens, n_hovers, scripts, patience) for n_tokens in sizes]
+        browser.close()
+    return [Table("Hovering in the neuron view alone", COLUMNS, rows, NOTE)]
+
+
+# In every page: a view fills in `query`, the query token that it shows, and `picture`.
+HOVER = "window.hover = {}\n"
 
 
 # attnviz
@@ -111,7 +118,6 @@ VEGA = """async n => {
     const {left: pad, top: padTop} = view.padding()
     const drawn = view.container().querySelector(".marks")
     const box = drawn.getBoundingClientRect()
-    hover.settled = () => view.runAsync()
     hover.query = () => view.signal("selected_query")
     hover.picture = () => drawn.toDataURL
         ? drawn.toDataURL()
@@ -129,7 +135,7 @@ def attnviz_page(head: attnviz.HeadTrace) -> str:
 
 def open_attnviz(page: Page, file: Path, head: attnviz.HeadTrace) -> list[tuple[float, float]]:
     """Opens the page; where its query tokens are."""
-    page.add_init_script(KEEP_VIEW)
+    page.add_init_script(HOVER + KEEP_VIEW)
     page.goto(file.as_uri())
     return page.evaluate(VEGA, min(len(head.query_tokens), MAX_TOKENS))
 
@@ -141,7 +147,6 @@ def open_attnviz(page: Page, file: Path, head: attnviz.HeadTrace) -> list[tuple[
 BERTVIZ = """() => {
     const all = what => [...document.querySelectorAll(`#expanded ${what}`)]
     const marked = all("#leftText .highlight")
-    hover.settled = () => {}
     hover.query = () => marked.findIndex(token => token.style.opacity == 1)
     hover.picture = () => all("#dotproducts rect").map(product => product.dataset.value)
     return all("#leftText text").map(token => {
@@ -151,15 +156,42 @@ BERTVIZ = """() => {
 }"""
 
 
-def bertviz_page(model: Any, tokenizer: Any, text: str) -> str:
-    """Its neuron view of the same weights, which its own BERT is given."""
-    from bertviz.neuron_view import show
-    from bertviz.transformers_neuron_view import BertConfig, BertModel
+def bertviz_file(file: Path, view: str, n_tokens: int, model: Path | None, patience: float) -> bool:
+    """Writes the HTML of one of its views; whether it could, in so many seconds and MOST_MEMORY."""
+    making = multiprocessing.get_context("spawn").Process(
+        target=_write_bertviz, args=(file, view, n_tokens, model)
+    )
+    making.start()
+    making.join(patience)
+    if making.is_alive():
+        making.kill()
+        making.join()
+    return making.exitcode == 0
 
-    its_model = BertModel(BertConfig.from_dict(model.config.to_dict()))
-    its_model.load_state_dict(model.state_dict())
-    page = show(
-        its_model,
+
+def _write_bertviz(file: Path, view: str, n_tokens: int, folder: Path | None) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+    try:
+        model, tokenizer = attnviz.load() if folder is None else attnviz.load(str(folder))
+        html = bertviz_page(view, model, tokenizer, text_of(n_tokens))
+        file.write_text(html)
+    except (MemoryError, RuntimeError):  # torch has an error of its own where memory ends
+        sys.exit(1)
+
+
+def bertviz_page(view: str, model: Any, tokenizer: Any, text: str) -> str:
+    """Its neuron_view, head_view or model_view of a text."""
+    make = _neuron_view if view == "neuron_view" else partial(_view_of_weights, view)
+    page = make(model, tokenizer, text)
+    return f"<!DOCTYPE html><meta charset='utf-8'>{page.data}"
+
+
+def _neuron_view(model: Any, tokenizer: Any, text: str) -> Any:
+    """Of the same weights, which its own BERT is given."""
+    from bertviz.neuron_view import show
+
+    return show(
+        of_bertviz(model),
         "bert",
         tokenizer,
         text,
@@ -168,20 +200,34 @@ def bertviz_page(model: Any, tokenizer: Any, text: str) -> str:
         head=HEAD,
         html_action="return",
     )
-    return f"<!DOCTYPE html><meta charset='utf-8'>{page.data}"
 
 
-def open_bertviz(page: Page, file: Path, scripts: Path | None) -> list[tuple[float, float]]:
+def _view_of_weights(view: str, model: Any, tokenizer: Any, text: str) -> Any:
+    import bertviz
+
+    inputs = tokenizer(text, return_tensors="pt")
+    weights = model(**inputs, output_attentions=True).attentions
+    tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
+    return getattr(bertviz, view)(weights, tokens, html_action="return")
+
+
+def give_scripts(page: Page, scripts: Path) -> None:
+    """Lets a page have its scripts from a folder."""
+    page.route(
+        "https://**/*", lambda route: route.fulfill(path=scripts / Path(route.request.url).name)
+    )
+
+
+def open_bertviz(page: Page, file: Path, scripts: Path) -> list[tuple[float, float]]:
     """Opens the page and its expanded view, by the plus sign beside a hovered token."""
-    if scripts is not None:
-        page.route(
-            "https://**/*", lambda route: route.fulfill(path=scripts / Path(route.request.url).name)
-        )
+    page.add_init_script(HOVER)
+    give_scripts(page, scripts)
     page.goto(file.as_uri())
     collapsed = page.locator("#collapsed #leftText > g").first
     collapsed.locator("text").hover()
     collapsed.locator("rect").last.click(force=True)
     assert page.locator("#expanded").get_attribute("visibility") == "visible"
+    drawn(page)
     return page.evaluate(BERTVIZ)
 
 
@@ -192,7 +238,7 @@ def check(page: Page, places: list[tuple[float, float]], queries: list[int]) -> 
     """Hovers each of the query tokens once, which warms up too; what is drawn for each."""
     pictures = []
     for query in queries:
-        _hover(page, places, query)
+        hover(page, places, query)
         pictures.append(page.evaluate("hover.picture()"))
     assert len({json.dumps(picture) for picture in pictures}) == len(queries)
     return pictures
@@ -204,17 +250,18 @@ def measure(
     tasks = page.context.new_cdp_session(page)
     tasks.send("Performance.enable")
     before = _busy_seconds(tasks)
-    shown = [_hover(page, places, queries[i % len(queries)]) for i in range(n_hovers)]
+    shown = [hover(page, places, queries[i % len(queries)]) for i in range(n_hovers)]
     busy = _busy_seconds(tasks) - before
     return Measured(statistics.median(shown), 1000 * busy / n_hovers, n_bytes)
 
 
-def _hover(page: Page, places: list[tuple[float, float]], query: int) -> float:
-    """Moves the pointer to a query token; the ms until it is shown."""
+def hover(page: Page, places: list[tuple[float, float]], query: int) -> float:
+    """Moves the pointer to a query token; the ms until it is drawn."""
     page.mouse.move(*places[query])
-    shown = page.evaluate("hover.shown")
-    assert shown["query"] == query, f"query {shown['query']} is shown, {query} is hovered"
-    return shown["ms"]
+    ms = drawn(page)
+    shown = page.evaluate("hover.query()")
+    assert shown == query, f"query {shown} is shown, {query} is hovered"
+    return ms
 
 
 def _busy_seconds(tasks: Any) -> float:
@@ -233,38 +280,27 @@ def queries_hovered(n_tokens: int) -> list[int]:
 # The comparison
 
 
-def text_of(n_tokens: int) -> str:
-    """A text of so many tokens; two of them are the model's own marks."""
-    words = itertools.cycle(TEXT.split())
-    return " ".join(itertools.islice(words, n_tokens - 2))
-
-
 def compare(
     browser: Browser, n_tokens: int, n_hovers: int, scripts: Path | None, patience: float
-) -> tuple[Measured, Measured | None]:
+) -> list[Cell]:
+    """A row of the table."""
     model, tokenizer = attnviz.load()
     text = text_of(n_tokens)
     head = attnviz.trace(model, tokenizer, text).head(LAYER, HEAD)
     assert len(head.query_tokens) == n_tokens
     queries = queries_hovered(n_tokens)
-
-    def new_page() -> Page:
-        page = browser.new_page(viewport=WINDOW)
-        page.set_default_timeout(1000 * patience)
-        page.add_init_script(HOVER)
-        return page
-
-    with tempfile.TemporaryDirectory() as folder, new_page() as page:
+    with tempfile.TemporaryDirectory() as folder, watched(browser, patience) as page:
         file = Path(folder) / "attnviz.html"
         file.write_text(attnviz_page(head))
         places = open_attnviz(page, file, head)
         check(page, places, queries)
         ours = measure(page, places, queries, n_hovers, file.stat().st_size)
-    if find_spec("bertviz") is None:
-        return ours, None
-    with tempfile.TemporaryDirectory() as folder, new_page() as page:
+    if scripts is None or find_spec("bertviz") is None:
+        return row(n_tokens, ours, None)
+    with tempfile.TemporaryDirectory() as folder, watched(browser, patience) as page:
         file = Path(folder) / "bertviz.html"
-        file.write_text(bertviz_page(model, tokenizer, text))
+        if not bertviz_file(file, "neuron_view", n_tokens, None, patience):
+            return row(n_tokens, ours, None)
         loaded = []
         page.on("response", lambda response: loaded.append(response))
         n_bytes = file.stat().st_size
@@ -277,58 +313,29 @@ def compare(
             n_bytes += sum(len(got.body()) for got in loaded if got.url.startswith("https:"))
             theirs = measure(page, places, queries, n_hovers, n_bytes)
         except Error as error:
-            print(f"BertViz, {n_tokens} tokens: {error.message.splitlines()[0]}", file=sys.stderr)
-            theirs = Measured(np.nan, np.nan, n_bytes)
-    return ours, theirs
+            print(f"BertViz, {n_tokens} tokens: {said(error)}", file=sys.stderr)
+            theirs = Measured(None, None, n_bytes)
+    return row(n_tokens, ours, theirs)
 
 
-# Columns of the table: what of Measured, and how it is written.
-WHAT = {"shown": ("shown", ".0f"), "busy": ("busy", ".0f"), "bytes": ("n_bytes", ",")}
-
-
-def table(measured: dict[int, tuple[Measured, Measured | None]]) -> str:
-    """The comparison in Markdown, a line a size."""
-    columns = [f"{whose}, {what}" for what in WHAT for whose in ("attnviz", "BertViz", "ratio")]
-    lines = [["tokens", *columns], ["---:"] * (1 + len(columns))]
-    for n_tokens, (ours, theirs) in measured.items():
-        cells = [str(n_tokens)]
-        for field, style in WHAT.values():
-            one, other = getattr(ours, field), getattr(theirs, field, np.nan)
-            cells += [_written(one, style), _written(other, style), _written(other / one, ".1f")]
-        lines.append(cells)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _written(number: float, style: str) -> str:
-    return "–" if np.isnan(number) else format(number, style)
-
-
-NOTE = f"""
-shown: ms from the pointer's event to the second frame after the view's work, the median of
-{{n_hovers}} hovers. busy: ms of the main thread a hover. bytes: of the page with its scripts.
-ratio: BertViz to attnviz. attnviz's neuron view shows a window of at most {MAX_TOKENS} tokens,
-so that its longer texts are drawn as {MAX_TOKENS}; BertViz draws all tokens, and its page holds
-all layers and heads, attnviz's one."""
+def row(n_tokens: int, ours: Measured, theirs: Measured | None) -> list[Cell]:
+    cells: list[Cell] = [n_tokens]
+    for field in ("ms", "busy", "n_bytes"):
+        one, other = getattr(ours, field), getattr(theirs, field, None)
+        cells += [one, other, None if other is None else other / one]
+    return cells
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", default="7,32,128,512", help="tokens, separated by commas")
-    parser.add_argument("--hovers", type=int, default=20, help="how many are timed")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="tokens, with commas")
+    parser.add_argument("--hovers", type=int, default=N_HOVERS, help="how many are timed")
     parser.add_argument("--scripts", type=Path, help="folder with the scripts of BertViz's page")
-    parser.add_argument("--patience", type=float, default=600, help="seconds for a page to answer")
+    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds, of a page")
     asked = parser.parse_args()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        measured = {
-            n_tokens: compare(browser, n_tokens, asked.hovers, asked.scripts, asked.patience)
-            for n_tokens in map(int, asked.sizes.split(","))
-        }
-        browser.close()
-    print(table(measured))
-    print(NOTE.format(n_hovers=asked.hovers))
-    if find_spec("bertviz") is None:
-        print("BertViz is not installed: attnviz is measured alone.")
+    sizes = [int(n_tokens) for n_tokens in asked.sizes.split(",")]
+    for table in tables(asked.scripts, sizes, asked.hovers, asked.patience):
+        print(table.markdown())
 
 
 if __name__ == "__main__":

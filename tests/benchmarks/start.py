@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from attnviz import bundled
 from tests.benchmarks.table import Table
-from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.chromium import CHROMIUM, FLAGS
 from tests.serving import ROOT, serving
 from tests.visitors import Shown, run, visiting
 

@@ -22,9 +22,10 @@ class Table:
 
 
 def _written(cell: Cell) -> str:
-    """Whole numbers with commas, others with three digits."""
+    """Whole numbers with commas, others with three digits or more."""
     if cell is None:
         return "–"
-    if isinstance(cell, int):
-        return f"{cell:,}"
-    return cell if isinstance(cell, str) else f"{cell:#.3g}".rstrip(".")
+    if isinstance(cell, str):
+        return cell
+    is_whole = isinstance(cell, int) or abs(cell) >= 100
+    return f"{cell:,.0f}" if is_whole else f"{cell:#.3g}".rstrip(".")
