@@ -138,6 +138,16 @@ def test_keys_that_are_not_shown_are_added_up():
     assert strongest == sorted(left, key=lambda key: -head.weights[70, key])[:3]
 
 
+@pytest.mark.parametrize("sink_logit", [None, 1.0])
+def test_nothing_is_wider_than_the_chart_where_most_of_the_weight_is_not_shown(sink_logit):
+    widths = []
+    for n_keys in (40, 400):  # the sum of those that are not shown is many times the largest
+        head = hand_made.random_head(n_queries=5, n_keys=n_keys, sink_logit=sink_logit)
+        svg = ElementTree.fromstring(export.to_svg(attnviz.neuron_view(head)))
+        widths.append(float(svg.get("width")))
+    assert widths[1] == pytest.approx(widths[0], abs=20)
+
+
 def test_the_share_of_a_sink_has_a_row_of_its_own():
     head = hand_made.random_head(sink_logit=1.0)
     sent = figure_of(head).constants

@@ -27,6 +27,7 @@ from attnviz.charts.neuron_layout import (
     y,
 )
 from attnviz.charts.pointer import LEAVES
+from attnviz.charts.sink import SINK_ROW
 from attnviz.charts.values import LEGEND_NUMBER, WHY_HIDDEN, signed_scale
 
 # The selection parameters that report a clicked token, by its place in the window.
@@ -330,8 +331,8 @@ def _weight_sums(of: Shape) -> list[alt.Chart]:
             weight="sum_weights[selected_query][datum.place]",
         )
         .transform_calculate(
-            # The sum is no share: it has no bar.
-            **_bar(f"(datum.place < {of.n_sums - 1} ? datum.weight : 0)"),
+            # A sink is beside the keys like one of them. Sums of several would not fit the column.
+            **_bar(f"(sum_names[datum.place] == '{SINK_ROW}' ? datum.weight : 0)"),
             y=f"datum.place + {of.n_keys + 0.22}",
             y2=f"datum.place + {of.n_keys + 0.78}",
             printed="isValid(datum.weight) ? format(datum.weight, '.3f') : ''",
