@@ -1,5 +1,6 @@
 """The head view: every line is a weight of the model's own, and each head has its place."""
 
+import dataclasses
 import re
 from xml.etree import ElementTree
 
@@ -160,6 +161,12 @@ def test_what_is_sent_stays_small(n_tokens, most):
     ids = torch.randint(5, 100, (1, n_tokens), generator=torch.manual_seed(0))
     trace = attnviz.trace_inputs(model, {"input_ids": ids})
     assert len(attnviz.head_view(trace).to_json(indent=None)) < most
+
+
+def test_it_is_said_where_every_weight_is_too_small_for_a_line(call):
+    for weight, said in ((0.001, ["no line: no weight shown is above 0.002"]), (0.003, [])):
+        even = dataclasses.replace(call, weights_from=np.full_like(call.own_weights, weight))
+        assert heads_figure(even, 2, whole(call)).constants["note"] == said
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ PARAMETERS = {
     "view": VIEWS,
     "talk": ("embeddings", "softmax"),
     "columns": ("true",),
-    "large": ("mean", "exact, around the pair"),
+    "large": ("mean", "exact near pair"),
     "why_scale": ("true",),
     "what_if": ("true",),
     "if_unscaled": ("true",),

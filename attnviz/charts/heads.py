@@ -105,6 +105,7 @@ def heads_figure(
     key_place = -1 if key is None else key - shown.keys.start
     is_padding = call.is_meaningless[queries]
     strongest = _strongest(weights, has_line, is_padding)
+    too_small = f"no line: no weight shown is above {INVISIBLE}"
     constants = {
         "weights": [nested(of_head) for of_head in weights],
         **strongest,
@@ -113,7 +114,8 @@ def heads_figure(
         "key_names": key_names,
         "query_padding": as_bits([is_padding])[0],
         "key_padding": as_bits([np.array(key_padding)])[0],
-        "note": [part for part in (shown.note, *call.notes) if part],
+        "note": [part for part in (shown.note, *call.notes) if part]
+        + [too_small] * bool(weights.max() <= INVISIBLE),
         "pinned_heads": on,
         "framed_head": -1 if framed is None else framed,
         "pinned_query": query_place if focus == "query" else -1,

@@ -15,9 +15,9 @@ from attnviz.tokens import Tokens
 from attnviz.wording import percent, token_at
 
 LARGE: dict[str, str] = {
-    "maximum": "in blocks: maximum",
-    "mean": "in blocks: mean",
-    "window": "exact, around the pair",
+    "maximum": "blocks: maximum",
+    "mean": "blocks: mean",
+    "window": "exact near pair",
 }
 
 
