@@ -9,7 +9,7 @@ from test_capture import all_heads
 from transformers import AutoTokenizer
 
 import attnviz
-from attnviz import bundled, capture, models
+from attnviz import bundled, capture, inputs, models
 from tests import architectures
 
 # As long as the page takes: about 500 tokens.
@@ -111,8 +111,9 @@ def out_of_memory(*args, **kwargs):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
-def test_what_a_trace_holds_of_a_model_is_its_own_weights(minilm):
-    """A tensor of the pass that it held would stay on the GPU."""
+def test_what_a_trace_holds_of_a_model_is_its_own_weights(minilm, monkeypatch):
+    """A tensor of the pass that it held would stay on the GPU, where no call is made again."""
+    monkeypatch.setattr(inputs, "keeps_weights", lambda *_: True)  # as if it had been one
     model, tokenizer = minilm
     own = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     trace = attnviz.trace(model, tokenizer, "hello there")
@@ -120,6 +121,24 @@ def test_what_a_trace_holds_of_a_model_is_its_own_weights(minilm):
     weights = [tensor for tensor in held if tensor.is_floating_point()]
     assert len(weights) == len(trace.layers())
     assert all(tensor.untyped_storage().data_ptr() in own for tensor in weights)
+
+
+def test_on_a_cpu_it_holds_what_each_call_is_made_again_from_too(minilm):
+    model, tokenizer = minilm
+    own = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    trace = attnviz.trace(model, tokenizer, "hello there")
+    held = [tensor for tensor in tensors_in(trace) if tensor.is_floating_point()]
+    others = [tensor for tensor in held if tensor.untyped_storage().data_ptr() not in own]
+    assert len(held) - len(others) == len(trace.layers())
+    given = [
+        tensor
+        for layer in trace.layers()
+        for tensor in tensors_in(trace.layer(layer).weights_from)
+        if tensor.untyped_storage().data_ptr() not in own
+    ]
+    assert {id(tensor) for tensor in others} == {id(tensor) for tensor in given}
+    assert len(others) == 3 * len(trace.layers())  # q, k and v
+    assert all(tensor.shape == (1, 12, 4, 32) for tensor in others)
 
 
 def tensors_in(thing):

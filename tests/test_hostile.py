@@ -316,7 +316,7 @@ def test_what_a_token_is_called_would_be_found_in_an_expression():
     head = hand_made.random_head(2, 2, queries=("a", "b"), keys=("a", "b"))
     specification = shares_chart(head, 0).to_dict()
     careless = json.loads(
-        json.dumps(specification).replace("share_tokens[datum.place]", "'evil'[datum.place]")
+        json.dumps(specification).replace("share_tokens[share_rows", "'evil'[share_rows")
     )
     assert list(expressions_of(careless)) != list(expressions_of(specification))
     assert structure_of(careless) != structure_of(specification)

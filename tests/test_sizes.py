@@ -75,9 +75,9 @@ MOST_MARKS = {
     # 10,368. For a key a line, a bar, three numbers and two tokens, for a query one, what answers
     # the pointer, and titles: 500.
     "Neurons": 10_900,
-    # The 2,000 strongest lines. Two for each of 12 heads and of 80 tokens, and 12 of the legend
+    # The 1,200 strongest lines. Two for each of 12 heads and of 80 tokens, and 12 of the legend
     # and the titles.
-    "Heads": 2_200,
+    "Heads": 1_400,
     # One picture of all thumbnails, two for each of 72 heads, and titles.
     "Model": 170,
 }

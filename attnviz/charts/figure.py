@@ -62,6 +62,9 @@ class Figure:
     description: str = ""  # what is to be seen, for those who do not see it
     n_marks: int = 0  # about how many are drawn at rest
     most_in_svg: int = MOST_MARKS_IN_SVG
+    # Whether all that is said of a number is printed with at most eight digits: four bytes then
+    # carry it, of which a browser that has all digits would print some that mean nothing.
+    is_rounded: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The Vega-Lite specification."""

@@ -28,7 +28,7 @@ SINK_GAP = 0.4  # rows, between the last key and the sink
 LANES = 0.75  # of a row, for the lines of all heads
 INVISIBLE = 0.002  # what is less opaque than this changes no pixel
 # At rest; a token that is pointed at shows all of its lines.
-MOST_LINES = 2_000
+MOST_LINES = 1_200
 
 # Columns.
 QUERY_TOKENS, LEFT_STRIPES = (0, 17), (18, 30)

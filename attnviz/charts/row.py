@@ -45,7 +45,13 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> Figure:
     if step.hidden_because is not None and has_hidden:
         constants[f"{step.name}_row_because"] = step.hidden_because[row].tolist()
     structure = _structure(step.name, step.axes[1], len(values), has_sink, has_hidden)
-    return Figure(structure, constants, n_marks=len(values), most_in_svg=MOST_CELLS_IN_SVG)
+    return Figure(
+        structure,
+        constants,
+        n_marks=len(values),
+        most_in_svg=MOST_CELLS_IN_SVG,
+        is_rounded=True,
+    )
 
 
 @cache
@@ -93,7 +99,7 @@ def _structure(
     cells = [
         known.encode(
             color=colour(step_name, what, f"{name}_limit", is_below=True),
-            tooltip=[*tooltip, alt.Tooltip("v:Q", title=what)],
+            tooltip=[*tooltip, alt.Tooltip("v:Q", title=what, format=".8~g")],
         )
     ]
     if has_hidden:

@@ -25,7 +25,7 @@ NAME_STEP = 30  # px; the names' column is as wide as they need, in steps, and n
 OTHERS, SINK, SUM = -1, -2, -3
 ROW = "share_rows[datum.place]"
 NAME = (
-    f"{ROW} >= 0 ? ({ROW} == share_marked ? '▸ ' : '') + share_tokens[datum.place]"
+    f"{ROW} >= 0 ? ({ROW} == share_marked ? '▸ ' : '') + share_tokens[{ROW}]"
     f" : {ROW} == {OTHERS} ? 'the other ' + share_n_others"
     f" : {ROW} == {SINK} ? 'sink: no token' : 'sum: x′'"
 )
@@ -75,7 +75,7 @@ def shares_chart(
     update = head.updated[query]
     add_row(SUM, update, share_norm=float(np.linalg.norm(update)))
     constants: dict[str, Any] = {
-        "share_tokens": [head.key_tokens[place] for place in shown],
+        "share_tokens": list(head.key_tokens),
         "share_rows": rows,
         "share_marked": -1 if key is None else key,
         "share_n_others": len(others),

@@ -35,7 +35,8 @@ def show_figure(
             st.altair_chart(figure, key=f"{key}_chart", alt=alt, width=width)
         return
     spec, numbers = figure.with_data()
-    spec["datasets"] = {NUMBERS: pa.table({"v": np.array(numbers, np.float64)})}
+    width_of_number = np.float32 if figure.is_rounded else np.float64
+    spec["datasets"] = {NUMBERS: pa.table({"v": np.array(numbers, width_of_number)})}
     if on_select is None:
         with st.container(key=key):  # a chart that reports nothing has no name of its own
             st.vega_lite_chart(spec=spec, key=f"{key}_chart", alt=alt, width=width)

@@ -61,13 +61,12 @@ def main() -> None:
     if options.write and options.parts:
         parser.error("--write needs every part: they stand in one table, from one run")
     given = dict.fromkeys(OPEN_BERTVIZ, (options.scripts,))
-    tables = [
-        table for name in options.parts or PARTS for table in PARTS[name](*given.get(name, ()))
-    ]
-    written = "\n".join([f"{machine()}\n", *(table.markdown() for table in tables)])
-    print(written)
+    written = [f"{machine()}\n"]
+    for name in options.parts or PARTS:
+        written += [table.markdown() for table in PARTS[name](*given.get(name, ()))]
+        print("\n".join(written), flush=True)  # as far as it is known
     if options.write:
-        write(written)
+        write("\n".join(written))
 
 
 if __name__ == "__main__":

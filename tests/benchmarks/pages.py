@@ -31,7 +31,7 @@ from tests.benchmarks.texts import text_of
 from tests.benchmarks.watching import PATIENCE, drawn, opened, said, watched
 from tests.chromium import CHROMIUM, FLAGS
 
-N_ROUNDS, N_OPENED, N_HOVERED = 7, 3, 10
+N_ROUNDS, N_OPENED, N_HOVERED = 5, 2, 8
 FIXED = ("tests.benchmarks.fixed_charts",)
 DRAWING = ".marks"
 NEXT_HEAD = ".st-key-head_next button >> nth=0"

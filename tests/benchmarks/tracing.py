@@ -22,7 +22,7 @@ from tests.benchmarks.table import Cell, Table
 from tests.benchmarks.texts import text_of
 from tests.benchmarks.timing import in_turns
 
-N_ROUNDS = {16: 40, 128: 20, 512: 7}  # by the number of tokens
+N_ROUNDS = {16: 40, 128: 15, 512: 5}  # by the number of tokens
 N_ROUNDS_OF_STEPS = 20
 LAYER, HEAD = 0, 8
 
