@@ -65,7 +65,7 @@ class _Structure:
     n_rows: int
     n_columns: int
     per_column: int  # how many of the whole matrix, where it is drawn in blocks
-    n_all_columns: int
+    n_dimensions: int  # of the whole matrix; 0 where its columns are tokens
     value_title: str
     has_note: bool
     has_hidden: bool
@@ -114,11 +114,6 @@ class _Structure:
     def limit(self) -> str:
         return f"{self.name}_limit"
 
-    @property
-    def are_columns_named(self) -> bool:
-        """Whether they are tokens; dimensions are called by their numbers."""
-        return self.axes[1] in ("query_pos", "key_pos")
-
 
 def matrix_chart(
     head: HeadTrace,
@@ -164,7 +159,7 @@ def matrix_chart(
         n_rows=len(shown.starts[0]),
         n_columns=len(shown.starts[1]),
         per_column=blocks.columns,
-        n_all_columns=step.array.shape[1],
+        n_dimensions=0 if is_of_pairs(step) else step.array.shape[1],
         value_title=value_title(step.name, blocks),
         has_note=bool(shown.note),
         has_hidden=bool(blocks.is_hidden.any()),
@@ -180,7 +175,7 @@ def matrix_chart(
     constants = {
         step.name: nested(blocks.values),
         f"{step.name}_rows": row_names,
-        **({f"{step.name}_columns": column_names} if structure.are_columns_named else {}),
+        **({f"{step.name}_columns": column_names} if structure.is_of_pairs else {}),
         **({f"{step.name}_note": shown.note} if shown.note else {}),
         structure.limit: limit,
         **{f"{step.name}_framed_{channel}": place for channel, place in frames.items()},
@@ -206,15 +201,15 @@ def _structure(of: _Structure) -> dict[str, Any]:
             **{
                 "column": f"sequence({of.n_columns})",
                 row_title: f"{of.name}_rows[datum.row]",
-                column_title: names if of.are_columns_named else f"sequence({of.n_columns})",
+                column_title: names if of.is_of_pairs else f"sequence({of.n_columns})",
                 of.value_title: f"{of.name}[datum.row]",
             }
         )
         .transform_flatten(["column", column_title, of.value_title])
     )
-    if not of.are_columns_named and of.per_column > 1:
+    if not of.is_of_pairs and of.per_column > 1:
         first = f"{of.per_column} * datum.column"
-        last = f"min({of.n_all_columns}, {first} + {of.per_column}) - 1"
+        last = f"min({of.n_dimensions}, {first} + {of.per_column}) - 1"
         name = f"{first} + ({last} > {first} ? ' … ' + ({last}) : '')"
         drawn = drawn.transform_calculate(**{column_title: name})
     base = alt.Chart().encode(x="column:O", y="row:O")
