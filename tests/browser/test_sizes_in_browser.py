@@ -14,7 +14,7 @@ DRAWN = """() => [...document.querySelectorAll('svg.marks .role-mark:not(.mark-g
     .reduce((n, group) => n + group.childElementCount, 0)"""
 
 
-@pytest.mark.parametrize(("view", "n_tokens"), [("Heads", 12), ("Model", 100)])
+@pytest.mark.parametrize(("view", "n_tokens"), [("Heads", 12), ("Heads", 100), ("Model", 100)])
 def test_chromium_draws_as_many_marks_as_are_counted(visit, page, view, n_tokens):
     chosen = {"text": text_of(n_tokens), "view": view}
     page.query_params.update(chosen)
@@ -26,7 +26,7 @@ def test_chromium_draws_as_many_marks_as_are_counted(visit, page, view, n_tokens
 
 
 @pytest.mark.parametrize(
-    ("view", "key", "n_tokens"), [("Heads", "heads_", 100), ("Steps", "matrix_weights", 25)]
+    ("view", "key", "n_tokens"), [("Neurons", "neurons_", 100), ("Steps", "matrix_weights", 25)]
 )
 def test_more_marks_than_svg_is_good_for_are_drawn_on_a_canvas(visit, view, key, n_tokens):
     opened = visit(f"?{urlencode({'text': text_of(n_tokens), 'view': view})}", wait_for=key)
