@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from attnviz.errors import InputError
 from attnviz.results import LayerTrace, Trace
@@ -119,7 +118,7 @@ def linking(trace: Trace, query: int, key: int, kind: str | None = None) -> pd.D
         for of_kind in kinds
         for layer in trace.layers(of_kind)
         if _has(trace.layer(layer, of_kind), query, key)
-        for head, weight in enumerate(_linking(trace.layer(layer, of_kind), query, key))
+        for head, weight in enumerate(trace.layer(layer, of_kind).own_weights_between(query, key))
     ]
     if not rows:
         raise InputError(
@@ -129,10 +128,6 @@ def linking(trace: Trace, query: int, key: int, kind: str | None = None) -> pd.D
     table = pd.DataFrame(rows, columns=["kind", "layer", "head", "weight"])
     table = table.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
     return table.assign(rank=np.arange(1, len(table) + 1))
-
-
-def _linking(call: LayerTrace, query: int, key: int) -> Float[np.ndarray, " head"]:
-    return call.own_weights_of(slice(query, query + 1))[:, 0, key]
 
 
 def _has(call: LayerTrace, query: int, key: int) -> bool:

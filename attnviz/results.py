@@ -296,6 +296,10 @@ class LayerTrace:
         source = self.weights_from
         return source.compute(queries, _ALL) if isinstance(source, Again) else source[:, queries]
 
+    def own_weights_between(self, query: int, key: int) -> Float[np.ndarray, " head"]:
+        """What each head gives from one query to one key."""
+        return self.own_weights_of(slice(query, query + 1))[:, 0, key]
+
     def own_weights_of_head(self, head: int) -> Float[np.ndarray, "query_pos key_pos"]:
         """Those of one head, which take a fraction of the time."""
         source = self.weights_from

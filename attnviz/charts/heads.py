@@ -162,7 +162,7 @@ def takeaway(call: LayerTrace, layer: int, query: int | None, key: int | None) -
         head, query, key = map(int, np.unravel_index(weights.argmax(), weights.shape))
         largest, what = weights[head, query, key], "The largest weight of all"
     else:
-        of_heads = call.own_weights_of(slice(query, query + 1))[:, 0, key]
+        of_heads = call.own_weights_between(query, key)
         head = int(of_heads.argmax())
         largest, what = of_heads[head], "The largest weight"
     names = (

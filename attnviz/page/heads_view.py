@@ -99,7 +99,7 @@ def who_links(call: LayerTrace, layer: int, query: int, key: int, on: list[int])
     """Which of the heads that are on give most from one token to another, as Markdown."""
     if not on:
         return "No head is on: click one, or choose some under **Heads**."
-    weights = call.own_weights_of(slice(query, query + 1))[:, 0, key]
+    weights = call.own_weights_between(query, key)
     strongest = sorted(on, key=lambda head: -weights[head])[:3]
     named = ", ".join(f"head {head} **{percent(weights[head])}**" for head in strongest)
     return (

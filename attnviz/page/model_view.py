@@ -1,5 +1,6 @@
 """The Model view: every head at a glance; a click opens one."""
 
+import threading
 from weakref import WeakKeyDictionary
 
 import pandas as pd
@@ -20,6 +21,7 @@ TITLES = {measure.name: measure.title for measure in MEASURES}
 # By kind and filters, for as long as somebody has the trace: every weight of the model is read.
 _N_KEPT = 8
 _kept: WeakKeyDictionary[Trace, LRUCache] = WeakKeyDictionary()
+_keeping = threading.Lock()  # visitors share a trace, and such a cache moves what is read
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
@@ -85,11 +87,15 @@ def show(trace: Trace, head: HeadTrace) -> None:
 
 def _read(trace: Trace, less: Trace, kind: str) -> tuple[pd.DataFrame, Pictures]:
     """The measures and thumbnails of what the filters leave of a trace."""
-    known = _kept.setdefault(trace, LRUCache(_N_KEPT))
     key = kind, filtering.chosen()
-    if key not in known:
-        known[key] = measures(less, kind), thumbnails(less, kind)
-    return known[key]
+    with _keeping:
+        known = _kept.setdefault(trace, LRUCache(_N_KEPT))
+        read = known.get(key)
+    if read is None:
+        read = measures(less, kind), thumbnails(less, kind)
+        with _keeping:
+            known[key] = read
+    return read
 
 
 def _follow_click(chart_key: str) -> None:
