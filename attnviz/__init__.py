@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from attnviz.charts.model import model_view
     from attnviz.charts.neurons import neuron_view
     from attnviz.charts.steps import steps_view
+    from attnviz.charts.what_if import what_if_view
     from attnviz.errors import (
         AttnvizError,
         InputError,
@@ -45,6 +46,7 @@ _HOME_OF = {
     "trace": "attnviz.capture",
     "trace_inputs": "attnviz.capture",
     "what_if": "attnviz.whatif",
+    "what_if_view": "attnviz.charts.what_if",
 }
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "trace",
     "trace_inputs",
     "what_if",
+    "what_if_view",
 ]
 
 

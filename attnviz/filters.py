@@ -8,6 +8,7 @@ stays 0.
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -125,6 +126,40 @@ def with_lines(trace: Trace, top: int | None = None, share: float | None = None)
         return dataclasses.replace(call, has_line=has_line, notes=(*call.notes, note))
 
     return _each_call(trace, change) if parts else trace
+
+
+@dataclass(frozen=True)
+class Filters:
+    """All filters that are on, as plain values; called with a trace, they are applied in order.
+
+    `hidden_keys` and `hidden_queries` are positions in their texts, `segments` what `only_segments`
+    takes, `renormalise` is for all of these; `top` and `share` are those of `with_lines`.
+    """
+
+    hidden_keys: tuple[int, ...] = ()
+    hidden_queries: tuple[int, ...] = ()
+    segments: tuple[int | None, int | None] | None = None
+    special: bool = False
+    renormalise: bool = False
+    words: bool = False
+    top: int | None = None
+    share: float | None = None
+
+    def __call__(self, trace: Trace) -> Trace:
+        renormalise = self.renormalise
+        if self.hidden_keys or self.hidden_queries:  # first, for they are positions of whole texts
+            hidden = self.hidden_keys, self.hidden_queries
+            trace = hide_tokens(trace, *hidden, renormalise=renormalise)
+        if self.segments is not None:
+            trace = only_segments(trace, *self.segments, renormalise=renormalise)
+        if self.special:
+            trace = hide_special(trace, renormalise=renormalise)
+        if self.words:
+            trace = in_words(trace)
+        return with_lines(trace, self.top, self.share)
+
+
+NO_FILTERS = Filters()
 
 
 # One call

@@ -491,3 +491,34 @@ _SENTENCES: dict[str, Callable[[HeadTrace, Step, int, int], str]] = {
     "updated": _updated,
     "output": _output,
 }
+
+
+def effect(head: HeadTrace, changed: HeadTrace, query: int) -> str:
+    """What a change does to one query's weights and update, in a sentence, as Markdown."""
+    name = token_at(head.query_tokens, query)
+    if changed.is_masked[query].all():
+        return (
+            f"Now every key is hidden from {name}: nothing is left for it to attend to, and the "
+            "numbers in its place mean nothing."
+        )
+    before = np.where(head.is_masked[query], 0, head.weights[query])
+    after = np.where(changed.is_masked[query], 0, changed.weights[query])
+    most = int(np.abs(after - before).argmax())
+    text = (
+        f"{name} now gives {token_at(head.key_tokens, most)} **{percent(after[most])}** instead of "
+        f"{percent(before[most])}, the largest change of its weights."
+    )
+    own, other = head.updated[query], changed.updated[query]
+    norm = float(np.linalg.norm(own))
+    moved = float(np.linalg.norm(other - own))
+    lengths = norm * float(np.linalg.norm(other))
+    cosine = f"; the cosine of before and after is {number(own @ other / lengths)}"
+    text += (
+        f" Its update moves by {number(moved)}, {percent(moved / norm if norm else 0.0)} of its "
+        f"norm{cosine if lengths else ''}."
+    )
+    n_empty = int(changed.is_masked.all(axis=1).sum())
+    if n_empty:
+        queries = "query sees" if n_empty == 1 else "queries see"
+        text += f" {n_empty} {queries} no key any more."
+    return text

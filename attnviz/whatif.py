@@ -6,6 +6,7 @@ that was given stays as it is.
 
 import dataclasses
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -55,6 +56,27 @@ def what_if(
     if hidden_keys or is_causal is not None:
         changes["mask"] = _mask(head, list(hidden_keys), is_causal)
     return dataclasses.replace(head, **changes)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What `what_if` changes, as plain values; called with a head, it does so."""
+
+    scaling: float | None = None
+    temperature: float | None = None
+    hidden_keys: tuple[int, ...] = ()
+    is_causal: bool | None = None
+    zeroed_dimensions: tuple[int, ...] = ()
+
+    def __call__(self, head: HeadTrace) -> HeadTrace:
+        return what_if(head, **vars(self))
+
+    def __bool__(self) -> bool:
+        """Whether it changes anything."""
+        return self != NO_CHANGE
+
+
+NO_CHANGE = Change()
 
 
 def is_causal(head: HeadTrace) -> bool:

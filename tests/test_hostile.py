@@ -39,7 +39,7 @@ from attnviz.charts.strips import strips_chart
 from attnviz.charts.window import window
 from attnviz.errors import AttnvizError
 from attnviz.page import heads_view, links, step_view, what_if_view, why_scale
-from attnviz.sentences import sentence
+from attnviz.sentences import effect, sentence
 from attnviz.steps import steps_of
 from attnviz.tokens import shown
 from attnviz.wording import escaped, plain, token, token_at
@@ -172,7 +172,7 @@ def sentences_of(names, seed):
         yield sentence(head, step, 2, 1)
         yield arithmetic(head, step, 2, 1) or ""
     changed = attnviz.what_if(head, hidden_keys=[1])
-    yield what_if_view.effect(head, changed, 2)
+    yield effect(head, changed, 2)
     yield why_scale.without_scaling(head, 2)
     yield step_view.nearest_values(head, 2)
 

@@ -10,10 +10,9 @@ from test_models import save_tiny
 from attnviz.arithmetic import arithmetic
 from attnviz.page import examples, talk
 from attnviz.page.step_view import check_of_output
-from attnviz.page.what_if_view import effect
 from attnviz.page.why_scale import theory, without_scaling
 from attnviz.scaling import spread
-from attnviz.sentences import explanation, look_for, sentence
+from attnviz.sentences import effect, explanation, look_for, sentence
 from attnviz.steps import steps_of
 from attnviz.whatif import what_if
 from attnviz.wording import number, percent

@@ -40,14 +40,16 @@ def head_view(
     key: int | None = None,
     first_query: int = 0,
     first_key: int = 0,
+    framed: int | None = None,
     display_mode: DisplayMode | None = None,
 ) -> alt.LayerChart:
     """All heads of one layer on one picture, with `heads` switched on (default: all of them).
 
-    With a `query` only the lines from it are shown, with a `key` only those to it. At most 40
-    queries and 40 keys are shown, fewer of layers with many heads, from `first_query` and
-    `first_key` on; the chart says so. `display_mode` is "light" (default) or "dark". Raises
-    InputError for a layer, head or token that is not there or not shown.
+    The square of one head may be `framed`. With a `query` only the lines from it are shown, with a
+    `key` only those to it. At most 40 queries and 40 keys are shown, fewer of layers with many
+    heads, from `first_query` and `first_key` on; the chart says so. `display_mode` is "light"
+    (default) or "dark". Raises InputError for a layer, head or token that is not there or not
+    shown.
     """
     call = trace.layer(layer, kind)
     shown = window(
@@ -58,7 +60,7 @@ def head_view(
         size=most_tokens(call.n_heads),
     )
     focus: Focus = "all" if query is key is None else "query" if query is not None else "key"
-    figure = heads_figure(call, layer, shown, heads, focus, query, key)
+    figure = heads_figure(call, layer, shown, heads, focus, query, key, framed)
     return displayed(figure.chart().properties(width=NOTEBOOK_WIDTH), display_mode or "light")
 
 

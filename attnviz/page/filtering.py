@@ -1,11 +1,11 @@
 """One popover of filters, the same in every view that has it: what is left out of the trace."""
 
-from collections.abc import Callable, Hashable, Iterator
-from functools import partial, reduce
+from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
-from attnviz import filters
+from attnviz.filters import Filters
 from attnviz.page import links
 from attnviz.results import HeadTrace, Trace
 from attnviz.tokens import Tokens
@@ -33,20 +33,16 @@ AS_OPENED = {
 }
 
 
-Filter = Callable[[Trace], Trace]
-
-
-def choose(trace: Trace, head: HeadTrace) -> tuple[Trace, Filter]:
-    """The trace as the popover's filters leave it, and what does the same to another.
+def choose(trace: Trace, head: HeadTrace) -> tuple[Trace, Filters]:
+    """The trace as the popover's filters leave it, and the filters.
 
     Raises InputError where they leave nothing to show.
     """
     n_on = st.session_state.get("_n_filters", 0)
     label = f"Filters ({n_on})" if n_on else "Filters"
     with st.popover(label, icon=":material/filter_list:", key="filters"):
-        chosen = [*_tokens(trace, head), *_lines()]
-        narrowed = partial(reduce, _apply, chosen)
-        less = narrowed(trace)
+        filters = replace(_tokens(trace, head), **_lines())
+        less = filters(trace)
         st.button(
             "Clear filters",
             on_click=clear,
@@ -57,17 +53,7 @@ def choose(trace: Trace, head: HeadTrace) -> tuple[Trace, Filter]:
     if n_on_now != n_on:  # known only once the controls are there
         st.session_state["_n_filters"] = n_on_now
         st.rerun()
-    return less, narrowed
-
-
-def chosen() -> Hashable:
-    """What the filters are set to: of one trace, they leave the same where this is the same."""
-    values = (st.session_state.get(name) for name in AS_OPENED)
-    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
-
-
-def _apply(trace: Trace, one: Filter) -> Trace:
-    return one(trace)
+    return less, filters
 
 
 def place_of(tokens: Tokens, position: int, what: str) -> int:
@@ -86,7 +72,7 @@ def clear() -> None:
     st.session_state.update(AS_OPENED)
 
 
-def _tokens(trace: Trace, head: HeadTrace) -> Iterator[Filter]:
+def _tokens(trace: Trace, head: HeadTrace) -> Filters:
     queries, keys = trace.tokens_of(head.layer, head.kind)
     names = [f"{place} {label}" for place, label in enumerate(keys.labels)]
     hides_special = st.toggle(
@@ -132,21 +118,18 @@ def _tokens(trace: Trace, head: HeadTrace) -> Iterator[Filter]:
     links.check_switch("hide_special", "Hide special tokens", hides_special)
     links.check_switch("renormalise", "Renormalise", is_renormalised)
     links.check_switch("words", "Words instead of pieces", in_words)
-    renormalise = is_renormalised
-    if hidden:  # first, for it goes by the positions of the whole text
-        places = [names.index(name) for name in hidden]
-        as_queries = places if keys is queries else ()
-        yield lambda trace: filters.hide_tokens(trace, places, as_queries, renormalise=renormalise)
-    if segment != ALL:
-        of = SEGMENTS[segment]
-        yield lambda trace: filters.only_segments(trace, *of, renormalise=renormalise)
-    if hides_special:
-        yield lambda trace: filters.hide_special(trace, renormalise=renormalise)
-    if in_words:
-        yield filters.in_words
+    places = tuple(names.index(name) for name in hidden)
+    return Filters(
+        hidden_keys=places,
+        hidden_queries=places if keys is queries else (),
+        segments=SEGMENTS.get(segment),
+        special=hides_special,
+        renormalise=is_renormalised,
+        words=in_words,
+    )
 
 
-def _lines() -> Iterator[Filter]:
+def _lines() -> dict[str, Any]:
     top = st.select_slider(
         "Lines of each query: at most",
         TOPS,
@@ -164,6 +147,7 @@ def _lines() -> Iterator[Filter]:
     )
     links.check("top", "number of lines", TOPS, top)
     links.check("share", "share of lines", SHARES, share)
-    at_most = None if top == ALL else int(top)
-    no_more = None if share == ALL else int(share) / 100
-    yield lambda trace: filters.with_lines(trace, at_most, no_more)
+    return {
+        "top": None if top == ALL else int(top),
+        "share": None if share == ALL else int(share) / 100,
+    }

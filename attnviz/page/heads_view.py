@@ -25,7 +25,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         query = pair.choose_query(trace, head)
         key = pair.choose_key(trace, head)
         on = _choose_heads(trace.n_heads(head.layer, head.kind))
-        less, narrowed = filtering.choose(trace, head)
+        less, filters = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
     links.respell("lines", FOCUS)
     focus = st.segmented_control(
@@ -63,7 +63,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
             trace,
             head,
             lambda trace: head_view(
-                narrowed(trace),
+                filters(trace),
                 layer,
                 kind,
                 heads=on,

@@ -9,6 +9,7 @@ from cachetools import LRUCache
 
 from attnviz.charts.model import Pictures, model_figure, model_view, thumbnails
 from attnviz.charts.model_layers import OPENED
+from attnviz.filters import Filters
 from attnviz.heads import MEASURES, measures
 from attnviz.page import filtering, links, saving, tables
 from attnviz.page.controls import open_head
@@ -40,9 +41,9 @@ def show(trace: Trace, head: HeadTrace) -> None:
         links.check("measure", "measure", [TITLES[name] for name in offered], TITLES[measure])
         is_sorted = st.toggle("Sort by it", key="by_measure", bind="query-params")
         links.check_switch("by_measure", "Sort by it", is_sorted)
-        less, narrowed = filtering.choose(trace, head)
+        less, filters = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
-    table, pictures = _read(trace, less, head.kind)
+    table, pictures = _read(trace, less, filters, head.kind)
     layer, number, kind = head.layer, head.head, head.kind
     with buttons:
         tables.show(VIEW, lambda: table.rename(columns=TITLES))
@@ -51,7 +52,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
             trace,
             head,
             lambda trace: model_view(
-                narrowed(trace),
+                filters(trace),
                 kind,
                 measure=measure,
                 is_sorted=is_sorted,
@@ -85,9 +86,9 @@ def show(trace: Trace, head: HeadTrace) -> None:
     )
 
 
-def _read(trace: Trace, less: Trace, kind: str) -> tuple[pd.DataFrame, Pictures]:
+def _read(trace: Trace, less: Trace, filters: Filters, kind: str) -> tuple[pd.DataFrame, Pictures]:
     """The measures and thumbnails of what the filters leave of a trace."""
-    key = kind, filtering.chosen()
+    key = kind, filters
     with _keeping:
         known = _kept.setdefault(trace, LRUCache(_N_KEPT))
         read = known.get(key)

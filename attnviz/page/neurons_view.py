@@ -27,7 +27,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = pair.choose_query(trace, head)
         key = pair.choose_key(trace, head)
-        less, narrowed = filtering.choose(trace, head)
+        less, filters = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
     shown = less.head(head.layer, head.head, head.kind)
     queries, keys = less.tokens_of(head.layer, head.kind)
@@ -68,7 +68,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
             trace,
             head,
             lambda trace: neuron_view(
-                narrowed(trace).head(layer, number, kind),
+                filters(trace).head(layer, number, kind),
                 query_place,
                 key_place,
                 expanded=is_expanded,

@@ -1,4 +1,4 @@
-"""Charts as files."""
+"""A view as an HTML page that needs nothing else."""
 
 import json
 from html import escape
@@ -8,11 +8,6 @@ import altair as alt
 import vl_convert
 
 from attnviz.charts.palette import PALETTES, DisplayMode, displayed
-
-
-def to_svg(chart: alt.TopLevelMixin, display_mode: DisplayMode = "light") -> str:
-    """The chart as an SVG document, in the colours of this display."""
-    return vl_convert.vegalite_to_svg(displayed(chart, display_mode).to_json(indent=None))
 
 
 def to_html(
