@@ -6,6 +6,7 @@ from attnviz.page import (
     controls,
     download_view,
     examples,
+    exporting,
     figures,
     header,
     heads_view,
@@ -13,6 +14,7 @@ from attnviz.page import (
     loading,
     model_view,
     neurons_view,
+    own_arrays,
     pair,
     pinned,
     steps_view,
@@ -29,6 +31,7 @@ st.set_page_config(
     initial_sidebar_state="collapsed" if talk.is_on() else "auto",
 )
 figures.let_wide_figures_scroll()
+figures.begin_run(are_kept=exporting.is_open())
 links.remember()
 pinned.begin_run()
 notes = st.container()
@@ -39,10 +42,13 @@ with st.sidebar:
     menu = st.container()
     which_model = st.container()
     which_device = st.container()
-    text = controls.choose_text()
+    which_text = st.container()
     second_text = st.container()
     which_head = st.container()
     which_pair = st.container()
+    file = own_arrays.choose()
+    with which_text:
+        text = controls.choose_text()
     st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, type="tertiary")
 
 try:
@@ -50,19 +56,22 @@ try:
         model_name = controls.choose_model()
     with menu:
         examples.show_menu()
-    if loading.must_be_downloaded(model_name):
+    if file is None and loading.must_be_downloaded(model_name):
         links.show_notes(notes)
         download_view.show(model_name)
         pinned.end_run()
         st.stop()
     short_name = model_name.rstrip("/").rsplit("/", 1)[-1]  # of a folder, not where it is
     with st.spinner(f"Loading {escaped(short_name)} and reading the text …", show_time=True):
-        with which_device:
-            device, dtype = controls.choose_device()
-        loaded = loading.model(model_name, device, dtype)
-        with second_text:
-            second, target = controls.choose_second_text(loaded)
-        trace = loading.trace(loaded, text, second, target)
+        if file is not None:
+            trace = loading.own_arrays(file.name, file.getvalue())
+        else:
+            with which_device:
+                device, dtype = controls.choose_device()
+            loaded = loading.model(model_name, device, dtype)
+            with second_text:
+                second, target = controls.choose_second_text(loaded)
+            trace = loading.trace(loaded, text, second, target)
 except Exception as error:
     links.show_notes(notes)
     show_refusal(error)

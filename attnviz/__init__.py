@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attnviz import filters, heads
+    from attnviz.arrays import from_arrays
     from attnviz.capture import trace, trace_inputs
     from attnviz.charts.heads import head_view
     from attnviz.charts.model import model_view
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         NoAttentionError,
         UnsupportedModelError,
     )
+    from attnviz.export.figures import save
     from attnviz.models import load
     from attnviz.notebook import show
     from attnviz.results import HeadTrace, Trace
@@ -37,10 +39,12 @@ _HOME_OF = {
     "NoAttentionError": "attnviz.errors",
     "Trace": "attnviz.results",
     "UnsupportedModelError": "attnviz.errors",
+    "from_arrays": "attnviz.arrays",
     "head_view": "attnviz.charts.heads",
     "load": "attnviz.models",
     "model_view": "attnviz.charts.model",
     "neuron_view": "attnviz.charts.neurons",
+    "save": "attnviz.export.figures",
     "show": "attnviz.notebook",
     "steps_view": "attnviz.charts.steps",
     "trace": "attnviz.capture",
@@ -58,11 +62,13 @@ __all__ = [
     "Trace",
     "UnsupportedModelError",
     "filters",
+    "from_arrays",
     "head_view",
     "heads",
     "load",
     "model_view",
     "neuron_view",
+    "save",
     "show",
     "steps_view",
     "trace",

@@ -1,4 +1,4 @@
-"""The neuron view in a notebook, by one call."""
+"""A view in a notebook, by one call, and every chart of attnviz by itself."""
 
 from dataclasses import dataclass
 from html import escape
@@ -8,9 +8,14 @@ from typing import Any
 import altair as alt
 
 import attnviz
-from attnviz.charts.palette import DisplayMode, displayed
-from attnviz.export import to_html
+from attnviz.charts.heads import Focus, most_tokens
+from attnviz.charts.pair import pair_of
+from attnviz.charts.palette import DisplayMode, configuration, display_mode_of
+from attnviz.charts.window import MAX_TOKENS, window_around
+from attnviz.export.documents import Picture, document
+from attnviz.export.pages import check_view, view_page
 from attnviz.results import HeadTrace, Trace
+from attnviz.screens import Screen, View, drawn
 
 DEFAULT_HEAD = 8  # the source's
 START_HEIGHT = 480  # pixels, until the page in the frame has set its own
@@ -43,26 +48,67 @@ def show(
     layer: int = 0,
     head: int | None = None,
     display_mode: DisplayMode = "light",
+    view: View = "neurons",
     *,
+    query: int | None = None,
+    key: int | None = None,
     pair: str | None = None,
     target: str | None = None,
     kind: str | None = None,
 ) -> Shown:
-    """The neuron view of one head on a text, for the last line of a notebook's cell.
+    """A view of a text, for the last line of a notebook's cell.
 
-    Without a `head` it is head 8, or head 0 of a layer that has fewer. `pair`, `target` and `kind`
-    are those of `attnviz.trace` and of `Trace.head`; `display_mode` is "light" or "dark". Raises
-    InputError for a display mode, layer, head or kind that is not there, and what `attnviz.trace`
-    raises.
+    `view` is "steps", "neurons" (of one head), "heads" (of one layer) or "model". `query` and
+    `key` are positions of tokens: those that Steps follows, that Neurons selects and to or from
+    which Heads shows lines. Without a `head` it is head 8, or head 0 of a layer that has fewer.
+    `pair`, `target` and `kind` are those of `attnviz.trace` and of `Trace.head`; `display_mode` is
+    "light" or "dark". Raises InputError for a view, display mode, layer, head, kind or token that
+    is not there, and what `attnviz.trace` raises.
     """
-    displayed(alt.Chart(), display_mode)  # refuses an unknown one before the model runs
+    configuration(display_mode)  # refuses an unknown one before the model runs
+    check_view(view)
     trace = attnviz.trace(model, tokenizer, text, pair=pair, target=target)
     if head is None:
         head = DEFAULT_HEAD if trace.n_heads(layer, kind) > DEFAULT_HEAD else 0
     head_trace = trace.head(layer, head, kind)
-    chart = attnviz.neuron_view(head_trace, display_mode=display_mode)
+    pair_of(head_trace, query, key)
+    focus: Focus = "all" if query is key is None else "query" if query is not None else "key"
+    n_heads = trace.n_heads(layer, kind)
+    part = window_around(
+        query or 0,
+        key or 0,
+        len(head_trace.query_tokens),
+        len(head_trace.key_tokens),
+        size=most_tokens(n_heads) if view == "heads" else MAX_TOKENS,
+    )
+    screen = Screen(
+        model=trace.model_name,
+        text=text,
+        layer=layer,
+        head=head,
+        view=view,
+        pair=pair,
+        target=target,
+        kind=kind,
+        query=query,
+        key=key,
+        display_mode=display_mode,
+        first_query=part.queries.start,
+        first_key=part.keys.start,
+        focus=focus,
+    )
     description = _description(trace, head_trace)
-    return Shown(description, to_html(chart, display_mode, description))
+    if view == "steps":
+        return Shown(description, view_page(screen, trace))
+    return of_chart(drawn(screen, trace), description)
+
+
+def of_chart(chart: alt.TopLevelMixin, description: str = "") -> Shown:
+    """A chart as it is, which is described by itself unless something else describes it."""
+    specification = chart.to_dict()
+    description = description or specification.get("description") or "A chart of attnviz"
+    page = document(description, display_mode_of(specification), [Picture(specification)])
+    return Shown(description, page)
 
 
 def _description(trace: Trace, head: HeadTrace) -> str:

@@ -24,6 +24,10 @@ from attnviz.wording import ranges
 # updated value by more than this times the largest of them. The model's dtype decides.
 TOLERANCE = {"float64": 1e-5, "float32": 1e-5, "bfloat16": 2e-2, "float16": 2e-2}
 
+# What a replay can be compared with: what a model itself computed, its weights alone, or nothing,
+# where somebody's own query, key and value are all there is.
+Known = Literal["model", "weights", "nothing"]
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -83,6 +87,7 @@ class HeadTrace:
     is_of_words: bool = False  # pieces are merged, and q, k and v are their means
     left_out: Float[np.ndarray, " query_pos"] | None = None  # weight on keys that were hidden
     has_line: Bool[np.ndarray, "query_pos key_pos"] | None = None  # None: all have one
+    compared_with: Known = "model"  # "nothing": `own_weights` and `own_updated` are the replay's
 
     @cached_property
     def scores(self) -> Float[np.ndarray, "query_pos key_pos"]:
@@ -134,7 +139,8 @@ class HeadTrace:
         return self.hiding.codes[:, 0] >= ROW_OF_PADDING
 
     @cached_property
-    def _softmax(self) -> tuple[np.ndarray, np.ndarray]:
+    def replayed(self) -> tuple[np.ndarray, np.ndarray]:
+        """The softmax of `masked` and the sink's share, whether these are shown or not."""
         weights, sink = attention.softmax(self.masked, self.sink_logits, self.temperature)
         return _frozen(weights), _frozen(sink)
 
@@ -145,13 +151,13 @@ class HeadTrace:
         The model's own weights where the replay does not equal them (`is_exact`), and what
         filters left of them where those were applied; a row, its sink and `left_out` sum to 1.
         """
-        return self._softmax[0] if self._is_replay_shown else self.own_weights
+        return self.replayed[0] if self._is_replay_shown else self.own_weights
 
-    @property
+    @cached_property
     def sink(self) -> Float[np.ndarray, " query_pos"]:
         """The share of each query's attention that went to no token (0 without a sink)."""
         if self._is_replay_shown:
-            return self._softmax[1]
+            return self.replayed[1]
         given = self.own_weights.sum(axis=1)
         if self.sink_logits is None:
             return np.zeros_like(given)
@@ -160,11 +166,12 @@ class HeadTrace:
     @cached_property
     def updated(self) -> Float[np.ndarray, "query_pos d_value"]:
         """weights · v, before the output projection."""
-        return self._replayed_update if self._is_replay_shown else self.own_updated
+        return self.replayed_update if self._is_replay_shown else self.own_updated
 
     @cached_property
-    def _replayed_update(self) -> np.ndarray:
-        return _frozen(attention.update(self._softmax[0], self.v))
+    def replayed_update(self) -> Float[np.ndarray, "query_pos d_value"]:
+        """The replayed weights · v, whether it is shown or not."""
+        return _frozen(attention.update(self.replayed[0], self.v))
 
     @property
     def _is_replay_shown(self) -> bool:
@@ -184,17 +191,17 @@ class HeadTrace:
     @cached_property
     def weights_error(self) -> float:
         """The largest |replayed − own| of all weights."""
-        if self.is_filtered:
+        if self.is_filtered or not self.is_compared:
             return 0.0
-        return float(np.abs(self._softmax[0] - self.own_weights).max())
+        return float(np.abs(self.replayed[0] - self.own_weights).max())
 
     @cached_property
     def updated_error(self) -> float:
         """The largest |replayed − own| of all updated values, relative to the largest of them."""
-        if self.is_filtered:
+        if self.is_filtered or self.compared_with != "model":
             return 0.0
         largest = np.abs(self.own_updated).max()
-        error = np.abs(self._replayed_update - self.own_updated).max()
+        error = np.abs(self.replayed_update - self.own_updated).max()
         return float(error / largest) if largest else float(error)
 
     @property
@@ -208,14 +215,45 @@ class HeadTrace:
         return TOLERANCE[self.dtype]
 
     @property
+    def is_compared(self) -> bool:
+        """Whether there is anything to compare the replay with."""
+        return self.compared_with != "nothing"
+
+    @property
     def is_exact(self) -> bool:
-        """Whether the replay agrees with the model (a NaN anywhere does not)."""
+        """Whether the replay agrees with the model (a NaN anywhere does not).
+
+        Where there is no model (`is_compared`) nothing disagrees.
+        """
         return self.max_error <= self.tolerance
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The steps that this head has, in order."""
         return steps_of(self)
+
+    def to_npz(self, file: Any, about: Mapping[str, Any] | None = None) -> None:
+        """Write the head to an NPZ file: what it was given and every step, for NumPy alone.
+
+        `file` is a path, or a file that is open for writing bytes. The string `metadata` in it is
+        JSON: everything that is no array, and what is said `about` the head (model, text …).
+        Raises InputError for a file that cannot be written.
+        """
+        from attnviz import saved
+
+        saved.write(self, file, about)
+
+    @classmethod
+    def from_npz(cls, file: Any, max_bytes: int | None = None) -> "HeadTrace":
+        """The head that `to_npz` wrote, equal to it in every number.
+
+        `file` is a path, or a file that is open for reading bytes. Raises InputError for one that
+        is not there, broken, or larger than `max_bytes` in all (1 GB), and for numbers that do
+        not follow from each other.
+        """
+        from attnviz import saved
+
+        return saved.read(file, max_bytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,8 +309,8 @@ class LayerTrace:
     own_updated: Float[np.ndarray, "query_pos head d_value"]
     projection: Projection | str  # or why the heads have no shares of the module's output
     # "observed": a call of the model's own eager attention function; "traced": read from the
-    # operations of a module that writes attention by hand
-    captured: Literal["observed", "traced"] = "observed"
+    # operations of a module that writes attention by hand; "given": somebody's own arrays
+    captured: Literal["observed", "traced", "given"] = "observed"
     q_before_rotary: Float[np.ndarray, "head query_pos d_head"] | None = None
     k_before_rotary: Float[np.ndarray, "key_value_head key_pos d_head"] | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)  # of "q", "k" and "v", where known
@@ -281,6 +319,7 @@ class LayerTrace:
     is_of_words: bool = False  # pieces are merged, and q, k and v are their means
     left_out: Float[np.ndarray, "head query_pos"] | None = None  # weight on keys that were hidden
     has_line: Bool[np.ndarray, "head query_pos key_pos"] | None = None  # None: all have one
+    compared_with: Known = "model"  # "nothing": `own_weights` and `own_updated` are a replay's
 
     @property
     def own_weights(self) -> Float[np.ndarray, "head query_pos key_pos"]:
@@ -316,6 +355,11 @@ class LayerTrace:
     @property
     def n_key_value_heads(self) -> int:
         return self.k.shape[0]
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether there is anything to compare a replay with."""
+        return self.compared_with != "nothing"
 
     @cached_property
     def sinks(self) -> Float[np.ndarray, "head query_pos"] | None:
@@ -472,6 +516,7 @@ class Trace:
             is_of_words=call.is_of_words,
             left_out=_of(call.left_out, head),
             has_line=_of(call.has_line, head),
+            compared_with=call.compared_with,
             **_share_of(call.projection, head),
         )
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from attnviz import masks
 from attnviz.results import HeadTrace
+from attnviz.shares import value_shares
 from attnviz.steps import Convention, Step
-from attnviz.wording import fixed, number, ordinal, percent, ranges, token, token_at
+from attnviz.whatif import Change
+from attnviz.wording import escaped, fixed, number, ordinal, percent, ranges, token, token_at
 
 # By a step's number: its headline, and what happens, with the term after the plain word.
 # {row}, {rows} and {columns} are those of the convention in use.
@@ -491,6 +493,72 @@ _SENTENCES: dict[str, Callable[[HeadTrace, Step, int, int], str]] = {
     "updated": _updated,
     "output": _output,
 }
+
+
+def about_row(head: HeadTrace, step: Step, row: int) -> str:
+    """What stands above one row of a matrix that is drawn in blocks, as Markdown."""
+    label = (head.key_tokens if step.axes[0] == "key_pos" else head.query_tokens)[row]
+    return (
+        f"Each cell of the matrix sums up several values; its frame is around the block that holds "
+        f"{token(label)}. Every value of that row:"
+    )
+
+
+def nearest_values(head: HeadTrace, query: int) -> str:
+    """Which values the update resembles, and whether weight and share tell the same story."""
+    table = value_shares(head, query)
+    table = table[~head.is_masked[query][table["key"]]]
+    if table.empty or table["cosine"].isna().all():
+        return ""
+    name = token_at(head.query_tokens, query)
+    nearest = table.iloc[int(table["cosine"].fillna(-2).argmax())]
+    text = (
+        f"x′ of {name} points most nearly the way of v of {token(nearest['token'])} (cosine "
+        f"{number(nearest['cosine'])}, distance {number(nearest['distance'])})"
+    )
+    if head.kind != "cross" and len(head.query_tokens) == len(head.key_tokens):
+        own = table[table["key"] == query].iloc[0]
+        text += (
+            ", its own"
+            if nearest["key"] == query
+            else f"; of its own v the cosine is {number(own['cosine'])}, the distance "
+            f"{number(own['distance'])}"
+        )
+    heaviest = table.iloc[int(table["weight"].argmax())]
+    if heaviest["share"] < heaviest["weight"] / 2:
+        text += (
+            f". {token(heaviest['token'])} has the largest weight, {percent(heaviest['weight'])}, "
+            f"but a small value: it makes only {percent(heaviest['share'])} of all ‖w·v‖"
+        )
+    return f"{text}."
+
+
+def no_output(head: HeadTrace) -> str:
+    """Why a head has no share of the output, as Markdown."""
+    return (
+        "This head's share of the output cannot be shown: "
+        f"{escaped(head.no_output_because or '')}, so the heads are not simply added up."
+    )
+
+
+def changes(head: HeadTrace, change: Change) -> str:
+    """What a change does to a head, in a sentence, as Markdown."""
+    done = []
+    if change.scaling is not None:
+        own = number(head.scaling, 4)
+        done.append(f"scores are multiplied by {number(change.scaling, 4)} instead of {own}")
+    if change.temperature is not None:
+        done.append(f"the softmax has a temperature of {number(change.temperature)}")
+    if change.is_causal is not None:
+        done.append(
+            f"keys that come after their query are {'hidden' if change.is_causal else 'seen'}"
+        )
+    if change.hidden_keys:
+        named = ", ".join(token_at(head.key_tokens, key) for key in change.hidden_keys)
+        done.append(f"hidden from every query: {named}")
+    if change.zeroed_dimensions:
+        done.append(f"left out of every score: dimension {ranges(change.zeroed_dimensions)}")
+    return f"**Changed:** {'; '.join(done)}."
 
 
 def effect(head: HeadTrace, changed: HeadTrace, query: int) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from attnviz.errors import InputError
 from attnviz.results import HeadTrace
 
+_SMALLEST = 1e-12  # factor or temperature: what float32 can still compute with
 _HIDE = np.finfo(np.float32).min
 
 
@@ -37,10 +38,10 @@ def what_if(
     or dimension that is not there.
     """
     for what, value in (("scaling", scaling), ("temperature", temperature)):
-        if value is not None and not (np.isfinite(value) and value > 0):
+        if value is not None and not _SMALLEST <= value <= 1 / _SMALLEST:
             raise InputError(
-                f"The {what} must be a positive number; received {value!r}."
-                "\n\nHint: 1 leaves the scores as they are."
+                f"The {what} must be a positive number, from {_SMALLEST:g} to {1 / _SMALLEST:g}; "
+                f"received {value!r}.\n\nHint: 1 leaves the scores as they are."
             )
     _check(hidden_keys, len(head.key_tokens), "key")
     _check(zeroed_dimensions, head.q.shape[1], "dimension")

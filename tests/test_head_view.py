@@ -27,7 +27,7 @@ def whole(call):
 
 def described(chart, mark):
     """What is drawn for head, query and key: the label "head 3, flies to time: 0.6" in parts."""
-    svg = ElementTree.fromstring(export.to_svg(chart))
+    svg = ElementTree.fromstring(export.to_svg(chart, outlines=False))
     labels = [
         e.get("aria-label") or ""
         for group in svg.iter()
@@ -61,7 +61,9 @@ def test_there_is_a_line_for_every_query_key_and_head_that_can_be_seen(sentence_
 
 
 def test_a_line_is_as_opaque_as_its_weight_and_none_lies_on_another_heads(sentence_trace):
-    svg = ElementTree.fromstring(export.to_svg(attnviz.head_view(sentence_trace, 2)))
+    svg = ElementTree.fromstring(
+        export.to_svg(attnviz.head_view(sentence_trace, 2), outlines=False)
+    )
     places = set()
     n_lines = 0
     for line in svg.iter():
@@ -150,7 +152,9 @@ def test_padding_gives_nothing_that_is_worth_a_line(padded):
 
 
 def test_no_hue_is_used_twice(sentence_trace):
-    svg = ElementTree.fromstring(export.to_svg(attnviz.head_view(sentence_trace, 2)))
+    svg = ElementTree.fromstring(
+        export.to_svg(attnviz.head_view(sentence_trace, 2), outlines=False)
+    )
     squares = [e for e in svg.iter() if re.match(r"head \d+, on$", e.get("aria-label") or "")]
     assert len({square.get("fill") for square in squares}) == len(squares) == 12
 

@@ -31,12 +31,12 @@ def as_array(nested):
 
 def drawn(chart, display_mode="light"):
     """The texts of the chart, drawn."""
-    svg = ElementTree.fromstring(export.to_svg(chart, display_mode))
+    svg = ElementTree.fromstring(export.to_svg(chart, display_mode, outlines=False))
     return [e.text for e in svg.iter() if e.tag.endswith(("}text", "}tspan")) and e.text]
 
 
 def n_lines(chart):
-    svg = ElementTree.fromstring(export.to_svg(chart))
+    svg = ElementTree.fromstring(export.to_svg(chart, outlines=False))
     groups = [e for e in svg.iter() if "mark-rule role-mark" in (e.get("class") or "")]
     return sum(len(group) for group in groups)
 
@@ -143,7 +143,7 @@ def test_nothing_is_wider_than_the_chart_where_most_of_the_weight_is_not_shown(s
     widths = []
     for n_keys in (40, 400):  # the sum of those that are not shown is many times the largest
         head = hand_made.random_head(n_queries=5, n_keys=n_keys, sink_logit=sink_logit)
-        svg = ElementTree.fromstring(export.to_svg(attnviz.neuron_view(head)))
+        svg = ElementTree.fromstring(export.to_svg(attnviz.neuron_view(head), outlines=False))
         widths.append(float(svg.get("width")))
     assert widths[1] == pytest.approx(widths[0], abs=20)
 
@@ -236,7 +236,7 @@ def test_who_attends_to_a_key_is_drawn_on_request(head):
 @pytest.mark.parametrize("d_head", [1, 4, 64, 65, 128, 256])
 def test_any_number_of_dimensions_fits_the_row_and_each_has_a_cell(d_head):
     head = hand_made.random_head(n_queries=3, n_keys=2, d_head=d_head, d_value=3)
-    svg = export.to_svg(attnviz.neuron_view(head, 0))
+    svg = export.to_svg(attnviz.neuron_view(head, 0), outlines=False)
     n_cells = 3 * d_head + 2 * d_head + 2 * d_head + 2 * 3 + 3  # q, k, q × k, w · v, x′
     groups = ElementTree.fromstring(svg).iter()
     bands = [e for e in groups if re.search("(q|k|product|value|sum)_marks", e.get("class") or "")]
@@ -282,7 +282,7 @@ def test_a_score_of_0_has_no_shares():
     assert n_enough(shares) is None
     assert "add up to 0" in dimensions_sentence(head, 0, 0)
     assert dimensions_chart(head, 0, 0).constants["shares_share"] == [None, None]
-    export.to_svg(dimensions_chart(head, 0, 0).chart())
+    export.to_svg(dimensions_chart(head, 0, 0).chart(), outlines=False)
 
 
 def test_the_shares_are_drawn_as_they_are(head):
@@ -349,6 +349,8 @@ def test_the_notebooks_chart_takes_the_keyboard_and_collapses(head):
 
 
 def test_it_is_drawn_in_both_displays(head):
-    light, dark = (export.to_svg(attnviz.neuron_view(head), mode) for mode in ("light", "dark"))
+    light, dark = (
+        export.to_svg(attnviz.neuron_view(head), mode, outlines=False) for mode in ("light", "dark")
+    )
     assert "#ffffff" in light
     assert "#0e1117" in dark

@@ -1,17 +1,22 @@
 """One call shows a head in a notebook: what it is given, refuses, and hands to the notebook."""
 
+import copy
 import dataclasses
 import json
 import re
 from html.parser import HTMLParser
 
+import altair as alt
 import hand_made
+import notebooks
 import pytest
 import tiny_models
 
 import attnviz
 from attnviz import export
 from attnviz.charts.palette import PALETTES
+from attnviz.export.pages import view_page
+from attnviz.screens import Screen
 
 SENTENCE = "time flies like an arrow"
 EVIL = "</script><script>alert(1)</script><!--"
@@ -146,6 +151,39 @@ def test_a_display_that_is_not_there_is_refused_before_the_model_runs():
         attnviz.show(None, None, SENTENCE, display_mode="blue")
 
 
+# Every view
+
+
+@pytest.mark.parametrize("view", ["heads", "model"])
+def test_it_shows_the_view_that_is_asked_for(minilm, sentence_trace, view):
+    shown = attnviz.show(*minilm, SENTENCE, 3, 5, view=view)
+    chart = (
+        attnviz.head_view(sentence_trace, 3, framed=5)
+        if view == "heads"
+        else attnviz.model_view(sentence_trace, layer=3, head=5)
+    )
+    assert specification(shown.page) == json.loads(chart.to_json())
+
+
+def test_it_shows_the_steps_as_a_page(minilm, sentence_trace):
+    shown = attnviz.show(*minilm, SENTENCE, view="steps", query=1, key=0)
+    screen = Screen(sentence_trace.model_name, SENTENCE, 0, 8, query=1, key=0)
+    assert shown.page == view_page(screen, sentence_trace)
+
+
+def test_it_selects_the_tokens_that_are_asked_for_wherever_they_are(minilm):
+    text = f"{SENTENCE} " * 12
+    constants = {
+        parameter["name"]: parameter.get("value")
+        for parameter in specification(attnviz.show(*minilm, text, query=60).page)["params"]
+    }
+    assert constants["query_names"][constants["pinned_query"]].startswith("60 ")
+    for side in ("query", "key"):
+        shown = attnviz.show(*minilm, text, view="heads", **{side: 60})
+        params = {one["name"]: one.get("value") for one in specification(shown.page)["params"]}
+        assert params[f"{side}_names"][params[f"pinned_{side}"]].startswith("60 ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -153,11 +191,63 @@ def test_a_display_that_is_not_there_is_refused_before_the_model_runs():
         ({"head": 12}, "no head 12"),
         ({"kind": "cross"}, "no attention of kind 'cross'"),
         ({"text": " "}, "text is blank"),
+        ({"view": "<b>"}, "no view '<b>'"),
+        ({"query": 7}, "no query token 7"),
+        ({"view": "heads", "key": -1}, "no key token -1"),
     ],
 )
 def test_what_is_not_there_is_refused_in_a_sentence(minilm, arguments, said):
     with pytest.raises(attnviz.InputError, match=rf"{said}.*\.\n\nHint: "):
         attnviz.show(*minilm, **({"text": SENTENCE} | arguments))
+
+
+# The charts themselves
+
+
+@pytest.fixture(scope="module")
+def charts():
+    """One of each kind of chart that the views are, in dark colours."""
+    head = hand_made.random_head()
+    return {
+        "layer": attnviz.neuron_view(head, display_mode="dark"),
+        "vconcat": attnviz.steps_view(head, 1, 2, display_mode="dark"),
+        "what if": attnviz.what_if_view(
+            head, attnviz.what_if(head, scaling=1), 1, display_mode="dark"
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["layer", "vconcat", "what if"])
+def test_a_chart_in_a_notebook_is_a_frame_that_needs_no_network(charts, name):
+    chart = charts[name]
+    data = chart._repr_mimebundle_()
+    assert set(data) == {"text/html", "text/plain"}
+    [(tag, attributes)] = Elements(data["text/html"]).found
+    assert tag == "iframe"
+    assert "color-scheme: dark" in attributes["srcdoc"]
+    assert specification(attributes["srcdoc"]) == json.loads(chart.to_json())
+    assert not re.search(r"<script[^>]+src", attributes["srcdoc"])
+
+
+def test_a_chart_is_an_altair_chart_in_every_other_way(charts, tmp_path):
+    chart = charts["layer"]
+    plain = alt.LayerChart.from_dict(chart.to_dict())
+    assert type(plain) is alt.LayerChart
+    assert isinstance(chart, alt.LayerChart)
+    assert plain.to_dict() == chart.to_dict()
+    assert copy.deepcopy(chart).to_dict() == chart.copy().to_dict() == chart.to_dict()
+    assert isinstance(chart.properties(width=300), type(chart))
+    chart.save(tmp_path / "chart.json")
+    assert json.loads((tmp_path / "chart.json").read_text()) == json.loads(chart.to_json())
+    assert alt.renderers.active == "default"
+
+
+def test_what_somebody_changes_about_a_chart_is_shown_as_they_want_it(charts):
+    chart = charts["layer"].properties(title="mine").configure(background="#123456")
+    [(_, attributes)] = Elements(chart._repr_mimebundle_()["text/html"]).found
+    shown = specification(attributes["srcdoc"])
+    assert shown["title"] == "mine"
+    assert shown["config"]["background"] == "#123456"
 
 
 # A kernel
@@ -167,3 +257,14 @@ def test_a_kernel_hands_the_notebook_the_frame_and_the_line(shown_in_notebook, m
     for display_mode, data in shown_in_notebook.items():
         shown = attnviz.show(*minilm, SENTENCE, display_mode=display_mode)
         assert data == {"text/html": shown._repr_html_(), "text/plain": repr(shown)}
+
+
+def test_a_view_as_the_last_line_of_a_cell_is_handed_over_as_a_frame(tmp_path, sentence_trace):
+    _, data = notebooks.results(
+        tmp_path,
+        "import attnviz; model, tokenizer = attnviz.load()",
+        f"attnviz.head_view(attnviz.trace(model, tokenizer, {SENTENCE!r}), 2)",
+    )
+    chart = attnviz.head_view(sentence_trace, 2)
+    assert data == chart._repr_mimebundle_()
+    assert data["text/plain"].startswith("Head view of layer 2, 12 heads. ")

@@ -193,8 +193,8 @@ def test_a_change_is_shown_before_after_and_as_a_difference(
     def seen(one):
         return np.where(one.is_masked, np.nan, one.weights)
 
-    np.testing.assert_allclose(np.float32(before["weights"]), seen(head), atol=1e-6)
-    shown = np.array(after["weights"], dtype=np.float32)
+    np.testing.assert_allclose(np.float32(before["before"]), seen(head), atol=1e-6)
+    shown = np.array(after["after"], dtype=np.float32)
     np.testing.assert_allclose(shown, seen(changed), atol=1e-6)
     np.testing.assert_allclose(
         np.float32(difference["difference"]), changed.weights - head.weights, atol=1e-6
@@ -202,7 +202,7 @@ def test_a_change_is_shown_before_after_and_as_a_difference(
     rows = [head.weights[2], np.where(changed.is_masked[2], 0, changed.weights[2])]
     np.testing.assert_allclose(strips["strips"], [*rows, rows[1] - rows[0]], atol=1e-6)
     rows = [head.updated[2], changed.updated[2]]
-    np.testing.assert_allclose(update["strips"], [*rows, rows[1] - rows[0]], atol=1e-6)
+    np.testing.assert_allclose(update["update_strips"], [*rows, rows[1] - rows[0]], atol=1e-6)
     for one, other, printed in zip(*strips["strip_numbers"], strict=True):
         values = [float(text.replace("−", "-")) for text in (one, other, printed)]
         assert values[1] - values[0] == pytest.approx(values[2], abs=1e-9)

@@ -65,6 +65,7 @@ class Figure:
     # Whether all that is said of a number is printed with at most eight digits: four bytes then
     # carry it, of which a browser that has all digits would print some that mean nothing.
     is_rounded: bool = False
+    width: int = 640  # px, where it stands alone and its structure says none
 
     def to_dict(self) -> dict[str, Any]:
         """The Vega-Lite specification."""
@@ -116,6 +117,15 @@ class Figure:
         if self.n_marks > self.most_in_svg:
             structure["usermeta"] = ON_CANVAS
         return structure
+
+
+def standing_alone(figure: Figure | alt.LayerChart) -> Any:
+    """A figure of the page as an Altair chart with a width of its own."""
+    is_figure = isinstance(figure, Figure)
+    chart = figure.chart() if isinstance(figure, Figure) else figure
+    if isinstance(chart, alt.HConcatChart) or chart.width is not alt.Undefined:
+        return chart
+    return chart.properties(width=figure.width if is_figure else Figure.width)
 
 
 NUMBERS, INK = "numbers", "ink"

@@ -61,6 +61,7 @@ class _Structure:
     """All that decides what a matrix looks like, but for its numbers and names."""
 
     name: str
+    called: str  # in a figure of several, as its constants are
     axes: tuple[str, str]
     n_rows: int
     n_columns: int
@@ -112,7 +113,7 @@ class _Structure:
 
     @property
     def limit(self) -> str:
-        return f"{self.name}_limit"
+        return f"{self.called}_limit"
 
 
 def matrix_chart(
@@ -125,6 +126,7 @@ def matrix_chart(
     is_narrow: bool = False,
     is_large: bool = False,
     limit: float | None = None,
+    called: str = "",
 ) -> Figure:
     """The matrix of one step, its cells exact where they fit.
 
@@ -135,8 +137,9 @@ def matrix_chart(
     The row of the pair's query and the row or column of its key are framed. Values are printed
     in the cells of small matrices, unless the place for the chart is narrow. `is_large` is for a
     projector. Colours reach up to `limit`, by default the largest magnitude that is drawn, and 1
-    for weights.
+    for weights. The figure's constants begin with what it is `called`, by default the step's name.
     """
+    called = called or step.name
     is_weights = step.name == "weights"
     shown = _shown(step, pair, large)
     blocks = shown.blocks
@@ -155,6 +158,7 @@ def matrix_chart(
     frames = _frames(step, pair, shown)
     structure = _Structure(
         name=step.name,
+        called=called,
         axes=step.axes,
         n_rows=len(shown.starts[0]),
         n_columns=len(shown.starts[1]),
@@ -173,36 +177,47 @@ def matrix_chart(
         padded=tuple(padding),
     )
     constants = {
-        step.name: nested(blocks.values),
-        f"{step.name}_rows": row_names,
-        **({f"{step.name}_columns": column_names} if structure.is_of_pairs else {}),
-        **({f"{step.name}_note": shown.note} if shown.note else {}),
+        called: nested(blocks.values),
+        f"{called}_rows": row_names,
+        **({f"{called}_columns": column_names} if structure.is_of_pairs else {}),
+        **({f"{called}_note": shown.note} if shown.note else {}),
         structure.limit: limit,
-        **{f"{step.name}_framed_{channel}": place for channel, place in frames.items()},
-        **{f"{step.name}_padded_{side}": bits for side, bits in padding.items()},
+        **{f"{called}_framed_{channel}": place for channel, place in frames.items()},
+        **{f"{called}_padded_{side}": bits for side, bits in padding.items()},
     }
     if structure.has_hidden and step.hidden_because is not None:
         codes = codes_in_blocks(step.hidden_because[shown.part], blocks)
-        constants[f"{step.name}_because"] = codes.tolist()
+        constants[f"{called}_because"] = codes.tolist()
     if sinks is not None:
-        constants[f"{step.name}_sink"] = nested([sinks])[0]
+        constants[f"{called}_sink"] = nested([sinks])[0]
     n_marks = structure.n_cells + int(blocks.is_hidden.sum())
-    return Figure(_structure(structure), constants, n_marks=n_marks, most_in_svg=MOST_CELLS_IN_SVG)
+    return Figure(
+        _structure(structure),
+        constants,
+        n_marks=n_marks,
+        most_in_svg=MOST_CELLS_IN_SVG,
+        width=_width_alone(step),
+    )
+
+
+def _width_alone(step: Step) -> int:
+    n_columns = step.array.shape[1]
+    return 64 * n_columns if is_of_pairs(step) and n_columns <= VALUES_FIT else Figure.width
 
 
 @lru_cache(8 * MAX_STRUCTURES)
 def _structure(of: _Structure) -> dict[str, Any]:
     # What is not drawn but said on hover is copied to each cell, not computed: there are many.
     row_title, column_title = (AXIS_TITLES[axis] for axis in of.axes)
-    names = f"slice({of.name}_columns, 0, {of.n_columns})"
+    names = f"slice({of.called}_columns, 0, {of.n_columns})"
     drawn = (
         alt.Chart(alt.sequence(of.n_rows, as_="row"))
         .transform_calculate(
             **{
                 "column": f"sequence({of.n_columns})",
-                row_title: f"{of.name}_rows[datum.row]",
+                row_title: f"{of.called}_rows[datum.row]",
                 column_title: names if of.is_of_pairs else f"sequence({of.n_columns})",
-                of.value_title: f"{of.name}[datum.row]",
+                of.value_title: f"{of.called}[datum.row]",
             }
         )
         .transform_flatten(["column", column_title, of.value_title])
@@ -242,6 +257,9 @@ def _structure(of: _Structure) -> dict[str, Any]:
             name=PICKED, fields=["row", "column"], toggle=False, clear=False
         )
         cells = cells.add_params(picked)
+    else:  # Where something answers the pointer, what is drawn above it lets the pointer through.
+        pointed = alt.selection_point(name=f"{of.called}_pointed", on="pointerover", clear=False)
+        cells = cells.add_params(pointed)
     layers: list[alt.Chart] = [cells]
     if of.has_hidden:
         layers += _hidden_cells(base, of)
@@ -254,7 +272,7 @@ def _structure(of: _Structure) -> dict[str, Any]:
         height=alt.Step(_row_height(of))
     )
     if of.has_note:
-        note = alt.expr(f"{of.name}_note")
+        note = alt.expr(f"{of.called}_note")
         chart = chart.properties(title=alt.Title(note, fontSize=of.font_size, anchor="end"))
     return structure_of(chart)
 
@@ -415,7 +433,7 @@ def _x(of: _Structure) -> alt.X:
     options: dict[str, Any]
     font_size = of.font_size
     if of.is_of_pairs:
-        labels = f"{of.name}_columns[datum.value]"
+        labels = f"{of.called}_columns[datum.value]"
         options = {"labelExpr": labels, **dict(of.label_options), **_greyed(of, "columns")}
         if options["labelAngle"] == -90:  # as many names as do not overlap
             width = _width(of.is_narrow, of.is_large)
@@ -438,7 +456,7 @@ def _y(of: _Structure) -> alt.Y:
     n_names = of.all_rows * row_height // font_size  # as many as do not overlap
     row_axis = axis(
         AXIS_TITLES[of.axes[0]],
-        labelExpr=f"{of.name}_rows[datum.value]",
+        labelExpr=f"{of.called}_rows[datum.value]",
         font_size=font_size,
         values=_named(of.n_rows, n_names, of.sink_along == "y"),
         **_greyed(of, "rows"),
@@ -459,7 +477,7 @@ def _greyed(of: _Structure, side: str) -> dict[str, Any]:
     """Padding has grey names."""
     if side not in of.padded:
         return {}
-    is_padding = f"{of.name}_padded_{side}[datum.value]"
+    is_padding = f"{of.called}_padded_{side}[datum.value]"
     return {"labelColor": alt.expr(f"{is_padding} ? {palette.FAINT} : {palette.TEXT}")}
 
 
@@ -479,7 +497,7 @@ def _row_height(of: _Structure) -> int:
 def _hidden_cells(base: alt.Chart, of: _Structure) -> list[alt.Chart]:
     """Grey and crossed out; why, on hover."""
     hidden = base.transform_filter(f"!isValid({of.value})")
-    why = f"{WHY_HIDDEN}[{of.name}_because[datum.row][datum.column]]"
+    why = f"{WHY_HIDDEN}[{of.called}_because[datum.row][datum.column]]"
     grey = hidden.transform_calculate(**{of.value_title: why}).mark_rect(
         strokeWidth=0,
         fill=alt.expr(palette.HIDDEN),
@@ -521,12 +539,12 @@ def _sink_cells(of: _Structure, along: sink.Channel) -> list[alt.Chart]:
     is_column = along == "x"
     place = of.n_columns if is_column else of.n_rows
     base = sink.cells(
-        f"{of.name}_sink",
+        f"{of.called}_sink",
         of.n_rows if is_column else of.n_columns,
         place,
         along,
         "row" if is_column else "column",
-        f"{of.name}_{'rows' if is_column else 'columns'}",
+        f"{of.called}_{'rows' if is_column else 'columns'}",
     )
     cells = base.mark_rect(strokeWidth=0).encode(
         color=alt.Color("v:Q"), tooltip=sink.tooltip(of.value_title)
@@ -539,7 +557,7 @@ def _frame(of: _Structure, channel: str) -> alt.Chart:
     """A frame around a row or a column."""
     frame = (
         alt.Chart(alt.sequence(1, as_="one"))
-        .transform_calculate(**{channel: f"{of.name}_framed_{channel}"})
+        .transform_calculate(**{channel: f"{of.called}_framed_{channel}"})
         .mark_rect(fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None)
     )
     return frame.encode(y="row:O") if channel == "row" else frame.encode(x="column:O")

@@ -7,10 +7,11 @@ crossed out. q, k, v and the update each have one colour, for headings, never fo
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import altair as alt
 
+from attnviz.charts.shown import shown_in_notebooks
 from attnviz.errors import InputError
 
 DisplayMode = Literal["light", "dark"]
@@ -83,23 +84,34 @@ ChartT = TypeVar("ChartT", bound=alt.TopLevelMixin)
 
 def displayed(chart: ChartT, display_mode: DisplayMode) -> ChartT:
     """The chart with the colours of this display, for notebooks and files."""
+    return shown_in_notebooks(chart.configure(**configuration(display_mode)))
+
+
+def configuration(display_mode: DisplayMode) -> dict[str, Any]:
+    """The colours of this display, and its fonts, as Vega-Lite's `config`."""
     if display_mode not in PALETTES:
         raise InputError(
             f"There is no display mode {display_mode!r}.\n\nHint: choose 'light' or 'dark'."
         )
     palette = PALETTES[display_mode]
     axis_text = {"labelColor": palette.text, "titleColor": palette.text}
-    return chart.configure(
-        background=palette.background,
-        font="sans-serif",
-        range={
+    return {
+        "background": palette.background,
+        "font": "sans-serif",
+        "range": {
             "diverging": list(palette.diverging),
             "heatmap": list(palette.sequential),
             "ramp": list(palette.sequential),
         },
-        view={"stroke": "transparent"},
-        axis=axis_text | {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
-        legend=axis_text | {"labelFontSize": 12, "titleFontSize": 12},
-        title={"color": palette.text, "fontSize": 14, "subtitleColor": palette.text},
-        text={"color": palette.text},
-    )
+        "view": {"stroke": "transparent"},
+        "axis": axis_text | {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
+        "legend": axis_text | {"labelFontSize": 12, "titleFontSize": 12},
+        "title": {"color": palette.text, "fontSize": 14, "subtitleColor": palette.text},
+        "text": {"color": palette.text},
+    }
+
+
+def display_mode_of(specification: dict[str, Any]) -> DisplayMode:
+    """The display whose background a chart has; "light" where it has another."""
+    background = specification.get("config", {}).get("background")
+    return "dark" if background == PALETTES["dark"].background else "light"

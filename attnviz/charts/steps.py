@@ -5,7 +5,6 @@ import textwrap
 import altair as alt
 
 from attnviz.arithmetic import arithmetic
-from attnviz.charts.axes import is_of_pairs
 from attnviz.charts.figure import MOST_MARKS_IN_SVG, ON_CANVAS, Figure
 from attnviz.charts.matrix import Large, matrix_chart
 from attnviz.charts.pair import Pair, pair_of
@@ -65,9 +64,4 @@ def _titled(
     words += [f"Look for {look_for(head, step, convention)}", block_note]
     lines = [line for text in words for line in textwrap.wrap(text, LINE)]
     title = alt.TitleParams(f"{place}{step.title}", subtitle=lines, anchor="start")
-    return figure.part().properties(title=title, width=_width(step))
-
-
-def _width(step: Step) -> int:
-    n_columns = step.array.shape[1]
-    return 64 * n_columns if is_of_pairs(step) and n_columns <= 12 else 640
+    return figure.part().properties(title=title, width=figure.width)

@@ -25,6 +25,7 @@ def strips_chart(
     limit: float | None = None,
     printed: Sequence[Sequence[str]] = (),
     sinks: Sequence[float] = (),
+    called: str = "strip",
 ) -> alt.LayerChart:
     """Named rows of values, over named columns or so many dimensions, on one scale.
 
@@ -32,7 +33,7 @@ def strips_chart(
     `printed` for each value is shown where it fits; more columns than a screen can show are
     drawn in blocks, each the mean of its cells, said so above. Hidden cells, NaN in `rows`, are
     grey. What the rows give to a sink, `sinks`, stands behind the columns; its numbers are the last
-    of each row that is `printed`.
+    of each row that is `printed`. The chart's constants begin with what it is `called`.
     """
     are_tokens = not isinstance(columns, int)
     names = list(columns) if not isinstance(columns, int) else [str(d) for d in range(columns)]
@@ -45,7 +46,7 @@ def strips_chart(
     options: dict[str, Any]
     if are_tokens:
         options = {
-            "labelExpr": "strip_columns[datum.value]",
+            "labelExpr": f"{called}_columns[datum.value]",
             **label_angle(column_names, FONT_SIZE, WIDTH),
         }
     else:
@@ -56,10 +57,10 @@ def strips_chart(
         }
     base = (
         alt.Chart(alt.sequence(len(rows), as_="row"))
-        .transform_calculate(v="strips[datum.row]", column=f"sequence({n_columns})")
+        .transform_calculate(v=f"{called}s[datum.row]", column=f"sequence({n_columns})")
         .transform_flatten(["v", "column"])
         .transform_calculate(
-            name="strip_rows[datum.row]", column_name="strip_columns[datum.column]"
+            name=f"{called}_rows[datum.row]", column_name=f"{called}_columns[datum.column]"
         )
         .encode(
             x=alt.X(
@@ -69,7 +70,7 @@ def strips_chart(
             ),
             y=alt.Y(
                 "row:O",
-                axis=axis("", labelExpr="strip_rows[datum.value]"),
+                axis=axis("", labelExpr=f"{called}_rows[datum.value]"),
                 scale=alt.Scale(paddingInner=0.12),
             ),
         )
@@ -101,7 +102,7 @@ def strips_chart(
     def numbers(base: alt.Chart, place: str) -> alt.Chart:
         share = f"(datum.v / {limit or 1.0!r})"
         return (
-            base.transform_calculate(printed=f"strip_numbers[datum.row][{place}]")
+            base.transform_calculate(printed=f"{called}_numbers[datum.row][{place}]")
             .mark_text(fontSize=FONT_SIZE + 1, fill=alt.expr(palette.text_on(share)), tooltip=None)
             .encode(text="printed:N")
         )
@@ -109,7 +110,7 @@ def strips_chart(
     if is_printed:
         layers.append(numbers(known, "datum.column"))
     if sinks:
-        of_sink = sink.cells("strip_sinks", len(rows), n_columns, "x", "row", "strip_rows")
+        of_sink = sink.cells(f"{called}_sinks", len(rows), n_columns, "x", "row", f"{called}_rows")
         layers.append(
             of_sink.mark_rect(strokeWidth=0).encode(
                 color=alt.Color("v:Q"), tooltip=sink.tooltip(value_title, "row")
@@ -121,11 +122,15 @@ def strips_chart(
     return (
         alt.LayerChart(layer=layers)
         .add_params(
-            alt.param(name="strips", value=nested(blocks.values)),
-            alt.param(name="strip_numbers", value=[list(row) for row in printed]),
-            alt.param(name="strip_rows", value=list(rows)),
-            alt.param(name="strip_columns", value=column_names),
-            *([alt.param(name="strip_sinks", value=[float(v) for v in sinks])] if sinks else []),
+            alt.param(name=f"{called}s", value=nested(blocks.values)),
+            alt.param(name=f"{called}_numbers", value=[list(row) for row in printed]),
+            alt.param(name=f"{called}_rows", value=list(rows)),
+            alt.param(name=f"{called}_columns", value=column_names),
+            *(
+                [alt.param(name=f"{called}_sinks", value=[float(v) for v in sinks])]
+                if sinks
+                else []
+            ),
         )
         .properties(
             height=alt.Step(PITCH),

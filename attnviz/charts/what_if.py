@@ -18,6 +18,7 @@ from attnviz.steps import Convention, Step, steps_of
 from attnviz.wording import fixed, plain, token_at
 
 TITLES = ("before", "after", "after − before")
+_CALLED = ("before", "after", "difference")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,8 @@ def compared(
     if before.sink is not None and after.sink is not None:
         difference = dataclasses.replace(difference, sink=after.sink - before.sink)
     matrices = tuple(
-        matrix_chart(head, step, Pair(query, key), is_narrow=True, limit=1.0)
-        for step in (before, after, difference)
+        matrix_chart(head, step, Pair(query, key), is_narrow=True, limit=1.0, called=called)
+        for called, step in zip(_CALLED, (before, after, difference), strict=True)
     )
     updates = _rows(head.updated[query], changed.updated[query])
     return Comparison(
@@ -87,6 +88,7 @@ def compared(
             column_title="dimension (d_value)",
             value_title="x′",
             limit=largest(np.stack(list(updates.values()))),
+            called="update_strip",
         ),
     )
 

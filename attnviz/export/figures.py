@@ -1,22 +1,23 @@
 """Charts as files: SVG, PDF and PNG, with a caption, in the width of a paper's column."""
 
+import json
 import math
 import os
 import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 from xml.etree import ElementTree
 
 import altair as alt
 import vl_convert
 
-from attnviz.charts.palette import PALETTES, DisplayMode, Palette, displayed
-from attnviz.errors import InputError
+from attnviz.charts.palette import PALETTES, DisplayMode, display_mode_of, displayed
+from attnviz.errors import InputError, gist
 from attnviz.export.fonts import missing, width_of
 from attnviz.export.outlines import SVG, outlined
+from attnviz.tokens import shown
 
 # Of a figure in one column and across both, as Nature asks for them; most journals are within 2 mm.
 ONE_COLUMN, TWO_COLUMNS = 89.0, 183.0  # mm
@@ -113,22 +114,18 @@ def save(chart: alt.TopLevelMixin, path: str | os.PathLike, **look: Any) -> None
 def write(path: str | os.PathLike, content: bytes) -> None:
     """Put a whole file where it should be, or none."""
     path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as beside:
-            beside.write(content)
-        os.chmod(beside.name, 0o666 & ~_umask())
-        os.replace(beside.name, path)
-    except OSError as error:
+        try:
+            beside.write_bytes(content)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:  # of a name that no file can have
         raise InputError(
-            f"{path} cannot be written ({error.strerror or error})."
+            f"{shown(str(path))} cannot be written ({gist(error)})."
             "\n\nHint: name a file in a folder that is there and that you may write to."
         ) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 # Drawing
@@ -143,8 +140,8 @@ def _drawn(
 ) -> str:
     """The chart and its caption as SVG, its text as text."""
     specification = _displayed(chart, display_mode).to_dict()
-    palette = _palette_of(specification)
-    svg = vl_convert.vegalite_to_svg(specification)
+    palette = PALETTES[display_mode_of(specification)]
+    svg = _converted(specification)
     root = ElementTree.fromstring(svg)
     width, height = float(root.get("width", 0)), float(root.get("height", 0))
     background = root.find(f"{{{SVG}}}rect")
@@ -161,7 +158,7 @@ def _drawn(
                     "fill": palette.text,
                 },
             )
-            text.text = line
+            text.text = shown(line.replace("\u00a0", " "))
         height += _LINE * len(lines) + _MARGIN
         root.set("height", f"{height:g}")
         root.set("viewBox", f"0 0 {width:g} {height:g}")
@@ -183,15 +180,33 @@ def _drawn(
     return svg
 
 
+def _converted(specification: dict[str, Any]) -> str:
+    """The SVG that Vega draws.
+
+    Where it has no room for a text it cuts it, and may cut a character in half that is two in
+    JavaScript. Those are then told to it as others, and put back.
+    """
+    try:
+        return vl_convert.vegalite_to_svg(specification)
+    except ValueError:
+        written = json.dumps(specification, ensure_ascii=False)
+        wide = sorted({character for character in written if ord(character) > 0xFFFF})
+        unused = (chr(code) for code in range(0xE000, 0xF900) if chr(code) not in written)
+        told, put_back = "", ""
+        for character, other in zip(wide, unused, strict=False):
+            told, put_back = told + character, put_back + other
+        if not told:
+            raise
+        svg = vl_convert.vegalite_to_svg(
+            json.loads(written.translate(str.maketrans(told, put_back)))
+        )
+        return svg.translate(str.maketrans(put_back, told))
+
+
 def _displayed(chart: alt.TopLevelMixin, display_mode: DisplayMode | None) -> alt.TopLevelMixin:
     if display_mode is None and getattr(chart, "config", alt.Undefined) is not alt.Undefined:
         return chart
     return displayed(chart, display_mode or "light")
-
-
-def _palette_of(specification: dict[str, Any]) -> Palette:
-    background = specification.get("config", {}).get("background")
-    return next((p for p in PALETTES.values() if p.background == background), PALETTES["light"])
 
 
 def wrapped(text: str, width: float, size: float = _CAPTION_SIZE) -> list[str]:

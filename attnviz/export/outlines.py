@@ -78,7 +78,7 @@ def _drawn(
     lines = list(_lines(text))
     runs_of = [runs(line.text, _weight(text)) for line in lines]
     fonts = {run.font for line in runs_of for run in line}
-    if None in fonts or all(font and font.family in unless_in for font in fonts):
+    if None in fonts or (lines and all(font and font.family in unless_in for font in fonts)):
         return None
     kept = {
         name: value

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from attnviz.page import filtering, links, loading, settings
+from attnviz.page import filtering, links, loading, own_arrays, settings
 from attnviz.page.loading import LoadedModel
 from attnviz.places import is_path
 from attnviz.results import Trace
@@ -88,7 +88,12 @@ def _n_ending(names: Collection[str], end: str) -> int:
 
 def choose_text() -> str:
     return st.text_input(
-        "Text", DEFAULT_TEXT, key="text", bind="query-params", help="Press Enter to apply."
+        "Text",
+        DEFAULT_TEXT,
+        key="text",
+        bind="query-params",
+        help="Press Enter to apply.",
+        disabled=own_arrays.is_open(),
     )
 
 
@@ -188,6 +193,7 @@ _AS_OPENED: dict[str, Any] = {
 def open_state(state: dict[str, Any]) -> None:
     """Show the page as it opens, but for these controls; for a button."""
     links.forget_all_notes()
+    own_arrays.close()
     for key in _AS_OPENED:
         st.session_state.pop(f"_offered_{key}", None)  # positions are those of the new text
     st.session_state.update(_AS_OPENED | state)
@@ -240,6 +246,7 @@ def _select(
         on_change=links.forget_note,
         args=(key,),
         accept_new_options=accepts_others,
+        disabled=key == "model" and own_arrays.is_open(),
     )
     name = names.get(chosen, chosen)
     links.check(key, label.lower(), [*names.values(), *([name] if accepts_others else [])], name)

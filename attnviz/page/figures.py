@@ -30,6 +30,9 @@ def show_figure(
     `selection_mode` names the selections that are reported; without it all are, where there
     is an `on_select` to report them to.
     """
+    shown = st.session_state.get(_SHOWN)
+    if shown is not None and not selection_mode:  # a whole view is drawn again with its clicks
+        shown[alt] = figure
     if not isinstance(figure, Figure):
         with st.container(key=key):
             st.altair_chart(figure, key=f"{key}_chart", alt=alt, width=width)
@@ -52,6 +55,19 @@ def show_figure(
             on_select=on_select,
             selection_mode=selection_mode or None,
         )
+
+
+_SHOWN = "_figures_shown"
+
+
+def begin_run(*, are_kept: bool) -> None:
+    """At the top of the page: no figure is shown yet; those to come are kept, or not."""
+    st.session_state[_SHOWN] = {} if are_kept else None
+
+
+def shown() -> dict[str, Figure | altair.LayerChart]:
+    """The figures that this run has shown so far, by what they are, but for whole views."""
+    return dict(st.session_state.get(_SHOWN) or {})
 
 
 def let_wide_figures_scroll() -> None:

@@ -2,10 +2,11 @@
 
 import streamlit as st
 
+from attnviz.checks import NOT_EXACT, check_line
 from attnviz.heads import linking
 from attnviz.page.controls import open_head
 from attnviz.results import HeadTrace, Trace
-from attnviz.wording import bound, escaped, percent, token_at
+from attnviz.wording import escaped, percent, token_at
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
@@ -17,31 +18,12 @@ def show(trace: Trace, head: HeadTrace) -> None:
     if head.is_exact:
         st.caption(f":green[:material/check_circle:] {check_line(head)}")
     else:
-        st.error(
-            f"{check_line(head)} The weights and the update shown are the model's own; the steps "
-            "before them are replayed and do not lead there.",
-            icon=":material/error:",
-        )
+        st.error(f"{check_line(head)} {NOT_EXACT}", icon=":material/error:")
     if trace.not_shown:
         st.caption(
             f":material/visibility_off: Not shown: {escaped(', '.join(trace.not_shown))}, whose "
             "attention is sparse, or written in a way that could not be read."
         )
-
-
-def check_line(head: HeadTrace) -> str:
-    """How closely the replay agrees with what the model itself computed, as measured."""
-    if head.is_exact:
-        relative = " of its largest value" if head.updated_error else ""
-        return (
-            f"Replayed weights equal the model's own {bound(head.weights_error)}, and the "
-            f"update {bound(head.updated_error)}{relative}."
-        )
-    return (
-        f"Replayed weights differ from the model's own by up to {head.weights_error:.0e}, and the "
-        f"update by {head.updated_error:.0e} of its largest value: more than the "
-        f"{head.tolerance:.0e} that counts as exact in {head.dtype}."
-    )
 
 
 def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:

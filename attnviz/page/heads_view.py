@@ -6,10 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from attnviz.charts.head_layers import CLICKED_KEY, CLICKED_QUERY, ISOLATED, TOGGLED
-from attnviz.charts.heads import head_view, heads_figure, most_tokens
+from attnviz.charts.heads import heads_figure, most_tokens
 from attnviz.charts.sink import SINK_ROW
 from attnviz.charts.window import Window, window_around
-from attnviz.page import filtering, links, pair, saving, tables
+from attnviz.page import exporting, filtering, links, pair, tables
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, LayerTrace, Trace
@@ -55,24 +55,21 @@ def show(trace: Trace, head: HeadTrace) -> None:
         len(call.key_tokens),
         size=most_tokens(call.n_heads),
     )
-    layer, kind = head.layer, head.kind
     with buttons:
         tables.show(VIEW, lambda: _table(call, query_place))
-        saving.save_button(
-            VIEW,
+        screen = exporting.screen_of(
             trace,
             head,
-            lambda trace: head_view(
-                filters(trace),
-                layer,
-                kind,
-                heads=on,
-                query=query_place if focus == "query" else None,
-                key=key_place if focus == "key" else None,
-                first_query=part.queries.start,
-                first_key=part.keys.start,
-            ),
+            view=VIEW,
+            query=call.query_tokens.positions[query_place][0],
+            key=call.key_tokens.positions[key_place][0],
+            filters=filters,
+            first_query=part.queries.start,
+            first_key=part.keys.start,
+            heads=None if len(on) == call.n_heads else tuple(on),
+            focus=focus,
         )
+        exporting.menu(screen, trace)
     window = "" if part.is_whole else " A long text is shown around the two tokens chosen above."
     st.caption(
         "Click a head to switch it off or on, double-click it to see it alone. Point at a token on "

@@ -9,6 +9,7 @@ needed while computing is bounded too.
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from io import BytesIO
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,10 +17,11 @@ from cachetools import LRUCache, cached
 from cachetools.keys import hashkey
 
 import attnviz
-from attnviz import memory, places
+from attnviz import arrays, memory, places
 from attnviz.errors import ModelLoadError
 from attnviz.page import process, settings
-from attnviz.places import Place
+from attnviz.places import Place, is_path
+from attnviz.screens import Screen
 from attnviz.tokens import takes_pair
 
 _LOADS_AT_ONCE = 1
@@ -162,10 +164,56 @@ def trace(loaded: LoadedModel, text: str, pair: str | None, target: str | None) 
     return made
 
 
+@cached(
+    _traces,
+    key=lambda name, content: hashkey("own arrays", name, content),
+    condition=_traces_lock,
+)
+def own_arrays(name: str, content: bytes) -> attnviz.Trace:
+    """The trace of the arrays in a file. Raises AttnvizError for one that cannot be read."""
+    made = arrays.read(BytesIO(content), name, _MOST_OF_ARRAYS, settings.max_tokens())
+    _files[made] = name, content
+    return made
+
+
+_MOST_OF_ARRAYS = 64 * settings.MEGABYTE  # once they are unpacked
+
 _asked_for: WeakKeyDictionary[attnviz.Trace, tuple] = WeakKeyDictionary()
+_files: WeakKeyDictionary[attnviz.Trace, tuple[str, bytes]] = WeakKeyDictionary()
 
 
 def again(of: attnviz.Trace) -> Callable[[], attnviz.Trace]:
     """A way to the same trace at a later time, which does not keep it in memory meanwhile."""
+    if of in _files:
+        file = _files[of]
+        return lambda: own_arrays(*file)
     key, *texts = _asked_for[of]
     return lambda: trace(model(*key), *texts)
+
+
+def model_of(trace: attnviz.Trace) -> Any:
+    """The model that computed a trace; None for somebody's own arrays."""
+    if trace in _files:
+        return None
+    key, *_ = _asked_for[trace]
+    return model(*key).model
+
+
+def screen(trace: attnviz.Trace, head: attnviz.HeadTrace) -> Screen:
+    """What it takes to compute a trace again, and a head of it."""
+    if trace in _files:
+        return Screen(model=trace.model_name, text="", layer=head.layer, head=head.head)
+    (name, device, dtype), text, pair, target = _asked_for[trace]
+    is_known = settings.takes_any_folder() or not is_path(name)
+    return Screen(
+        model=name if is_known else trace.model_name,  # where a folder is, is not told to visitors
+        text=text,
+        layer=head.layer,
+        head=head.head,
+        pair=pair,
+        target=target,
+        revision=trace.revision,
+        device=device,
+        dtype=dtype,
+        kind=None if head.kind == trace.kinds[0] else head.kind,
+    )

@@ -7,11 +7,11 @@ import pandas as pd
 import streamlit as st
 from cachetools import LRUCache
 
-from attnviz.charts.model import Pictures, model_figure, model_view, thumbnails
+from attnviz.charts.model import Pictures, model_figure, thumbnails
 from attnviz.charts.model_layers import OPENED
 from attnviz.filters import Filters
 from attnviz.heads import MEASURES, measures
-from attnviz.page import filtering, links, saving, tables
+from attnviz.page import exporting, filtering, links, tables
 from attnviz.page.controls import open_head
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import clicked, pinned
@@ -44,22 +44,17 @@ def show(trace: Trace, head: HeadTrace) -> None:
         less, filters = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
     table, pictures = _read(trace, less, filters, head.kind)
-    layer, number, kind = head.layer, head.head, head.kind
     with buttons:
         tables.show(VIEW, lambda: table.rename(columns=TITLES))
-        saving.save_button(
-            VIEW,
+        screen = exporting.screen_of(
             trace,
             head,
-            lambda trace: model_view(
-                filters(trace),
-                kind,
-                measure=measure,
-                is_sorted=is_sorted,
-                layer=layer,
-                head=number,
-            ),
+            view=VIEW,
+            filters=filters,
+            measure=measure,
+            is_by_measure=is_sorted,
         )
+        exporting.menu(screen, trace)
     meaning = next(one.meaning for one in MEASURES if one.name == measure)
     st.caption(
         "A row a query, a column a key in each thumbnail. Click one to open that head in every "

@@ -8,11 +8,11 @@ import streamlit as st
 
 from attnviz.charts.dimensions import dimensions_chart
 from attnviz.charts.neuron_layers import ASKED, CLICKED_KEY, CLICKED_QUERY
-from attnviz.charts.neurons import neuron_view, neurons_figure
+from attnviz.charts.neurons import neurons_figure
 from attnviz.charts.sink import SINK_ROW
 from attnviz.charts.window import Window, window_around
 from attnviz.dimensions import dimension_shares, dimensions_sentence
-from attnviz.page import filtering, header, links, pair, saving, tables
+from attnviz.page import exporting, filtering, header, links, pair, tables
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, Trace
@@ -60,24 +60,9 @@ def show(trace: Trace, head: HeadTrace) -> None:
     )
     drawn_query, drawn_key, drawn_asked = selection.drawn
     part = window_around(drawn_query, drawn_key, len(queries), len(keys))
-    layer, number, kind = head.layer, head.head, head.kind
     with buttons:
         tables.show(VIEW, lambda: _table(shown, query_place))
-        saving.save_button(
-            VIEW,
-            trace,
-            head,
-            lambda trace: neuron_view(
-                filters(trace).head(layer, number, kind),
-                query_place,
-                key_place,
-                expanded=is_expanded,
-                sort_dimensions=is_sorted,
-                asked=is_asked,
-                first_query=part.queries.start,
-                first_key=part.keys.start,
-            ),
-        )
+        menu = st.container(width="content")
     st.caption(_how_to(part, is_expanded) + _shared(head))
     pair.show_outside(shown, query_place, part)
     figure = neurons_figure(
@@ -98,20 +83,39 @@ def show(trace: Trace, head: HeadTrace) -> None:
         selection_mode=[CLICKED_QUERY, CLICKED_KEY, ASKED],
         on_select=partial(_follow_click, chart_key, selection, part, (queries, keys), is_sorted),
     )
-    if not is_expanded:
-        return
-    if shown.is_of_words:
+    if is_expanded:
+        _show_dimensions(shown, query_place, key_place, is_sorted)
+    with menu:
+        screen = exporting.screen_of(
+            trace,
+            head,
+            view=VIEW,
+            query=queries.positions[query_place][0],
+            key=keys.positions[key_place][0],
+            filters=filters,
+            is_expanded=is_expanded,
+            is_sorted=is_sorted,
+            is_asked=is_asked,
+            first_query=part.queries.start,
+            first_key=part.keys.start,
+        )
+        exporting.menu(screen, trace)
+
+
+def _show_dimensions(head: HeadTrace, query: int, key: int, is_sorted: bool) -> None:
+    """How many dimensions decide the pair's score, and which."""
+    if head.is_of_words:
         st.caption(
             "A word of several pieces has no query, key or value of its own: only lines are shown."
         )
         return
-    st.markdown(dimensions_sentence(shown, query_place, key_place))
+    st.markdown(dimensions_sentence(head, query, key))
     if is_sorted:
-        shares = dimensions_chart(shown, query_place, key_place)
+        shares = dimensions_chart(head, query, key)
         show_figure(
             shares, "dimension_shares", "The share that each dimension has in the pair's score"
         )
-        tables.show("dimension_shares", lambda: dimension_shares(shown, query_place, key_place))
+        tables.show("dimension_shares", lambda: dimension_shares(head, query, key))
 
 
 def _how_to(part: Window, is_expanded: bool) -> str:

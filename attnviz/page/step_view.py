@@ -12,14 +12,12 @@ from attnviz.charts.pair import Pair
 from attnviz.charts.row import row_chart
 from attnviz.charts.shares import shares_chart
 from attnviz.charts.window import window_around
+from attnviz.checks import check_of_output
 from attnviz.page import pair
 from attnviz.page.figures import show_figure
 from attnviz.page.pair import Followed
-from attnviz.results import HeadTrace, Trace
-from attnviz.sentences import explanation, look_for, sentence
-from attnviz.shares import head_norms, value_shares
+from attnviz.sentences import about_row, explanation, look_for, nearest_values, sentence
 from attnviz.steps import Step
-from attnviz.wording import bound, escaped, number, ordinal, percent, token, token_at
 
 # The page's names for the colours that q, k, v and the update have in the charts' headings.
 IDENTITY = {
@@ -155,72 +153,6 @@ def _show_row(followed: Followed, step: Step) -> None:
     head = followed.head
     is_of_key = step.axes[0] == "key_pos"
     row = followed.key if is_of_key else followed.query
-    label = (head.key_tokens if is_of_key else head.query_tokens)[row]
-    st.caption(
-        f"Each cell of the matrix sums up several values; its frame is around the block that holds "
-        f"{token(label)}. Every value of that row:"
-    )
+    st.caption(about_row(head, step, row))
     alternative = f"{step.title} of the {'key' if is_of_key else 'query'} token"
     show_figure(row_chart(head, step, row), f"row_{step.name}", alternative)
-
-
-def nearest_values(head: HeadTrace, query: int) -> str:
-    """Which values the update resembles, and whether weight and share tell the same story."""
-    table = value_shares(head, query)
-    table = table[~head.is_masked[query][table["key"]]]
-    if table.empty or table["cosine"].isna().all():
-        return ""
-    name = token_at(head.query_tokens, query)
-    nearest = table.iloc[int(table["cosine"].fillna(-2).argmax())]
-    text = (
-        f"x′ of {name} points most nearly the way of v of {token(nearest['token'])} (cosine "
-        f"{number(nearest['cosine'])}, distance {number(nearest['distance'])})"
-    )
-    if head.kind != "cross" and len(head.query_tokens) == len(head.key_tokens):
-        own = table[table["key"] == query].iloc[0]
-        text += (
-            ", its own"
-            if nearest["key"] == query
-            else f"; of its own v the cosine is {number(own['cosine'])}, the distance "
-            f"{number(own['distance'])}"
-        )
-    heaviest = table.iloc[int(table["weight"].argmax())]
-    if heaviest["share"] < heaviest["weight"] / 2:
-        text += (
-            f". {token(heaviest['token'])} has the largest weight, {percent(heaviest['weight'])}, "
-            f"but a small value: it makes only {percent(heaviest['share'])} of all ‖w·v‖"
-        )
-    return f"{text}."
-
-
-def check_of_output(trace: Trace, head: HeadTrace, query: int) -> str:
-    """How closely all heads' shares add up to the module's own output, and this head's rank."""
-    layer = trace.layer(head.layer, head.kind)
-    error, norms = layer.output_error, head_norms(layer, query)
-    assert error is not None
-    assert norms is not None
-    place = 1 + int((norms > norms[head.head]).sum())
-    has_bias = not isinstance(layer.projection, str) and layer.projection.bias is not None
-    bias = " and the projection's bias" if has_bias else ""
-    relative = " of its largest value" if error else ""
-    rank = (
-        f"Of the {len(norms)} heads of this layer its share for "
-        f"{token_at(head.query_tokens, query)} is the {ordinal(place)} largest."
-    )
-    if not (head.is_exact and error <= head.tolerance):
-        return (
-            f"{rank} All heads' shares{bias} do not equal the attention module's own output: they "
-            f"are off by {max(error, head.updated_error):.0e} of its largest value."
-        )
-    return (
-        f"{rank} All heads' shares{bias} equal the attention module's own output, before the "
-        f"residual, {bound(error)}{relative}."
-    )
-
-
-def no_output(head: HeadTrace) -> str:
-    """Why a head has no share of the output, as Markdown."""
-    return (
-        "This head's share of the output cannot be shown: "
-        f"{escaped(head.no_output_because or '')}, so the heads are not simply added up."
-    )

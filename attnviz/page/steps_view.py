@@ -1,31 +1,27 @@
 """The Steps view: the timeline of all steps, with one pair of tokens followed through."""
 
-from collections.abc import Callable
 from functools import partial
 from itertools import groupby
 
-import altair as alt
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from attnviz.charts.axes import AXIS_TITLES, labels_of
 from attnviz.charts.sink import LABEL
-from attnviz.charts.steps import steps_view
 from attnviz.page import (
+    exporting,
     glossary,
     header,
     pair,
-    saving,
     step_view,
     tables,
     talk,
     what_if_view,
     why_scale,
 )
-from attnviz.page.pair import Followed
 from attnviz.results import HeadTrace, Trace
-from attnviz.sentences import headline
+from attnviz.sentences import headline, no_output
 from attnviz.steps import Step, steps_of
 
 
@@ -37,7 +33,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
             {step.title: partial(_table, head, step) for step in steps_of(head)},
         )
         talk.enter_button()
-        saving.save_button("steps", trace, head, _drawn(followed))
+        menu = st.container(width="content")
     header.show_strongest(trace, head, followed.query, followed.key)
     steps_in_order = steps_of(head, followed.convention)
     for number, steps in groupby(steps_in_order, key=lambda step: step.number):
@@ -47,9 +43,21 @@ def show(trace: Trace, head: HeadTrace) -> None:
             why_scale.show(head, followed.query)
     if head.output is None:
         with st.expander(f"**{headline('beyond')}**", expanded=True, type="step"):
-            st.markdown(step_view.no_output(head))
-    what_if_view.show(followed)
+            st.markdown(no_output(head))
+    change = what_if_view.show(followed)
     glossary.show()
+    with menu:
+        screen = exporting.screen_of(
+            trace,
+            head,
+            view="steps",
+            query=followed.query,
+            key=followed.key,
+            convention=followed.convention,
+            large=followed.large,
+            change=change,
+        )
+        exporting.menu(screen, trace)
 
 
 def _table(head: HeadTrace, step: Step) -> pd.DataFrame:
@@ -71,11 +79,3 @@ def _table(head: HeadTrace, step: Step) -> pd.DataFrame:
         row_names.append(LABEL)
     table.insert(0, AXIS_TITLES[step.axes[0]], row_names)
     return table
-
-
-def _drawn(followed: Followed) -> Callable[[Trace], alt.VConcatChart]:
-    layer, number, kind = followed.head.layer, followed.head.head, followed.head.kind
-    pair, convention, large = (followed.query, followed.key), followed.convention, followed.large
-    return lambda trace: steps_view(
-        trace.head(layer, number, kind), *pair, convention=convention, large=large
-    )

@@ -145,9 +145,12 @@ def test_one_click_opens_the_head_that_links_the_pair_most(opened):
     address(opened, r"layer=5.*head=11|head=11.*layer=5")
 
 
-def test_the_open_view_is_saved_as_svg(opened, head):
+def test_the_open_view_is_saved_as_svg_with_text_that_can_be_edited(opened, head):
+    opened.get_by_role("button", name="Export").click()
+    opened.get_by_text("Text that can be edited").click()
+    opened.wait_for_timeout(1000)
     with opened.expect_download() as download:
-        opened.get_by_role("button", name="Save as SVG").click()
+        opened.get_by_role("button", name="Download SVG").click()
     svg = download.value.path().read_text()
     assert download.value.suggested_filename == "attnviz-steps-layer0-head8.svg"
     for weight in head.weights.ravel():

@@ -119,3 +119,21 @@ def test_the_keyboard_moves_the_selection_and_a_box_collapses_the_dimensions(
     page.wait_for_timeout(300)
     assert "query q" not in texts(frame)
     assert printed(head.weights[5]) <= texts(frame)
+
+
+@pytest.mark.parametrize("view", ["steps", "heads", "model"])
+def test_every_view_shows_in_a_frame(opened, minilm, view):
+    shown = attnviz.show(*minilm, "time flies like an arrow", view=view)
+    frame = opened(document_of(shown._repr_html_())).frame_locator("iframe")
+    frame.locator(".marks").last.wait_for()
+    assert frame.locator(".marks").count() == (13 if view == "steps" else 1)
+
+
+def test_a_chart_by_itself_shows_in_a_frame_and_answers_the_pointer(opened, head):
+    chart = attnviz.neuron_view(head)
+    page = opened(document_of(chart._repr_mimebundle_()["text/html"]))
+    frame = page.frame_locator("iframe")
+    wait_for_texts(frame, printed(head.weights[0]))
+    arrow = frame.locator("svg.marks").get_by_text("arrow", exact=True).first.bounding_box()
+    page.mouse.move(arrow["x"] + arrow["width"] / 2, arrow["y"] + arrow["height"] / 2)
+    wait_for_texts(frame, printed(head.weights[5]))

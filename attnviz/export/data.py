@@ -1,0 +1,189 @@
+"""A head's arrays as tables, and what is known about them, for other programs to read."""
+
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+import attnviz
+from attnviz.masks import REASONS, SEEN
+from attnviz.results import HeadTrace, Trace
+from attnviz.tokens import Tokens, shown
+
+_REASONS = ["", *(REASONS[code] for code in sorted(REASONS))]  # by their codes
+
+
+def table(head: HeadTrace) -> pd.DataFrame:
+    """Every array of the head's steps, one row a value.
+
+    `step` and `number` (its place: "2", "3a") name the step; `row_axis`, `row` (from 0) and
+    `row_token`, `column_axis`, `column` and `column_token` say where the value stands, the tokens
+    empty where an axis has none; `value` is float32. Where a mask hides a cell, or it has no
+    meaning, `value` is NaN and `hidden` says why; elsewhere that is empty. The steps `sink_logits`
+    and `sink` have a single column, for a key that is no token.
+    """
+    return _table(head).to_pandas()
+
+
+def to_csv(head: HeadTrace) -> bytes:
+    """The `table` as CSV in UTF-8; numbers have all their digits, and hidden cells are empty.
+
+    Text stands in quotes, and as it is: a token may be "=1+1", or "NA". Quotes alone keep neither
+    a spreadsheet nor pandas from reading more into them; import these columns as text, and without
+    missing values (`keep_default_na=False`).
+    """
+    written = io.BytesIO()
+    pa.csv.write_csv(_table(head), written)
+    return written.getvalue()
+
+
+def to_parquet(head: HeadTrace) -> bytes:
+    """The `table` as Parquet; values of hidden cells are missing."""
+    written = io.BytesIO()
+    pa.parquet.write_table(_table(head), written, compression="zstd")
+    return written.getvalue()
+
+
+def to_npz(head: HeadTrace, about: Mapping[str, Any] | None = None) -> bytes:
+    """The head as NPZ, as `HeadTrace.to_npz` writes it."""
+    written = io.BytesIO()
+    head.to_npz(written, about)
+    return written.getvalue()
+
+
+def about(trace: Trace, head: HeadTrace, **more: Any) -> dict[str, Any]:
+    """What is known about a trace and one of its heads, without their arrays, as plain values.
+
+    `more` is added where it is not None: text, pair, target. How exact a replay is, is None where
+    it was not compared: of filtered and changed heads, and without a model.
+    """
+    target = {} if trace.target is None else _tokens(trace.target, "target_")
+    return {
+        "attnviz": attnviz.__version__,
+        "model": trace.model_name,
+        "revision": trace.revision,
+        "dtype": trace.dtype,
+        "kinds": list(trace.kinds),
+        "layers": {kind: _layers(trace, kind) for kind in trace.kinds},
+        "not_shown": list(trace.not_shown),
+        **_tokens(trace.source),
+        **target,
+        "target_is_decoded": trace.target_is_decoded,
+        "head": _head(head),
+        **{name: value for name, value in more.items() if value is not None},
+    }
+
+
+def to_json(about: Mapping[str, Any]) -> bytes:
+    """What `about` says, as JSON in UTF-8."""
+    text = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")  # half of a pair, as JSON writes it
+
+
+def _table(head: HeadTrace) -> pa.Table:
+    return pa.Table.from_batches(_batches(head)).unify_dictionaries()
+
+
+def _batches(head: HeadTrace) -> Iterator[pa.RecordBatch]:
+    for step in head.steps:
+        codes = step.hidden_because
+        yield _batch(head, step.name, step.number, step.axes, step.array, codes)
+        if step.sink is not None:
+            name = "sink" if step.name == "weights" else "sink_logits"
+            because = np.where(head.is_meaningless, head.hiding.codes[:, 0], SEEN)
+            column, axes = step.sink[:, None], ("query_pos", "sink")
+            yield _batch(head, name, step.number, axes, column, because[:, None])
+
+
+def _batch(
+    head: HeadTrace,
+    name: str,
+    number: str,
+    axes: tuple[str, str],
+    array: np.ndarray,
+    codes: np.ndarray | None,
+) -> pa.RecordBatch:
+    n_rows, n_columns = array.shape
+    rows = np.repeat(np.arange(n_rows, dtype=np.int32), n_columns)
+    columns = np.tile(np.arange(n_columns, dtype=np.int32), n_rows)
+    codes = np.zeros(array.shape, np.uint8) if codes is None else codes
+    nowhere = np.zeros(array.size, np.int32)
+
+    def tokens(axis: str, places: np.ndarray) -> pa.Array:
+        labels = {"query_pos": head.query_tokens, "key_pos": head.key_tokens}.get(axis)
+        if labels is None:
+            return _named(nowhere, [""])
+        names = [shown(label) for label in labels]
+        known = {label: place for place, label in enumerate(dict.fromkeys(names))}
+        return _named(np.array([known[label] for label in names], np.int32)[places], list(known))
+
+    return pa.record_batch(
+        {
+            "step": _named(nowhere, [name]),
+            "number": _named(nowhere, [number]),
+            "row_axis": _named(nowhere, [axes[0]]),
+            "row": rows,
+            "row_token": tokens(axes[0], rows),
+            "column_axis": _named(nowhere, [axes[1]]),
+            "column": columns,
+            "column_token": tokens(axes[1], columns),
+            "value": pa.array(array.ravel(), mask=codes.ravel() != SEEN),
+            "hidden": _named(codes.ravel().astype(np.int32), _REASONS),
+        }
+    )
+
+
+def _named(codes: np.ndarray, names: list[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(codes, names)
+
+
+def _layers(trace: Trace, kind: str) -> list[dict[str, int]]:
+    return [{"layer": layer, "heads": trace.n_heads(layer, kind)} for layer in trace.layers(kind)]
+
+
+def _tokens(tokens: Tokens, of: str = "") -> dict[str, list]:
+    return {
+        f"{of}tokens": list(tokens.labels),
+        f"{of}special": list(tokens.is_special),
+        f"{of}segments": list(tokens.segments),
+        f"{of}padding": list(tokens.is_padding),
+    }
+
+
+def _head(head: HeadTrace) -> dict[str, Any]:
+    was_compared = head.is_compared and not head.is_filtered and not head.is_changed
+    x, output = head.x_query, head.output
+    return {
+        "kind": head.kind,
+        "layer": head.layer,
+        "head": head.head,
+        "key_value_head": head.key_value_head,
+        "queries": len(head.query_tokens),
+        "keys": len(head.key_tokens),
+        "d_head": head.q.shape[1],
+        "d_value": head.v.shape[1],
+        "d_model": x.shape[1] if x is not None else output.shape[1] if output is not None else None,
+        "scaling": float(head.scaling),
+        "softcap": head.softcap,
+        "temperature": head.temperature,
+        "compared_with": head.compared_with,
+        "max_error": _finite(head.max_error) if was_compared else None,
+        "is_exact": head.is_exact if was_compared else None,
+        "tolerance": head.tolerance if was_compared else None,
+        "is_filtered": head.is_filtered,
+        "is_changed": head.is_changed,
+        "notes": list(head.notes),
+        "steps": [step.name for step in head.steps],
+        "no_output_because": head.no_output_because,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,150 @@
+"""The screen that the options ask for, once the text's tokens are known."""
+
+from argparse import Namespace
+from dataclasses import replace
+
+from attnviz.bundled import BUNDLED
+from attnviz.charts.heads import Focus, most_tokens
+from attnviz.charts.window import MAX_TOKENS, window_around
+from attnviz.errors import InputError
+from attnviz.filters import NO_FILTERS, Filters
+from attnviz.notebook import DEFAULT_HEAD
+from attnviz.results import Trace
+from attnviz.screens import Screen, View
+from attnviz.tokens import Tokens, quoted
+from attnviz.whatif import Change
+
+_MOST_NAMED = 40  # tokens, in a message
+
+
+def screen_of(asked: Namespace, trace: Trace) -> Screen:
+    """What is asked for of a trace, with every token as its position.
+
+    Raises InputError for what the trace does not have, and for filters and a change in views
+    that have none.
+    """
+    layer = trace.layers(asked.kind)[0] if asked.layer is None else asked.layer
+    head = asked.head
+    if head is None:
+        head = DEFAULT_HEAD if trace.n_heads(layer, asked.kind) > DEFAULT_HEAD else 0
+    trace.head(layer, head, asked.kind)  # refuses one that is not there, in every view
+    queries, keys = trace.tokens_of(layer, asked.kind)
+    filters = _filters(asked, queries, keys)
+    change = Change(
+        scaling=asked.scaling,
+        temperature=asked.temperature,
+        hidden_keys=tuple(_position(keys, token, "key") for token in asked.mask_keys),
+        is_causal=asked.causal,
+        zeroed_dimensions=tuple(asked.zero_dimensions),
+    )
+    view: View = asked.view or ("steps" if filters == NO_FILTERS else "neurons")
+    if view == "steps" and filters != NO_FILTERS:
+        raise InputError(
+            "Steps shows the whole head, and filters were asked for."
+            "\n\nHint: leave them out, or choose another view: --view neurons."
+        )
+    if view != "steps" and change:
+        raise InputError(
+            f"What if? changes a whole head, in Steps; received the view {view!r}"
+            f"{'' if asked.view else ', which filters ask for'}."
+            "\n\nHint: leave out what is changed, or the filters and the view."
+        )
+    query = None if asked.query is None else _position(queries, asked.query, "query")
+    key = None if asked.key is None else _position(keys, asked.key, "key")
+    focus: Focus = "all" if query is key is None else "query" if query is not None else "key"
+    screen = Screen(
+        model=asked.model or (BUNDLED if asked.arrays is None else trace.model_name),
+        text=asked.text or "",
+        layer=layer,
+        head=head,
+        view=view,
+        pair=asked.pair,
+        target=asked.target,
+        revision=asked.revision or trace.revision,
+        device=asked.device or "cpu",
+        dtype=asked.dtype or trace.dtype,
+        kind=asked.kind,
+        query=query,
+        key=key,
+        display_mode="dark" if asked.dark else "light",
+        filters=filters,
+        convention="columns" if asked.columns else "rows",
+        large=asked.large,
+        change=change,
+        is_expanded=not asked.lines_only,
+        is_sorted=asked.sort_dimensions,
+        is_asked=asked.asked,
+        heads=None if asked.heads is None else tuple(dict.fromkeys(asked.heads)),
+        focus=asked.focus or focus,
+        measure=asked.measure,
+        is_by_measure=asked.sort_heads,
+    )
+    if view in ("steps", "model"):
+        return screen
+    first_query, first_key = _firsts(screen, trace)
+    return replace(
+        screen,
+        first_query=first_query if asked.first_query is None else asked.first_query,
+        first_key=first_key if asked.first_key is None else asked.first_key,
+    )
+
+
+def _firsts(screen: Screen, trace: Trace) -> tuple[int, int]:
+    """Where the tokens begin of which a view shows the followed ones, once they are filtered."""
+    call = screen.filters(trace).layer(screen.layer, screen.kind)
+    query, key = (
+        0 if position is None else tokens.place_of(position) or 0
+        for tokens, position in ((call.query_tokens, screen.query), (call.key_tokens, screen.key))
+    )
+    size = most_tokens(call.n_heads) if screen.view == "heads" else MAX_TOKENS
+    part = window_around(query, key, len(call.query_tokens), len(call.key_tokens), size=size)
+    return part.queries.start, part.keys.start
+
+
+def _filters(asked: Namespace, queries: Tokens, keys: Tokens) -> Filters:
+    hidden = tuple(_position(keys, token, "key") for token in asked.hide)
+    return Filters(
+        hidden_keys=hidden,
+        hidden_queries=hidden if keys is queries else (),  # as on the page
+        segments=asked.segments,
+        special=asked.hide_special,
+        renormalise=asked.renormalise,
+        words=asked.words,
+        top=asked.top,
+        share=asked.share,
+    )
+
+
+def _position(tokens: Tokens, asked: str, what: str) -> int:
+    """Where a token is that is given by its position, or as it is written.
+
+    A token is found without the space before it and in other letters' case, where none is
+    written exactly so.
+    """
+    labels = tokens.labels
+    if asked.isascii() and asked.isdigit() and len(asked) < 10 and int(asked) < len(labels):
+        return int(asked)
+    written = asked.replace(" ", "␣")
+    places = [place for place, label in enumerate(labels) if label == written]
+    places = places or [p for p, label in enumerate(labels) if _loose(label) == _loose(written)]
+    if len(places) == 1:
+        return places[0]
+    if places:
+        raise InputError(
+            f"The text has the {what} token {quoted(asked)} {len(places)} times."
+            f"\n\nHint: give the position of one: {_named(labels, places)}."
+        )
+    raise InputError(
+        f"The text has no {what} token {quoted(asked)}."
+        f"\n\nHint: its tokens are {_named(labels, range(len(labels)))}."
+    )
+
+
+def _loose(label: str) -> str:
+    return label.strip("␣").casefold()
+
+
+def _named(labels: tuple[str, ...], places: range | list[int]) -> str:
+    named = ", ".join(f"{place} {labels[place]}" for place in places[:_MOST_NAMED])
+    more = len(places) - _MOST_NAMED
+    return f"{named} and {more} more" if more > 0 else named

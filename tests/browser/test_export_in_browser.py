@@ -1,0 +1,217 @@
+"""What a visitor takes away in a real Chromium, opened by other programs; and brings along."""
+
+import io
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+import attnviz
+from attnviz.export import code
+from attnviz.screens import Screen
+
+pytestmark = pytest.mark.browser
+
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+SENTENCE = "time flies like an arrow"
+HREF = "{http://www.w3.org/1999/xlink}href"
+LOOK = "?layer=2&head=3&query=2+flies&key=5+arrow"
+
+
+@pytest.fixture(scope="module")
+def trace():
+    return attnviz.trace(*attnviz.load(), SENTENCE)
+
+
+def settle(page):
+    """Until the page has answered what was done last."""
+    page.wait_for_timeout(400)
+    page.locator("[data-test-script-state=notRunning]").wait_for(timeout=60_000)
+    page.wait_for_timeout(200)
+
+
+def open_menu(page, part):
+    page.get_by_role("button", name="Export").click()
+    page.locator(".st-key-export_part").get_by_text(part, exact=True).click()
+    settle(page)
+
+
+def choose(page, label, option):
+    page.locator(f".st-key-{label}").get_by_role("combobox").click()
+    page.get_by_role("option", name=option).click()
+    settle(page)
+
+
+def downloaded(page, button):
+    with page.expect_download(timeout=60_000) as waiting:
+        page.get_by_role("button", name=button).click()
+    download = waiting.value
+    return download.suggested_filename, Path(download.path()).read_bytes()
+
+
+def labels_of(svg):
+    return [element.get("aria-label") or "" for element in ElementTree.fromstring(svg).iter()]
+
+
+@pytest.mark.parametrize("view", ["Steps", "Neurons", "Heads", "Model"])
+def test_every_view_is_taken_away_as_a_figure_with_its_caption(visit, view, trace):
+    key = "matrix_updated" if view == "Steps" else view.lower()
+    page = visit(f"{LOOK}&view={view}", wait_for=key)
+    open_menu(page, "Figure")
+    name, svg = downloaded(page, "Download SVG")
+    assert re.fullmatch(r"attnviz-\w+(-layer2)?(-head3)?\.svg", name)
+    labels = labels_of(svg)
+    caption = " ".join(label for label in labels[-400:] if label)
+    assert MODEL in caption
+    assert f"“{SENTENCE}”" in caption
+    assert not list(ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"))
+    if view == "Neurons":
+        weights = trace.head(2, 3).weights[2]
+        said = " ".join(labels)
+        assert all(f"{weight:.3f}" in said for weight in weights)
+
+
+def test_a_figure_comes_in_every_format_width_and_background(visit):
+    page = visit(f"{LOOK}&view=Neurons", wait_for="neurons", scheme="dark")
+    open_menu(page, "Figure")
+    for chosen, start in (("PDF", b"%PDF"), ("PNG 2×", b"\x89PNG"), ("PNG 4×", b"\x89PNG")):
+        page.locator(".st-key-export_format").get_by_text(chosen, exact=True).click()
+        settle(page)
+        name, content = downloaded(page, f"Download {chosen}")
+        assert content.startswith(start)
+        assert name.endswith(chosen[:3].lower())
+    picture = Image.open(io.BytesIO(content)).convert("RGBA")
+    assert picture.getpixel((0, 0)) == (14, 17, 23, 255)  # the dark page
+    page.get_by_text("Transparent background").click()
+    settle(page)
+    choose(page, "export_width", "two columns")
+    _, content = downloaded(page, "Download PNG 4×")
+    picture = Image.open(io.BytesIO(content))
+    assert picture.convert("RGBA").getpixel((0, 0))[3] == 0
+    assert picture.width / picture.info["dpi"][0] * 25.4 == pytest.approx(183, abs=0.2)
+
+
+def test_one_step_of_the_timeline_is_a_figure_of_its_own(visit, trace):
+    page = visit(LOOK)
+    open_menu(page, "Figure")
+    choose(page, "export_figure", "softmax: query token by key token")
+    name, svg = downloaded(page, "Download SVG")
+    assert "softmax" in name
+    said = " ".join(labels_of(svg))
+    weights = trace.head(2, 3).weights
+    assert all(f"{weight:.3f}" in said or f"{weight:.2f}" in said for weight in weights[2])
+
+
+def test_the_web_page_opens_without_network(visit, chromium, tmp_path):
+    page = visit(f"{LOOK}&view=Neurons", wait_for="neurons")
+    open_menu(page, "Web page")
+    name, content = downloaded(page, "Download HTML")
+    file = tmp_path / name
+    file.write_bytes(content)
+    context = chromium.new_context(offline=True)
+    asked = []
+    alone = context.new_page()
+    alone.on("request", lambda request: asked.append(request.url))
+    alone.goto(file.as_uri())
+    alone.locator("svg.marks").first.wait_for(timeout=30_000)
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    expect(alone.get_by_text(MODEL).first).to_be_visible()
+    context.close()
+
+
+def test_the_data_are_those_of_the_trace(visit, trace):
+    page = visit(LOOK)
+    open_menu(page, "Data")
+    head = trace.head(2, 3)
+    name, content = downloaded(page, "NPZ")
+    assert name == "attnviz-layer2-head3.npz"
+    arrays = np.load(io.BytesIO(content), allow_pickle=False)
+    for step in head.steps:
+        np.testing.assert_array_equal(arrays[step.name], step.array)
+    again = attnviz.HeadTrace.from_npz(io.BytesIO(content))
+    np.testing.assert_array_equal(again.weights, head.weights)
+    _, csv = downloaded(page, "CSV")
+    _, parquet = downloaded(page, "Parquet")
+    for table in (pd.read_csv(io.BytesIO(csv)), pd.read_parquet(io.BytesIO(parquet))):
+        for step in head.steps:
+            values = table[table["step"] == step.name].sort_values(["row", "column"])["value"]
+            array = step.array.ravel() if step.is_hidden is None else step.array[~step.is_hidden]
+            np.testing.assert_allclose(values.dropna().to_numpy(np.float32), array, rtol=1e-6)
+    _, described = downloaded(page, "JSON")
+    assert MODEL in json.dumps(json.loads(described))
+
+
+def test_the_code_is_that_of_the_screen(visit, trace):
+    page = visit(f"{LOOK}&view=Neurons", wait_for="neurons")
+    open_menu(page, "Code")
+    shown = page.locator("[data-testid=stCode]").all_inner_texts()
+    assert len(shown) == 2
+    for line in ('attnviz.load("sentence', "attnviz.neuron_view", "attnviz.save"):
+        assert line in shown[0], shown[0]
+    for line in ("torch", "softmax"):
+        assert line in shown[1], shown[1]
+    screen = Screen(MODEL, SENTENCE, 2, 3, "neurons", query=2, key=5, revision=trace.revision)
+    assert shown[0].split() == code.script(screen).split()
+
+
+def test_the_link_opens_the_same_screen(visit, address):
+    page = visit(f"{LOOK}&view=Neurons&sorted=true", wait_for="neurons")
+    open_menu(page, "Link")
+    link = page.locator("[data-testid=stCode]").inner_text().strip()
+    assert link.startswith(address.rstrip("/"))
+    other = visit(link.removeprefix(address.rstrip("/")).removeprefix("/"), wait_for="neurons")
+    assert other.url.partition("?")[2] != ""
+    other.get_by_role("heading", name="Layer 2, head 3").wait_for(timeout=30_000)
+
+
+# Own arrays
+
+
+def test_own_arrays_are_shown_without_a_model(visit, tmp_path):
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(4, 8)).astype(np.float32) for _ in range(3))
+    mask = np.tri(4, dtype=bool)
+    np.savez(tmp_path / "mine.npz", q=q, k=k, v=v, mask=mask, tokens=["a", "b", "c", "d"])
+    page = visit("")
+    page.get_by_text("Own arrays").click()
+    page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(
+        tmp_path / "mine.npz"
+    )
+    page.get_by_text("there is no model to compare with").wait_for(timeout=30_000)
+    head = attnviz.from_arrays(q, k, v, mask=mask).head(0, 0)
+    page.wait_for_function(
+        """expected => {
+            const texts = [...document.querySelectorAll(
+                "[class*='st-key-matrix_weights'] svg.marks text")].map(t => t.textContent)
+            return expected.every(text => texts.includes(text))
+        }""",
+        arg=[f"{head.weights[3, key]:.3f}" for key in range(4)],
+        timeout=30_000,
+    )
+    page.get_by_role("tab", name="Neurons").click()
+    page.locator("[class*='st-key-neurons'] .marks").wait_for(timeout=30_000)
+    expect(page.get_by_role("textbox", name="Text", exact=True)).to_be_disabled()
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_text("Replayed weights equal").wait_for(timeout=30_000)
+    expect(page.get_by_role("textbox", name="Text", exact=True)).to_be_enabled()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"no npz", "mine.npz"), (b"", "mine.npz")],
+)
+def test_a_file_that_cannot_be_read_is_a_sentence(visit, tmp_path, content, said):
+    (tmp_path / "mine.npz").write_bytes(content)
+    page = visit("")
+    page.get_by_text("Own arrays").click()
+    page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(
+        tmp_path / "mine.npz"
+    )
+    page.locator("[data-testid=stAlert]").first.wait_for(timeout=30_000)
+    assert "Traceback" not in page.locator("body").inner_text()

@@ -1,0 +1,135 @@
+"""The README's pictures, made from the page itself.
+
+    python -m tests.pictures --write
+
+Without `--write` they are made anew and compared with those that are kept: it fails, with a
+sentence for each, where one shows something else. Fonts may differ from machine to machine: what
+is compared is each picture at a quarter of its size.
+"""
+
+import argparse
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+from attnviz.sentences import headline
+from tests.chromium import CHROMIUM, FLAGS
+from tests.serving import ROOT, serving
+
+FOLDER = ROOT / ".github" / "pictures"
+WIDTH = 1280  # px
+MAX_BYTES = 200_000
+# Of 255, the mean over all pixels. Measured: 0 for the same page on the same machine; other
+# hinting, smoothing or a fallback font make 0.1 to 0.6; another head makes 3, another text 5.
+MAX_DIFFERENCE = 1.5
+_REDUCED = 4
+_TO_TOP = "element => { element.style.scrollMarginTop = '16px'; element.scrollIntoView() }"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A state of the page, and as much of it as is kept."""
+
+    name: str  # of its file
+    link: str
+    scheme: Literal["light", "dark"]
+    last: str  # the key of the chart that is drawn last
+    height: int  # px
+    top: str | None = None  # the headline it begins with, if not with the page
+
+
+_FLIES = "?layer=5&head=11&query=2+flies&key=5+arrow"
+PICTURES = (
+    Picture("steps.png", _FLIES, "light", "matrix_updated", 708, headline("3c")),
+    Picture("neurons.png", f"{_FLIES}&view=Neurons", "dark", "neurons", 770),
+)
+
+
+def made(picture: Picture, browser: Browser, address: str) -> bytes:
+    """The picture as PNG, in at most 256 colours."""
+    context = browser.new_context(
+        viewport={"width": WIDTH, "height": picture.height},
+        color_scheme=picture.scheme,
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    page.goto(address + picture.link)
+    page.locator(f"[class*='st-key-{picture.last}'] .marks").wait_for(timeout=60_000)
+    if picture.top is not None:
+        page.get_by_text(picture.top, exact=True).evaluate(_TO_TOP)
+    page.wait_for_timeout(1500)  # what is drawn settles
+    drawn = Image.open(io.BytesIO(page.screenshot(animations="disabled", caret="hide")))
+    context.close()
+    reduced = drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    png = io.BytesIO()
+    reduced.save(png, "PNG", optimize=True)
+    return png.getvalue()
+
+
+def difference(kept: bytes, anew: bytes) -> str | None:
+    """What tells two pictures apart, as a clause; None where they show the same."""
+    one, other = (Image.open(io.BytesIO(png)).convert("RGB") for png in (kept, anew))
+    if one.size != other.size:
+        return (
+            f"is {one.width} × {one.height} pixels, and the page's {other.width} × {other.height}"
+        )
+    apart = distance(one, other)
+    if apart > MAX_DIFFERENCE:
+        return f"is {apart:.2f} of 255 away from the page; {MAX_DIFFERENCE} is allowed"
+    return None
+
+
+def distance(one: Image.Image, other: Image.Image) -> float:
+    """The mean difference of two pictures of the same size, of 255."""
+    reduced = [np.asarray(each.reduce(_REDUCED), np.float32) for each in (one, other)]
+    return float(np.abs(reduced[0] - reduced[1]).mean())
+
+
+@contextmanager
+def looking() -> Iterator[tuple[Browser, str]]:
+    """A browser, and the address of a page that it can open."""
+    with (
+        TemporaryDirectory() as folder,
+        serving(Path(folder)) as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser, server.address
+        browser.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--write", action="store_true", help="keep them as they are now")
+    is_written = parser.parse_args().write
+    with looking() as (browser, address):
+        anew = {picture.name: made(picture, browser, address) for picture in PICTURES}
+    said = []
+    for name, png in anew.items():
+        path = FOLDER / name
+        if len(png) > MAX_BYTES:
+            said.append(f"{name} takes {len(png):,} bytes; {MAX_BYTES:,} are allowed.")
+        elif is_written:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png)
+            print(f"{name}: {len(png):,} bytes")
+        elif not path.exists():
+            said.append(f"{name} is not there.")
+        elif because := difference(path.read_bytes(), png):
+            said.append(f"{name} {because}.")
+    if said:
+        print(*said, "\nHint: look at the page, then python -m tests.pictures --write", sep="\n")
+    return 1 if said else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

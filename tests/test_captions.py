@@ -1,0 +1,49 @@
+"""What stands below a figure: the model, the head, the text, and whatever else decides it."""
+
+import pytest
+
+from attnviz.export.captions import LONGEST_TEXT, caption
+from attnviz.filters import Filters
+from attnviz.screens import Screen
+
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+SENTENCE = "time flies like an arrow"
+
+
+def screen(**shown):
+    return Screen(MODEL, SENTENCE, 2, 3, **shown)
+
+
+def test_it_names_model_revision_layer_head_text_and_tokens(sentence_trace):
+    words = caption(screen(view="neurons", query=2, key=5), sentence_trace)
+    assert words == (
+        f"{MODEL}, revision sha256:53aa511, layer 2, head 3. Text: “{SENTENCE}”. "
+        "Followed: from flies to arrow."
+    )
+
+
+@pytest.mark.parametrize(
+    ("shown", "has", "lacks"),
+    [
+        ({"view": "model"}, ["revision"], ["layer", "head ", "Followed"]),
+        ({"view": "heads", "focus": "query", "query": 2, "key": 5}, ["from flies"], ["to arrow"]),
+        ({"view": "heads", "focus": "all", "query": 2}, ["layer 2"], ["head 3", "Followed"]),
+        ({"view": "heads", "heads": (1, 4)}, ["Heads on: 1 and 4 of 12"], []),
+        ({"view": "heads", "heads": ()}, ["Heads on: none of 12"], []),
+        ({"view": "neurons", "filters": Filters(special=True)}, ["Filters: special tokens"], []),
+        ({"view": "steps", "filters": Filters(special=True)}, [], ["Filters"]),
+        ({"view": "steps", "convention": "columns"}, ["Columns sum to 1."], []),
+    ],
+)
+def test_it_says_what_decides_the_picture_and_nothing_else(sentence_trace, shown, has, lacks):
+    words = caption(screen(**shown), sentence_trace)
+    assert all(part in words for part in has), words
+    assert not any(part in words for part in lacks), words
+
+
+def test_a_long_text_is_cut_and_what_draws_nothing_is_named(sentence_trace):
+    long = Screen(MODEL, "a\u202e" + "b" * 500, 0, 8)
+    words = caption(long, sentence_trace)
+    assert "a<U+202E>b" in words
+    assert words.count("b") < LONGEST_TEXT + 20
+    assert "…”." in words
