@@ -1,22 +1,19 @@
 """The Neurons view: one query token against all keys, dimension by dimension."""
 
 from functools import partial
-from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from attnviz.charts.dimensions import dimensions_chart
 from attnviz.charts.neuron_layers import ASKED, CLICKED_KEY, CLICKED_QUERY
 from attnviz.charts.neurons import neurons_figure
-from attnviz.charts.sink import SINK_ROW
+from attnviz.charts.tables import query_table
 from attnviz.charts.window import Window, window_around
 from attnviz.dimensions import dimension_shares, dimensions_sentence
 from attnviz.page import exporting, filtering, header, links, pair, tables
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import Pinned, clicked, pinned
 from attnviz.results import HeadTrace, Trace
-from attnviz.shares import value_shares
 from attnviz.tokens import Tokens
 from attnviz.wording import ranges
 
@@ -61,7 +58,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
     drawn_query, drawn_key, drawn_asked = selection.drawn
     part = window_around(drawn_query, drawn_key, len(queries), len(keys))
     with buttons:
-        tables.show(VIEW, lambda: _table(shown, query_place))
+        tables.show(VIEW, lambda: query_table(shown, query_place))
         menu = st.container(width="content")
     st.caption(_how_to(part, is_expanded) + _shared(head))
     pair.show_outside(shown, query_place, part)
@@ -135,28 +132,6 @@ def _shared(head: HeadTrace) -> str:
     if len(head.readers) < 2:
         return ""
     return f" Heads {ranges(head.readers)} share these keys and values."
-
-
-def _table(head: HeadTrace, query: int) -> pd.DataFrame:
-    """The numbers of one query, a row a key."""
-    columns: dict[str, Any] = {"key token": head.key_tokens}
-    if not head.is_of_words:
-        columns |= {
-            "q · k": head.scores[query],
-            "scaled": head.scaled[query],
-            "before softmax": head.masked[query],
-            "hidden": head.is_masked[query],
-        }
-    columns["weight"] = head.weights[query]
-    if not head.is_of_words:
-        shares = value_shares(head, query).sort_values("key")
-        columns["‖w · v‖"] = shares["share_norm"].to_numpy()
-    table = pd.DataFrame(columns)
-    if head.sink_logits is None:
-        return table
-    of_sink = {"key token": SINK_ROW, "before softmax": head.sink_logits[query], "hidden": False}
-    row = pd.DataFrame([of_sink | {"weight": head.sink[query]}])
-    return pd.concat([table, row[[name for name in table if name in row]]], ignore_index=True)
 
 
 def _follow_click(
