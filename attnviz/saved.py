@@ -159,7 +159,7 @@ def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
             given[name] = _as(annotation, metadata[name])
         except KeyError:
             raise _refused(f"its `metadata` lacks {name}") from None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             received = quoted(json.dumps(metadata[name]))
             raise _refused(f"{name} in its `metadata` is {received}") from None
     claims = {
@@ -175,7 +175,7 @@ def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as(annotation: Any, value: Any) -> Any:
-    """The value of a field as its annotation has it. Raises TypeError or ValueError otherwise."""
+    """The value of a field as its annotation has it. An error says that it is none."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if NoneType in parts and value is None:
         return None

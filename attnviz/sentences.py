@@ -580,10 +580,12 @@ def effect(head: HeadTrace, changed: HeadTrace, query: int) -> str:
     norm = float(np.linalg.norm(own))
     moved = float(np.linalg.norm(other - own))
     lengths = norm * float(np.linalg.norm(other))
-    cosine = f"; the cosine of before and after is {number(own @ other / lengths)}"
+    cosine = ""
+    if lengths:
+        cosine = f"; the cosine of before and after is {number(own @ other / lengths)}"
     text += (
         f" Its update moves by {number(moved)}, {percent(moved / norm if norm else 0.0)} of its "
-        f"norm{cosine if lengths else ''}."
+        f"norm{cosine}."
     )
     n_empty = int(changed.is_masked.all(axis=1).sum())
     if n_empty:

@@ -11,11 +11,15 @@ from attnviz.wording import escaped, percent, token_at
 
 def show(trace: Trace, head: HeadTrace) -> None:
     st.subheader(f"Layer {head.layer}, head {head.head}{_of_kind(trace, head)}", anchor=False)
-    st.caption(
-        f"{_description(trace, head)}. Head numbers do not carry over between models: the same "
-        "number is another head in another model."
+    of_other_models = (
+        " Head numbers do not carry over between models: the same number is another head in "
+        "another model."
     )
-    if head.is_exact:
+    is_of_model = trace.layer(head.layer, head.kind).captured != "given"
+    st.caption(f"{_description(trace, head)}.{of_other_models if is_of_model else ''}")
+    if not head.is_compared:
+        st.caption(f":material/info: {check_line(head)}")
+    elif head.is_exact:
         st.caption(f":green[:material/check_circle:] {check_line(head)}")
     else:
         st.error(f"{check_line(head)} {NOT_EXACT}", icon=":material/error:")
