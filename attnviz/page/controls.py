@@ -87,6 +87,7 @@ def _n_ending(names: Collection[str], end: str) -> int:
 
 
 def choose_text() -> str:
+    links.found("text")
     return st.text_input(
         "Text",
         DEFAULT_TEXT,
@@ -107,7 +108,7 @@ def choose_device() -> tuple[str, str]:
         options[f"GPU{number}, bfloat16"] = (device, "bfloat16")
     names = list(options)
     if len(names) == 1:
-        links.check("device", "device", names, names[0])
+        links.check_absent("device", "device", f"there is only the {names[0]}", names[0])
         return options[names[0]]
     return options[_select("Compute on", "device", names, help=_ON_PRECISION)]
 
@@ -121,6 +122,8 @@ _ON_PRECISION = (
 def choose_second_text(loaded: LoadedModel) -> tuple[str | None, str | None]:
     """The pair or the target, whichever the model takes; None where it is left empty."""
     if loaded.takes_pair:
+        links.found("pair")
+        links.check_absent("target", "target text", "this model takes none")
         pair = st.text_input(
             "Second text (optional)",
             key="pair",
@@ -128,7 +131,9 @@ def choose_second_text(loaded: LoadedModel) -> tuple[str | None, str | None]:
             help="Makes a sentence pair, joined by the model's separator.",
         )
         return (pair if pair.strip() else None), None
+    links.check_absent("pair", "second text", "this model takes none")
     if loaded.takes_target:
+        links.found("target")
         target = st.text_input(
             "Target text (optional)",
             key="target",
@@ -138,6 +143,7 @@ def choose_second_text(loaded: LoadedModel) -> tuple[str | None, str | None]:
             "32 tokens.",
         )
         return None, (target if target.strip() else None)
+    links.check_absent("target", "target text", "this model takes none")
     return None, None
 
 
@@ -147,7 +153,7 @@ def choose_head(trace: Trace) -> tuple[str, int, int]:
     if len(trace.kinds) > 1:
         kind = _select("Attention", "kind", trace.kinds)
     else:
-        links.check("kind", "attention", trace.kinds, kind)
+        links.check_absent("kind", "attention", f"this model has only {kind} attention", kind)
     layer = _stepper("Layer", "layer", trace.layers(kind))
     heads = range(trace.n_heads(layer, kind))
     head = _stepper("Head", "head", heads, DEFAULT_HEAD if DEFAULT_HEAD in heads else 0)
@@ -192,10 +198,11 @@ _AS_OPENED: dict[str, Any] = {
 
 def open_state(state: dict[str, Any]) -> None:
     """Show the page as it opens, but for these controls; for a button."""
-    links.forget_all_notes()
+    links.forget()
     own_arrays.close()
     for key in _AS_OPENED:
         st.session_state.pop(f"_offered_{key}", None)  # positions are those of the new text
+        st.session_state.pop(f"_moved_{key}", None)
     st.session_state.update(_AS_OPENED | state)
 
 
@@ -235,6 +242,8 @@ def _select(
         elif default != default_before:
             # Set, though it stays: the address leaves out the default, which is another now.
             st.session_state[key] = value
+        value = st.session_state[key]
+        links.keep(key, [] if value == options[default] else [names.get(value, value)])
     chosen: Any = st.selectbox(
         label,
         options,
@@ -254,7 +263,11 @@ def _select(
 
 
 def _stepper(label: str, key: str, options: Sequence[int], default: int = 0) -> int:
-    """A list of numbers with a button to either side of the chosen one."""
+    """A list of numbers with a button to either side of the chosen one.
+
+    Where what was chosen is not in the list, of another model, the nearest is, and that is said.
+    """
+    before = st.session_state.get(key)
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False, gap="xsmall"):
         chosen = _select(label, key, options, default, replace=_nearest)
         place = list(options).index(chosen)
@@ -269,6 +282,15 @@ def _stepper(label: str, key: str, options: Sequence[int], default: int = 0) -> 
                 on_click=_set,
                 args=(key, None if is_last else options[place + step]),
             )
+    moved = f"_moved_{key}"
+    if before is not None and before not in options:
+        st.session_state[moved] = before, chosen, options
+    if moved in st.session_state:
+        before, *now = st.session_state[moved]
+        if now == [chosen, options]:
+            st.caption(f"There is no {label.lower()} {before} here; {chosen} is the nearest.")
+        else:
+            del st.session_state[moved]
     return chosen
 
 

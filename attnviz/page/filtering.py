@@ -40,6 +40,8 @@ def choose(trace: Trace, head: HeadTrace) -> tuple[Trace, Filters]:
     """
     n_on = st.session_state.get("_n_filters", 0)
     label = f"Filters ({n_on})" if n_on else "Filters"
+    for name, as_opened in AS_OPENED.items():
+        links.keep(name, _spelled(name, as_opened))
     with st.popover(label, icon=":material/filter_list:", key="filters"):
         filters = replace(_tokens(trace, head), **_lines())
         less = filters(trace)
@@ -65,6 +67,14 @@ def place_of(tokens: Tokens, position: int, what: str) -> int:
             f"{token(tokens.labels[0])} is shown instead."
         )
     return place or 0
+
+
+def _spelled(name: str, as_opened: Any) -> list[str]:
+    """How the address says what a control of the popover is set to; not at all, as it opens."""
+    value = st.session_state.get(name, as_opened)
+    if value == as_opened:
+        return []
+    return value if isinstance(value, list) else ["true" if value is True else value]
 
 
 def clear() -> None:
@@ -100,6 +110,8 @@ def _tokens(trace: Trace, head: HeadTrace) -> Filters:
             help="Which text the query is of → which the key is of.",
         )
         links.check("segments", "sentence pair filter", (ALL, *SEGMENTS), segment)
+    else:
+        links.check_absent("segments", "sentence pair filter", "there is no second text", ALL)
     is_renormalised = st.toggle(
         "Renormalise",
         key="renormalise",

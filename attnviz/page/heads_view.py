@@ -1,13 +1,13 @@
 """The Heads view: all heads of one layer on one picture."""
 
 from functools import partial
+from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from attnviz.charts.head_layers import CLICKED_KEY, CLICKED_QUERY, ISOLATED, TOGGLED
 from attnviz.charts.heads import heads_figure, most_tokens
-from attnviz.charts.sink import SINK_ROW
+from attnviz.charts.tables import heads_table
 from attnviz.charts.window import Window, window_around
 from attnviz.page import exporting, filtering, links, pair, tables
 from attnviz.page.figures import show_figure
@@ -17,6 +17,7 @@ from attnviz.tokens import Tokens
 from attnviz.wording import percent, token_at
 
 VIEW = "heads"
+NONE = "none"  # of the heads: an address cannot hold an empty choice
 FOCUS = {"all": "of all tokens", "query": "from the query token", "key": "to the key token"}
 
 
@@ -56,7 +57,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         size=most_tokens(call.n_heads),
     )
     with buttons:
-        tables.show(VIEW, lambda: _table(call, query_place))
+        tables.show(VIEW, lambda: heads_table(call, query_place))
         screen = exporting.screen_of(
             trace,
             head,
@@ -117,43 +118,45 @@ def _choose_heads(n_heads: int) -> list[int]:
     heads = list(range(n_heads))
     if "heads" in st.session_state:  # another layer or model may have fewer; None: as it opens
         before = st.session_state["heads"]
-        kept = [head for head in before or [] if head in heads]
-        was_all = before is None or len(before) == st.session_state.get("_n_heads_offered")
-        is_gone = bool(before) and not kept
-        st.session_state["heads"] = heads if was_all or is_gone else kept
+        if before is not None and is_none(before, st.session_state.get("_n_heads_on", n_heads)):
+            st.session_state["heads"] = [NONE]
+        else:
+            were_on = [head for head in before or [] if head != NONE]
+            kept = [head for head in were_on if head in heads]
+            were_all = len(were_on) == st.session_state.get("_n_heads_offered")
+            st.session_state["heads"] = heads if were_all or not kept else kept
     st.session_state["_n_heads_offered"] = n_heads
     n_on = st.session_state.get("_n_heads_on", n_heads)
     label = "Heads" if n_on == n_heads else f"Heads ({n_on} of {n_heads})"
     with st.popover(label, icon=":material/stacked_line_chart:", key="choose_heads"):
-        on = st.pills(
+        chosen: list[Any] = st.pills(
             "Heads that are on",
-            heads,
+            [*heads, NONE],
             selection_mode="multi",
             default=heads,
             key="heads",
             bind="query-params",
         )
         st.button("All", on_click=_set_heads, args=(heads,), key="all_heads")
-    on_now = ", ".join(map(str, sorted(on))) if len(on) < n_heads else "all heads"
-    links.check("heads", "head", [str(head) for head in heads], on_now)
+    on = sorted(head for head in chosen if head != NONE)
+    if on:
+        on_now = ", ".join(map(str, on)) if len(on) < n_heads else "all heads"
+        links.check("heads", "head", [str(head) for head in heads], on_now)
+    else:
+        links.found("heads")
     if len(on) != n_on:  # known only once the control is there
         st.session_state["_n_heads_on"] = len(on)
         st.rerun()
-    return sorted(on)
+    return on
+
+
+def is_none(chosen: list[int | str], n_before: int) -> bool:
+    """Whether no head is to be on: none is left, or all were sent away at once."""
+    return not chosen or chosen == [NONE] or (NONE in chosen and n_before > 0)
 
 
 def _set_heads(heads: list[int]) -> None:
     st.session_state["heads"] = heads
-
-
-def _table(call: LayerTrace, query: int) -> pd.DataFrame:
-    """What one query gives to each key, a column a head."""
-    own_weights = call.own_weights_of(slice(query, query + 1))
-    columns = {f"head {head}": weights[0] for head, weights in enumerate(own_weights)}
-    table = pd.DataFrame({"key token": call.key_tokens.labels} | columns)
-    if call.sinks is not None:
-        table.loc[len(table)] = [SINK_ROW, *call.sinks[:, query]]
-    return table
 
 
 def _follow_click(

@@ -6,12 +6,12 @@ from typing import Any
 import streamlit as st
 
 from attnviz.charts.matrix import PICKED, Cells, Large
+from attnviz.charts.start import start_pair
 from attnviz.charts.window import MAX_TOKENS, Window, strongest_outside
 from attnviz.page import links
 from attnviz.page.controls import choose_token
 from attnviz.results import HeadTrace, Trace
 from attnviz.steps import Convention
-from attnviz.tokens import Tokens
 from attnviz.wording import percent, token_at
 
 LARGE: dict[str, str] = {
@@ -41,23 +41,18 @@ def choose(trace: Trace, head: HeadTrace, *, is_large: bool = False) -> Followed
 
 
 def choose_query(trace: Trace, head: HeadTrace) -> int:
-    queries, _ = trace.tokens_of(head.layer, head.kind)
-    return choose_token("Query token", "query", head.query_tokens, _words(queries)[1])
+    start = start_pair(trace, head).query or 0
+    return choose_token("Query token", "query", head.query_tokens, start)
 
 
 def choose_key(trace: Trace, head: HeadTrace) -> int:
-    """The key; to begin with the last word that every view shows beside the text's beginning.
-
-    Its first where later words are hidden.
-    """
-    words = _words(trace.tokens_of(head.layer, head.kind)[1])
-    first, second, *_, last = 2 * ([word for word in words if word < MAX_TOKENS] or words)
-    is_causal = head.kind in ("self", "decoder") and bool(head.is_masked[first, second])
-    return choose_token("Key token", "key", head.key_tokens, first if is_causal else last)
+    start = start_pair(trace, head).key or 0
+    return choose_token("Key token", "key", head.key_tokens, start)
 
 
 def _convention() -> Convention:
     """Whether a query is a row of the weights, or a column as in the book."""
+    links.keep("columns", ["true"] if st.session_state.get("columns") else [])
     is_columns = st.toggle(
         "Columns sum to 1 (wⱼᵢ)",
         key="columns",
@@ -75,6 +70,8 @@ def _large(head: HeadTrace) -> Large:
     if max(len(head.query_tokens), len(head.key_tokens)) <= MAX_TOKENS:
         return "maximum"
     links.respell("large", LARGE)
+    large = st.session_state.get("large", "maximum")
+    links.keep("large", [] if large == "maximum" else [LARGE[large]])
     chosen: Any = st.selectbox(
         "Large matrices",
         list(LARGE),
@@ -103,12 +100,6 @@ def show_outside(head: HeadTrace, query: int, shown: Window) -> None:
             )
             + ": choose one as key token to see it."
         )
-
-
-def _words(tokens: Tokens) -> list[int]:
-    """The positions of the text's own tokens; at least two, so that a second can be taken."""
-    words = [place for place, special in enumerate(tokens.is_special) if not special]
-    return words * 2 if len(words) == 1 else words or [0, 0]
 
 
 def picked(selection: dict, axes: tuple[str, str], cells: Cells) -> dict[str, int]:

@@ -10,7 +10,7 @@ from attnviz.sentences import headline
 from attnviz.steps import steps_of
 from attnviz.wording import escaped, token_at
 
-# What a beat is called in links, by the number of its steps.
+# What a step and a beat of the talk are called in links, by their number.
 BEATS = {
     "in": "embeddings",
     "1": "project",
@@ -105,7 +105,8 @@ def _open(beat: str) -> None:
 
 
 def _enter() -> None:
-    st.query_params["talk"] = BEATS["in"]
+    """Begin the talk, and put it into the address, where its control is not yet."""
+    st.session_state["talk"] = st.query_params["talk"] = BEATS["in"]
 
 
 def _leave() -> None:

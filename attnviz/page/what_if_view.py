@@ -18,12 +18,15 @@ def show(followed: Followed) -> Change:
         "What if?", key="what_if", icon=":material/experiment:", bind="query-params"
     )
     links.check_switch("what_if", "What if?", bool(expander.open))
-    if not expander.open:
-        return NO_CHANGE
-    with expander:
-        return _show(followed)
+    change = NO_CHANGE
+    if expander.open:
+        with expander:
+            change = _show(followed)
+    links.check_closed("What if?", () if expander.open else CONTROLS)
+    return change
 
 
+CONTROLS = "if_unscaled", "if_factor", "if_temperature", "if_causal", "if_hidden", "if_zeroed"
 FACTORS = 0.0001, 1000.0
 TEMPERATURES = 0.01, 100.0
 
@@ -98,6 +101,9 @@ def _chosen(head: HeadTrace) -> Change:
                 help="On: no query sees a key that comes after it, as in a model that writes text.",
             )
             links.check("if_causal", "causal mask", list(masks.values()), masks[causal])
+        else:
+            why = "its queries and keys are not the same tokens"
+            links.check_absent("if_causal", "causal mask", why, "off")
     with columns[2]:
         hidden = st.multiselect(
             "Mask keys",

@@ -1,0 +1,375 @@
+"""What is on the screen, set by hand, and the same in a fresh browser at the address it made."""
+
+import re
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+from playwright.sync_api import TimeoutError
+from serving import serving
+from test_models import save_tiny
+from transformers import ByT5Tokenizer
+
+from attnviz.page import links
+
+pytestmark = pytest.mark.browser
+
+# Everything that can be seen: words, what is in each control, and every mark of every picture.
+SEEN = """() => {
+    if (document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'notRunning'
+        || !document.querySelector('.marks, [data-testid=stMain] [data-testid=stAlert]')) {
+        return null
+    }
+    const seen = []
+    const add = (kind, value) => seen.push(`${kind}: ${value}`)
+    for (const part of document.querySelectorAll(
+            '[data-testid=stSidebarContent], [data-testid=stMainBlockContainer]')) {
+        for (const one of part.querySelectorAll('[data-testid=stMarkdownContainer], label')) {
+            add('words', one.textContent)
+        }
+        for (const one of part.querySelectorAll('input')) {
+            add('input', one.type === 'checkbox' ? one.checked : one.value)
+        }
+        for (const one of part.querySelectorAll('[aria-selected], [aria-checked]')) {
+            if (!one.closest('[data-testid=stDataFrame]')) {  // those come and go
+                add('chosen', one.textContent + one.ariaSelected + one.ariaChecked)
+            }
+        }
+        for (const one of part.querySelectorAll('.marks path, .marks text')) {
+            const looks = ['d', 'fill', 'stroke', 'opacity', 'transform']
+            const drawn = looks.map(name => one.getAttribute(name))
+            add('mark', one.textContent + String(drawn).replace(/url\\([^)]*\\)/g, 'a gradient'))
+        }
+    }
+    return seen.sort()  // a drawing that was changed has its marks in another order
+}"""
+
+
+def settle(page):
+    """What is seen when the page has run to its end and its pictures are drawn."""
+    before = None
+    for _ in range(80):
+        page.wait_for_timeout(250)
+        now = page.evaluate(SEEN)
+        if now is not None and now == before:
+            return now
+        before = now
+    raise AssertionError("the page does not come to rest")
+
+
+def query_of(page):
+    return f"?{urlsplit(page.url).query}"
+
+
+def asked(page):
+    return parse_qs(urlsplit(page.url).query, keep_blank_values=True)
+
+
+# What a visitor does
+
+
+def fill(key, text):
+    def act(page):
+        field = page.locator(f".st-key-{key} input").first
+        field.fill(text)
+        field.press("Enter")
+
+    return act
+
+
+def choose(key, option):
+    def act(page):
+        page.locator(f".st-key-{key} input").first.press("ArrowDown")
+        page.wait_for_timeout(300)  # the list opens where it is to stay
+        page.get_by_role("option", name=option, exact=True).click()
+        page.keyboard.press("Escape")
+
+    return act
+
+
+def switch(key):
+    return lambda page: page.locator(f".st-key-{key} label").first.click()
+
+
+def press(key):
+    return lambda page: page.locator(f".st-key-{key} button").first.click()
+
+
+def open_part(words):
+    return lambda page: page.get_by_text(words, exact=True).first.click()
+
+
+def pick(key, name):
+    return lambda page: page.locator(f".st-key-{key}").get_by_text(name, exact=True).click()
+
+
+def slide(key):
+    return lambda page: page.locator(f".st-key-{key} input[type=range]").press("ArrowLeft")
+
+
+def inside(popover, act):
+    """The same in a popover, which is closed again."""
+
+    def act_inside(page):
+        page.locator(f".st-key-{popover} button").first.click()
+        page.wait_for_timeout(300)
+        act(page)
+        settle(page)
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(300)
+        if page.locator("[data-testid=stPopoverBody]:visible").count():
+            page.locator(f".st-key-{popover} button").first.click()
+
+    return act_inside
+
+
+def turn(name):
+    return lambda page: page.get_by_role("tab", name=name).click()
+
+
+LONG = " ".join(["fruit flies like a banana"] * 10)
+FILTERS = {
+    "hide_special": inside("filters", switch("hide_special")),
+    "hidden": inside("filters", choose("hidden", "4 an")),
+    "renormalise": inside("filters", switch("renormalise")),
+    "top": inside("filters", slide("top")),
+    "share": inside("filters", slide("share")),
+}
+# One after the other on one page, so that at the end everything is set at once.
+DONE = {
+    "Steps": (
+        "",
+        {
+            "layer": press("layer_next"),
+            "head": press("head_previous"),
+            "query": choose("query", "4 an"),
+            "key": choose("key", "1 time"),
+            "columns": switch("columns"),
+            "why_scale": open_part("Why scale?"),
+            "what_if": open_part("What if?"),
+            "if_causal": choose("if_causal", "on"),
+            "if_factor": fill("if_factor", "0.5"),
+            "if_temperature": fill("if_temperature", "2.5"),
+            "if_hidden": choose("if_hidden", "2 flies"),
+            "if_zeroed": choose("if_zeroed", "7"),
+            "if_unscaled": switch("if_unscaled"),
+        },
+    ),
+    "a long text": ("", {"text": fill("text", LONG), "large": choose("large", "blocks: mean")}),
+    "a talk": (
+        "?layer=1",
+        {"talk": press("present")},
+    ),
+    "Neurons": (
+        "?text=time+flies+like+an+arrowhead",
+        {
+            "view": turn("Neurons"),
+            "query": choose("query", "4 an"),
+            "sorted": switch("sorted"),
+            "dimensions": switch("dimensions"),
+            "asked": switch("asked"),
+            **FILTERS,
+            "words": inside("filters", switch("words")),
+        },
+    ),
+    "Heads of a pair": (
+        "?view=Heads",
+        {
+            "pair": fill("pair", "fruit flies"),
+            "lines": pick("lines", "from the query token"),
+            "heads": inside("choose_heads", pick("heads", "3")),
+            "segments": inside("filters", choose("segments", "A → B")),
+        },
+    ),
+    "no head": (
+        "?view=Heads&heads=3",
+        {"heads": inside("choose_heads", pick("heads", "3"))},
+    ),
+    "Model": (
+        "",
+        {
+            "view": turn("Model"),
+            "measure": choose("measure", "mean distance"),
+            "by_measure": switch("by_measure"),
+            "hide_special": FILTERS["hide_special"],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DONE)
+def test_whatever_is_set_by_hand_is_there_in_a_fresh_browser(visit, what):
+    query, acts = DONE[what]
+    page = visit(query, height=3000, wait_for=None)
+    there_and_back(visit, page, acts)
+
+
+def there_and_back(visit, page, acts, **options):
+    before = settle(page)
+    set_so_far = set()
+    for parameter, act in acts.items():
+        act(page)
+        try:
+            page.wait_for_url(re.compile(rf"[?&]{parameter}="), timeout=15_000)
+        except TimeoutError:
+            pytest.fail(f"{parameter} did not come into the address {page.url}")
+        set_so_far.add(parameter)
+        settle(page)
+        again = visit(query_of(page), height=3000, wait_for=None, **options)
+        now = settle(page)
+        assert set_so_far <= asked(page).keys(), parameter
+        assert now != before, parameter
+        assert settle(again) == now, parameter
+        assert asked(again) == asked(page), parameter
+        again.close()
+        before = now
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory):
+    """The page with a tiny encoder-decoder beside the bundled model."""
+    folder = tmp_path_factory.mktemp("t5") / "tiny"
+    save_tiny(folder, "t5", ByT5Tokenizer(), vocab_size=384)
+    listed = f"sentence-transformers/all-MiniLM-L6-v2,{folder}"
+    with serving(tmp_path_factory.mktemp("page"), ATTNVIZ_MODELS=listed) as server:
+        yield server.address
+
+
+def test_model_target_and_kind_are_there_in_a_fresh_browser(visit, translator):
+    page = visit("", at=translator, height=3000)
+    acts = {
+        "model": choose("model", "tiny"),
+        "target": fill("target", "Zeit"),
+        "kind": choose("kind", "cross"),
+        "query": choose("query", "2 e"),
+    }
+    there_and_back(visit, page, acts, at=translator)
+
+
+def test_every_parameter_was_set_by_hand():
+    acts = {parameter for _, acts in DONE.values() for parameter in acts}
+    elsewhere = {"model", "target", "kind", "step", "device"}  # the last needs a GPU
+    assert acts | elsewhere == links.PARAMETERS
+
+
+def test_what_is_filtered_waits_for_the_next_view_but_not_in_the_address(visit):
+    page = visit("?view=Heads&hide_special=true&top=2", wait_for=None)
+    settle(page)
+    turn("Steps")(page)
+    settle(page)
+    assert asked(page).keys() == set()  # what is seen is not filtered
+    turn("Neurons")(page)
+    settle(page)
+    assert asked(page).keys() == {"view", "hide_special", "top"}
+
+
+def test_what_a_link_asks_of_a_closed_part_waits_for_it(visit):
+    page = visit("?view=Heads&heads=1&columns=true&if_factor=0.5", wait_for=None)
+    settle(page)
+    turn("Steps")(page)
+    settle(page)
+    (note,) = page.get_by_test_id("stAlert").all_inner_texts()
+    assert "What if?" in note
+    open_part("What if?")(page)
+    settle(page)
+    assert page.locator(".st-key-if_factor input").input_value() == "0.5"
+    assert page.get_by_test_id("stAlert").count() == 0
+    assert asked(page).keys() == {"columns", "what_if", "if_factor"}
+
+
+# The theme
+
+
+COLOURS = {"light": "rgb(255, 255, 255)", "dark": "rgb(14, 17, 23)"}
+
+
+def colour(page):
+    return page.evaluate(
+        "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+    )
+
+
+@pytest.mark.parametrize("own", COLOURS)
+@pytest.mark.parametrize("theme", COLOURS)
+def test_a_link_opens_light_or_dark_whatever_the_visitors_own_setting(visit, own, theme):
+    other = next(name for name in COLOURS if name != own)
+    assert colour(visit("", scheme=own)) == COLOURS[own]
+    page = visit(f"?embed_options={theme}_theme&layer=1&query=1", scheme=own)
+    assert colour(page) == COLOURS[theme] != COLOURS[other if theme == own else own]
+    press("layer_next")(page)
+    page.get_by_text("Layer 2, head 8", exact=True).wait_for()
+    page.reload()
+    settle(page)
+    assert colour(page) == COLOURS[theme]
+    assert asked(page)["embed_options"] == [f"{theme}_theme"]
+
+
+# A new link
+
+
+@pytest.mark.parametrize("theme", COLOURS)
+@pytest.mark.parametrize(
+    "text", ["a & b=c?#%+", "</script>\"'\\", "時は矢の如く飛ぶ", "🏳️‍🌈😀 time  flies", "it " * 400]
+)
+def test_the_link_of_the_menu_brings_text_and_theme_to_another_browser(visit, address, text, theme):
+    page = visit("?layer=3&view=Neurons", scheme=theme, wait_for=None)
+    settle(page)
+    fill("text", text)(page)
+    now = settle(page)
+    press("export")(page)
+    page.get_by_text("Link", exact=True).click()
+    link = page.locator("[data-testid=stPopoverBody] code").inner_text()
+    assert link.startswith(f"{address}?")
+    assert re.fullmatch(r"[\w.:/?&=%+~-]+", link, re.ASCII)
+    assert parse_qs(urlsplit(link).query) == {
+        "text": [text],
+        "layer": ["3"],
+        "view": ["Neurons"],
+        "embed_options": [f"{theme}_theme"],
+    }
+    other = next(name for name in COLOURS if name != theme)
+    again = visit(link.removeprefix(address), scheme=other, wait_for=None)
+    assert settle(again) == now
+    assert colour(again) == COLOURS[theme]
+    press("export")(again)
+    again.get_by_text("Link", exact=True).click()
+    assert again.locator("[data-testid=stPopoverBody] code").inner_text() == link
+
+
+@pytest.mark.parametrize("text", ["time flies " * 181, "光陰矢の如し" * 334, "😀🏳️‍🌈" * 400])
+def test_a_text_of_two_thousand_characters_comes_with_its_link(visit, text):
+    text = text[:2000]
+    page = visit("?" + urlencode({"text": text}), wait_for=None)
+    settle(page)
+    assert page.get_by_label("Text", exact=True).input_value() == text
+    alerts = page.get_by_test_id("stAlert").all_inner_texts()
+    assert not alerts or "tokens, and" in alerts[0]
+
+
+# A step
+
+
+@pytest.mark.parametrize("height", [720, 1080])
+@pytest.mark.parametrize(
+    "query",
+    ["step=softmax", "step=update&query=1&layer=3", "step=output&columns=true&text=" + "a+b+" * 30],
+)
+def test_a_link_to_a_step_opens_the_page_there(visit, query, height):
+    page = visit(f"?{query}", height=height, wait_for=None)
+    step = parse_qs(query)["step"][0]
+    settle(page)
+    page.wait_for_timeout(500)
+    headline = page.locator(f".st-key-step_{step} summary").first
+    box = headline.bounding_box()
+    assert 0 <= box["y"] < box["y"] + box["height"] <= height
+    assert headline.evaluate(
+        """headline => {
+            const {left, top, width, height} = headline.getBoundingClientRect()
+            return headline.contains(
+                document.elementFromPoint(left + width / 2, top + height / 2))
+        }"""
+    )
+    assert page.locator("[data-testid=stMain]").evaluate("main => main.scrollTop") > 1000
+    page.locator("[data-testid=stMain]").evaluate("main => main.scrollTo(0, 0)")
+    press("layer_next")(page)
+    settle(page)
+    assert page.locator("[data-testid=stMain]").evaluate("main => main.scrollTop") < 100
