@@ -290,6 +290,11 @@ def test_a_link_leaves_embedding_and_an_unknown_theme_out(link_at):
     )
 
 
+@pytest.mark.parametrize("address", ["http://a:1", "http://a:1/"])
+def test_a_link_is_to_the_folder_that_streamlit_serves(link_at, address):
+    assert link_at(address, "light") == "http://a:1/?embed_options=light_theme"
+
+
 @pytest.mark.parametrize("text", ["a & b=c?#%+\"'</script>\\", "時は矢の如く" * 300, "🏳️‍🌈😀" * 400])
 def test_any_text_comes_back_out_of_its_link(link_at, text):
     link = link_at("http://a/", "light", text=text)

@@ -184,7 +184,8 @@ def link_of_now() -> str:
     if st.context.theme.type is not None:
         # Streamlit's own parameter, which it reads in pages that are not embedded too.
         asked.append(("embed_options", f"{st.context.theme.type}_theme"))
-    return f"{st.context.url or ''}?{urlencode(asked)}"
+    folder = f"{st.context.url.rstrip('/')}/" if st.context.url else ""
+    return f"{folder}?{urlencode(asked)}"
 
 
 def note_on_length(link: str) -> str | None:
