@@ -108,13 +108,21 @@ def headline(number: str) -> str:
     return _HEADLINES[number]
 
 
+_GIVEN = (
+    "What each token looks for (query, q), what it can be found by (key, k) and what it passes on "
+    "(value, v), as they were given. What they were computed from is not known."
+)
+
+
 def explanation(
     head: HeadTrace, number: str, convention: Convention = "rows", *, is_short: bool = False
 ) -> str:
     """What happens in the steps with this number, in words."""
     row, column = _lines(convention)
     first, more = _EXPLANATIONS[number]
-    if number == "1" and not is_short:
+    if number == "1" and head.x_query is None:
+        first, more = _GIVEN, ""
+    elif number == "1" and not is_short:
         more = _projected(head, more)
     return (first if is_short else f"{first} {more}".rstrip()).format(
         row=row,

@@ -83,6 +83,11 @@ def duration(seconds: float) -> str:
     return f"about {seconds / 3600:.0f} hours"
 
 
+def counted(n: int, what: str) -> str:
+    """1, "head" → "1 head"; 2 → "2 heads"."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def ordinal(place: int) -> str:
     """1 → "1st", 2 → "2nd", 11 → "11th"."""
     ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")

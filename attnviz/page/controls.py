@@ -283,7 +283,7 @@ def _stepper(label: str, key: str, options: Sequence[int], default: int = 0) -> 
                 args=(key, None if is_last else options[place + step]),
             )
     moved = f"_moved_{key}"
-    if before is not None and before not in options:
+    if before is not None and before not in options and len(options) > 1:
         st.session_state[moved] = before, chosen, options
     if moved in st.session_state:
         before, *now = st.session_state[moved]

@@ -41,7 +41,10 @@ MIME = {
 
 
 # The button that copies, also where nothing can point at it.
-_ALWAYS_COPY = "<style>.st-key-export_link [data-testid=stCodeCopyButton] {opacity: 1}</style>"
+_ALWAYS_COPY = (
+    "<style>.st-key-export_link div:has([data-testid=stElementToolbarButton]) "
+    "{opacity: 1; transform: none}</style>"
+)
 
 
 def menu(screen: Screen, trace: Trace) -> None:

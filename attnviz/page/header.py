@@ -6,7 +6,7 @@ from attnviz.checks import NOT_EXACT, check_line
 from attnviz.heads import linking
 from attnviz.page.controls import open_head
 from attnviz.results import HeadTrace, Trace
-from attnviz.wording import escaped, percent, token_at
+from attnviz.wording import counted, escaped, percent, token_at
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
@@ -33,7 +33,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
 def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:
     """What this head gives from query to key, and one click to the head that gives most."""
     weight = float(head.own_weights[query, key])
-    best = linking(trace, query, key, head.kind).iloc[0]
+    heads = linking(trace, query, key, head.kind)
+    best = heads.iloc[0]
     best_layer, best_head = int(best["layer"]), int(best["head"])
     names = f"{token_at(head.query_tokens, query)} gives {token_at(head.key_tokens, key)}"
     if best["weight"] == 0:
@@ -41,7 +42,9 @@ def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if (best_layer, best_head) == (head.layer, head.head):
-            st.markdown(f"{names} **{percent(weight)}** here, more than in any other head.")
+            is_alone = len(heads) == 1
+            than = "." if is_alone else " here, more than in any other head."
+            st.markdown(f"{names} **{percent(weight)}**{than}")
             return
         st.markdown(f"{names} **{percent(weight)}** of its attention here.")
         st.button(
@@ -63,7 +66,7 @@ def _of_kind(trace: Trace, head: HeadTrace) -> str:
 def _description(trace: Trace, head: HeadTrace) -> str:
     layers = trace.layers(head.kind)
     call = trace.layer(head.layer, head.kind)
-    heads = f"{call.n_heads} heads"
+    heads = counted(call.n_heads, "head")
     if call.n_key_value_heads < call.n_heads:
         heads += f" sharing {call.n_key_value_heads} key/value heads"
     tokens = f"{len(trace.tokens)} tokens"
@@ -73,7 +76,7 @@ def _description(trace: Trace, head: HeadTrace) -> str:
     parts = [
         f"**{escaped(trace.model_name)}**",
         f"revision {escaped(trace.revision[:14])}" if trace.revision else "",
-        f"{len(layers)} layers × {heads}",
+        f"{counted(len(layers), 'layer')} × {heads}",
         f"d_model {head.x_query.shape[1]}" if head.x_query is not None else "",
         f"d_head {head.q.shape[1]}",
         f"d_value {head.v.shape[1]}" if head.v.shape[1] != head.q.shape[1] else "",
