@@ -8,7 +8,7 @@ import pytest
 from showing import run
 from streamlit.testing.v1 import AppTest
 
-from attnviz.page import exporting, loading
+from attnviz.page import export_parts, loading
 from attnviz.screens import Screen
 
 VIEWS = ["Steps", "Neurons", "Heads", "Model"]
@@ -30,13 +30,13 @@ def codes(page):
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_nothing_is_made_before_the_menu_is_opened(page, view, monkeypatch):
-    monkeypatch.setattr(exporting, "_figure", lambda *given: pytest.fail("it was made"))
+    monkeypatch.setattr(export_parts, "_figure", lambda *given: pytest.fail("it was made"))
     page.session_state["view"] = view
     run(page)
     assert not codes(page)
 
 
-@pytest.mark.parametrize("part", exporting.PARTS)
+@pytest.mark.parametrize("part", export_parts.PARTS)
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_part_of_the_menu_opens_in_every_view(page, view, part):
     opened(page, view, part)
@@ -51,7 +51,7 @@ def test_every_part_of_the_menu_opens_in_every_view(page, view, part):
         assert f"view={view}" in link or view == "Steps"
 
 
-@pytest.mark.parametrize("part", exporting.PARTS)
+@pytest.mark.parametrize("part", export_parts.PARTS)
 def test_an_open_menu_keeps_no_trace_in_memory(page, part):
     text = f"an open menu of {part}"
     opened(page, "Steps", part, text=text)
@@ -85,7 +85,7 @@ def test_each_of_them_is_drawn_as_it_stands(page, place):
     if place >= len(box.options):
         pytest.skip("there are fewer")
     box.set_value(box.options[place])
-    page.selectbox(key="export_width").set_value(list(exporting.WIDTHS)[2])  # draws it
+    page.selectbox(key="export_width").set_value(list(export_parts.WIDTHS)[2])  # draws it
     page.run()
     assert not page.exception
 
@@ -109,7 +109,7 @@ def test_where_a_folder_is_on_this_machine_is_not_told(offering, tmp_path):
     folder = tmp_path / "secret-place" / "tiny"
     save_tiny(folder)
     page = offering(folder)
-    for part in exporting.PARTS:
+    for part in export_parts.PARTS:
         opened(page, "Steps", part)
         shown = said(page) + " ".join(codes(page))
         if part != "Link":  # which names it as the address does
@@ -132,4 +132,4 @@ def test_where_a_folder_is_on_this_machine_is_not_told(offering, tmp_path):
     ],
 )
 def test_a_files_name_says_what_is_in_it(view, ending, part, name):
-    assert exporting.file_name(Screen("m", "t", 1, 2, view), ending, part) == name
+    assert export_parts.file_name(Screen("m", "t", 1, 2, view), ending, part) == name

@@ -1,50 +1,14 @@
 """One menu of everything a visitor can leave with: what is on the screen, as it is there."""
 
-import warnings
-from collections.abc import Callable
 from dataclasses import replace
 
-import altair as alt
 import streamlit as st
 
-from attnviz.charts.figure import standing_alone
-from attnviz.export import captions, code, data, figures, fonts, pages
-from attnviz.page import figures as on_page
-from attnviz.page import links, loading
+from attnviz.page import loading
 from attnviz.results import HeadTrace, Trace
-from attnviz.screens import Screen, drawn
-from attnviz.wording import escaped
+from attnviz.screens import Screen
 
 MENU = "export"  # its key
-PARTS = ("Figure", "Web page", "Data", "Code", "Link")
-WIDTHS = {
-    "as on the page": None,
-    f"one column, {figures.ONE_COLUMN:g} mm": figures.ONE_COLUMN,
-    f"two columns, {figures.TWO_COLUMNS:g} mm": figures.TWO_COLUMNS,
-}
-FORMATS = {
-    "SVG": "svg",
-    "PDF": "pdf",
-    **{f"PNG {scale}×": f"png@{scale}" for scale in figures.PNG_SCALES},
-}
-MIME = {
-    "svg": "image/svg+xml",
-    "pdf": "application/pdf",
-    "png": "image/png",
-    "html": "text/html",
-    "npz": "application/octet-stream",
-    "csv": "text/csv",
-    "parquet": "application/vnd.apache.parquet",
-    "json": "application/json",
-    "py": "text/x-python",
-}
-
-
-# The button that copies, also where nothing can point at it.
-_ALWAYS_COPY = (
-    "<style>.st-key-export_link div:has([data-testid=stElementToolbarButton]) "
-    "{opacity: 1; transform: none}</style>"
-)
 
 
 def menu(screen: Screen, trace: Trace) -> None:
@@ -55,193 +19,15 @@ def menu(screen: Screen, trace: Trace) -> None:
     popover = st.popover(
         "Export", icon=":material/ios_share:", key=MENU, on_change="rerun", width="content"
     )
-    if not popover.open:
-        return
-    with popover:
-        part = st.segmented_control(
-            "Export",
-            PARTS,
-            default=PARTS[0],
-            required=True,
-            key="export_part",
-            label_visibility="collapsed",
-        )
-        {
-            "Figure": _figure,
-            "Web page": _page,
-            "Data": _data,
-            "Code": _code,
-            "Link": _link,
-        }[part](screen, trace)
+    if popover.open:
+        from attnviz.page import export_parts  # the first picture does not wait for it
+
+        with popover:
+            export_parts.show(screen, trace)
 
 
 def is_open() -> bool:
     return bool(st.session_state.get(MENU))
-
-
-# Its parts
-
-
-def _figure(screen: Screen, trace: Trace) -> None:
-    whole = {"steps": "All steps"}.get(screen.view, "The view")
-    others = on_page.shown()
-    names = [whole, *others]
-    name = st.selectbox("Figure", names, key="export_figure")
-    chosen = st.segmented_control(
-        "Format", list(FORMATS), default="SVG", required=True, key="export_format"
-    )
-    width = WIDTHS[st.selectbox("Width", list(WIDTHS), key="export_width")]
-    has_caption = st.toggle("Caption: model, head and text below it", True, key="export_caption")
-    is_transparent = st.toggle("Transparent background", key="export_transparent")
-    kind, _, scale = FORMATS[chosen].partition("@")
-    is_text = kind == "svg" and st.toggle(
-        "Text that can be edited",
-        key="export_text",
-        help="Off: outlines, which look the same everywhere. On: text in the reader's own font.",
-    )
-    words = captions.caption(screen, trace)
-    if name != whole:
-        words = f"{name}. {words}"
-    look = {
-        "caption": words if has_caption else "",
-        "width_mm": width,
-        "is_transparent": is_transparent,
-        **({"scale": int(scale)} if scale else {}),
-        **({"outlines": not is_text} if kind == "svg" else {}),
-    }
-    draw: Callable[[], alt.TopLevelMixin]
-    if name == whole:
-        again = loading.again(trace)
-        draw = lambda: drawn(screen, again())  # noqa: E731
-    else:
-        figure = others[name]
-        draw = lambda: standing_alone(figure)  # noqa: E731
-    writer = figures.WRITERS[f".{kind}"]
-    display_mode = screen.display_mode
-
-    def write() -> str | bytes:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", figures.FigureWarning)  # they are said below
-            return writer(draw(), display_mode, **look)
-
-    if width is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", figures.FigureWarning)
-            drawing = figures.to_svg(draw(), display_mode, **_as_text(look))
-        notes = figures.notes_on(drawing)
-    else:
-        lost = fonts.missing(words + "".join(_labels(trace)))
-        notes = [figures.note_on_missing(lost)] if lost else []
-    for note in notes:
-        sentence, _, hint = note.partition("\n\nHint: ")
-        st.warning(f"{escaped(sentence)} {escaped(hint[:1].upper() + hint[1:])}")
-    _button(f"Download {chosen}", write, screen, kind, "" if name == whole else name)
-
-
-def _as_text(look: dict) -> dict:
-    return {name: look[name] for name in ("caption", "width_mm")} | {"outlines": False}
-
-
-def _labels(trace: Trace) -> tuple[str, ...]:
-    return trace.tokens + (trace.target_tokens or ())
-
-
-def _page(screen: Screen, trace: Trace) -> None:
-    st.markdown(
-        "This view as one file that opens anywhere, without network: it answers the pointer, and "
-        "has the same numbers."
-    )
-    again = loading.again(trace)
-    _button("Download HTML", lambda: pages.view_page(screen, again()), screen, "html")
-
-
-def _data(screen: Screen, trace: Trace) -> None:
-    again = loading.again(trace)
-    is_changed = False
-    if screen.change:
-        which = ("the model's own", "changed by What if?")
-        is_changed = (
-            st.segmented_control("Head", which, default=which[0], required=True, key="export_head")
-            == which[1]
-        )
-    st.markdown(
-        "Every matrix of this head, in full precision: as arrays for NumPy, or as a table with a "
-        "row for each value."
-    )
-    about = {"text": screen.text, "pair": screen.pair, "target": screen.target}
-
-    def head_of(trace: Trace) -> HeadTrace:
-        less = trace if screen.view == "steps" else screen.filters(trace)
-        head = less.head(screen.layer, screen.head, screen.kind)
-        return screen.change(head) if is_changed else head
-
-    def described() -> dict:
-        whole = again()
-        return data.about(whole, head_of(whole), **about)
-
-    with st.container(horizontal=True):
-        _button("NPZ", lambda: data.to_npz(head_of(again()), described()), screen, "npz")
-        _button("CSV", lambda: data.to_csv(head_of(again())), screen, "csv")
-        _button("Parquet", lambda: data.to_parquet(head_of(again())), screen, "parquet")
-        _button("JSON", lambda: data.to_json(described()), screen, "json")
-    st.caption(
-        "NPZ opens again under **Own arrays**, or by `attnviz.HeadTrace.from_npz`. JSON has what "
-        "is known about the model, the text and the head, without the matrices."
-    )
-
-
-def _code(screen: Screen, trace: Trace) -> None:
-    own = loading.model_of(trace)
-    if own is None:
-        st.markdown("These arrays came from a file: there is no model to compute them with.")
-        return
-    st.markdown("**The same in Python**")
-    st.code(code.script(screen), language="python", wrap_lines=True)
-    st.markdown("**The four steps in plain PyTorch**")
-    st.code(code.four_steps(screen, trace, own), language="python", wrap_lines=True)
-
-
-def _link(screen: Screen, trace: Trace) -> None:
-    if loading.model_of(trace) is None:
-        st.markdown("Arrays of a file are in no link: send the file along.")
-        return
-    st.markdown("What is on the screen now, for a message, a slide or a paper's footnote.")
-    link = links.link_of_now()
-    with st.container(key="export_link"):
-        st.html(_ALWAYS_COPY)
-        st.code(link, language=None, wrap_lines=True)
-    if note := links.note_on_length(link):
-        st.caption(note)
-
-
-def _button(
-    label: str, write: Callable[[], str | bytes], screen: Screen, kind: str, part: str = ""
-) -> None:
-    """A button that writes its file when it is clicked."""
-
-    def content() -> bytes:
-        written = write()
-        return written.encode() if isinstance(written, str) else written
-
-    st.download_button(
-        label,
-        data=content,
-        file_name=file_name(screen, kind, part),
-        mime=MIME[kind],
-        icon=":material/download:",
-        key=f"download_{kind}",
-        on_click="ignore",
-    )
-
-
-def file_name(screen: Screen, ending: str, part: str = "") -> str:
-    """Says what is in the file: the view, and the layer and head it is of."""
-    head = f"-layer{screen.layer}-head{screen.head}"
-    of = {"model": "", "heads": f"-layer{screen.layer}"}.get(screen.view, head)
-    if ending in ("npz", "csv", "parquet", "json"):
-        return f"attnviz{head}.{ending}"
-    what = "".join(c if c.isalnum() else "-" for c in part.lower()).strip("-")
-    return f"attnviz-{screen.view}{f'-{what}' if what else ''}{of}.{ending}"
 
 
 def screen_of(trace: Trace, head: HeadTrace, **shown: object) -> Screen:
