@@ -55,8 +55,8 @@ def _answer(asked: Namespace) -> None:
 
     screen = screen_of(asked, trace)
     if asked.files:
-        from attnviz.export.figures import write
         from attnviz.shell.contents import contents
+        from attnviz.writing import write
 
         made = contents(asked, screen, trace, model)
         for file, content in made.files.items():

@@ -2,7 +2,7 @@
 
 from attnviz.results import HeadTrace, Trace
 from attnviz.shares import head_norms
-from attnviz.wording import bound, ordinal, token_at
+from attnviz.wording import bound, escaped, ordinal, token_at
 
 NOT_EXACT = (
     "The weights and the update shown are the model's own; the steps before them are replayed and "
@@ -39,6 +39,16 @@ def _of_weights(head: HeadTrace) -> str:
     return (
         f"Replayed weights differ from {given} by up to {head.weights_error:.0e}: more than the "
         f"{head.tolerance:.0e} that counts as exact in {head.dtype}."
+    )
+
+
+def not_shown(trace: Trace) -> str:
+    """Which modules of a model have no matrix of weights, as Markdown; empty where all have one."""
+    if not trace.not_shown:
+        return ""
+    return (
+        f"Not shown: {escaped(', '.join(trace.not_shown))}, whose attention is sparse, or written "
+        "in a way that could not be read."
     )
 
 

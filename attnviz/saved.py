@@ -5,11 +5,11 @@ NumPy alone can use it, and as `metadata` a JSON text with everything else. Read
 has the very arrays of the file, once it is sure that each follows from those before it.
 """
 
+import io
 import json
 import math
 import re
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import fields
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -23,6 +23,8 @@ from attnviz.errors import InputError, gist
 from attnviz.results import TOLERANCE, HeadTrace, Origin
 from attnviz.steps import Step
 from attnviz.tokens import quoted, shown
+from attnviz.writing import not_written
+from attnviz.writing import write as write_file
 
 
 def _array_type(annotation: Any) -> type[AbstractArray] | None:
@@ -64,14 +66,15 @@ def write(head: HeadTrace, file: npz.File, about: Mapping[str, Any] | None = Non
             f"What is said about the head cannot be written as JSON ({gist(error)})."
             "\n\nHint: text, finite numbers, booleans, None, and lists and dicts of these."
         ) from error
+    written = io.BytesIO()
+    np.savez_compressed(written, allow_pickle=False, metadata=metadata, **_arrays_of(head))
+    if isinstance(file, npz.PATH):
+        write_file(file, written.getvalue())
+        return
     try:
-        with open(file, "wb") if isinstance(file, npz.PATH) else nullcontext(file) as opened:
-            np.savez_compressed(opened, allow_pickle=False, metadata=metadata, **_arrays_of(head))
+        file.write(written.getvalue())
     except OSError as error:
-        raise InputError(
-            f"{quoted(str(file))} cannot be written ({error.strerror or gist(error)})."
-            "\n\nHint: name a file in a folder that is there and that you may write to."
-        ) from error
+        raise not_written(file, error) from error
 
 
 def read(file: npz.File, max_bytes: int | None = None) -> HeadTrace:

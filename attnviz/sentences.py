@@ -3,7 +3,7 @@
 Markdown, with a token in italics; `attnviz.wording.plain` takes the markup off.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -510,6 +510,14 @@ def about_row(head: HeadTrace, step: Step, row: int) -> str:
         f"Each cell of the matrix sums up several values; its frame is around the block that holds "
         f"{token(label)}. Every value of that row:"
     )
+
+
+def given_to(head: HeadTrace, query: int, keys: Sequence[int]) -> str:
+    """What a query gives to keys that are not shown, as Markdown, without a full stop."""
+    given = ", ".join(
+        f"{token_at(head.key_tokens, key)} {percent(head.weights[query, key])}" for key in keys
+    )
+    return f"Not shown, {token_at(head.query_tokens, query)} gives most to {given}"
 
 
 def nearest_values(head: HeadTrace, query: int) -> str:

@@ -106,22 +106,21 @@ def _projection(head: "HeadTrace", letter: str, name: str, title: str, axis: str
     is_shared = head.x_query is head.x_key  # not so in cross attention
     x, x_text = ("x", "x") if is_shared else (rf"x_{{\text{{{of}}}}}", f"x_{of}")
     origin = head.origins.get(letter)
-    if origin is None and head.x_query is None:
-        latex, text = "", ""
-    elif origin is None:
-        latex, text = rf"= f_{upper}({x}) ", f" = f_{upper}({x_text})"
+    if origin is None:
+        latex, text = rf"f_{upper}({x})", f"f_{upper}({x_text})"
     else:
         bias = f" + b_{upper}" if origin.has_bias else ""
         latex, text = rf"{x}\,W_{upper}{bias}", f"{x_text} · W_{upper}{bias}"
         if origin.is_normed:
             latex, text = rf"\text{{norm}}({latex})", f"norm({text})"
-        latex, text = f"= {latex} ", f" = {text}"
     symbol = letter if name == letter else rf"\tilde {letter}"
+    is_given = origin is None and head.x_query is None  # what it was computed from is not known
+    made, made_text = ("", "") if is_given else (f"= {latex} ", f" = {text}")
     dimension = "d_value" if letter == "v" else "d_head"
     return Step(
         *(name, "1", title),
-        formula=rf"{symbol} {latex}: {rows} \times {columns}",
-        formula_text=f"{name}{text}: {rows} × {columns}",
+        formula=rf"{symbol} {made}: {rows} \times {columns}",
+        formula_text=f"{name}{made_text}: {rows} × {columns}",
         array=array,
         axes=(axis, dimension),
     )

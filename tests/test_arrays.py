@@ -259,12 +259,7 @@ def test_a_file_of_a_saved_head_is_that_head_alone_compared_with_its_model(sente
 @pytest.mark.parametrize("family", tiny_models.CONFIGS)
 def test_so_is_one_of_every_family_also_changed_or_filtered(family):
     model = tiny_models.build(family)
-    inputs = {"input_ids": tiny_models.random_ids()}
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    inputs["attention_mask"][:, :2] = 0
-    if model.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = tiny_models.random_ids(5, seed=1)
-    whole = attnviz.trace_inputs(model, inputs)
+    whole = attnviz.trace_inputs(model, tiny_models.padded_inputs(model))
     kind = whole.kinds[-1]
     for trace in (whole, attnviz.filters.hide_tokens(whole, keys=[3])):
         head = trace.head(trace.layers(kind)[-1], 1, kind)

@@ -11,7 +11,6 @@ import pandas as pd
 import pyarrow.parquet
 import pytest
 import tiny_models
-import torch
 
 import attnviz
 from attnviz.export import data
@@ -93,12 +92,7 @@ def test_every_number_is_read_back_as_it_was(head, reader):
 @pytest.mark.parametrize("family", ["bert", "gpt_oss", "gemma2", "t5", "modernbert"])
 def test_so_is_every_number_of_a_model(family):
     model = tiny_models.build(family)
-    inputs = {"input_ids": tiny_models.random_ids()}
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    inputs["attention_mask"][:, :2] = 0
-    if model.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = tiny_models.random_ids(5, seed=1)
-    trace = attnviz.trace_inputs(model, inputs)
+    trace = attnviz.trace_inputs(model, tiny_models.padded_inputs(model))
     for kind in trace.kinds:
         head = trace.head(trace.layers(kind)[-1], 1, kind)
         for reader in READERS.values():

@@ -12,7 +12,6 @@ import hostile
 import numpy as np
 import pytest
 import tiny_models
-import torch
 from hypothesis import strategies as st
 
 import attnviz
@@ -75,12 +74,7 @@ def heads_of(trace):
 
 def traced(family, dtype="float32"):
     model = tiny_models.build(family, dtype=dtype)
-    inputs = {"input_ids": tiny_models.random_ids()}
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    inputs["attention_mask"][:, :2] = 0
-    if model.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = tiny_models.random_ids(5, seed=1)
-    return attnviz.trace_inputs(model, inputs)
+    return attnviz.trace_inputs(model, tiny_models.padded_inputs(model))
 
 
 # There and back

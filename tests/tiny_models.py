@@ -186,6 +186,16 @@ def random_ids(n_tokens=9, seed=0):
     return torch.randint(3, VOCABULARY, (1, n_tokens), generator=generator)
 
 
+def padded_inputs(model):
+    """What a model of any family takes: its first two tokens are padding."""
+    inputs = {"input_ids": random_ids()}
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    inputs["attention_mask"][:, :2] = 0
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = random_ids(5, seed=1)
+    return inputs
+
+
 def byte_level_tokenizer(text):
     """A tokenizer of the kind that GPT-2 introduced, which keeps every byte, trained on a text."""
     backend = Tokenizer(models.BPE())

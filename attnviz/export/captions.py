@@ -8,13 +8,10 @@ from attnviz.wording import plain, ranges, token_at
 LONGEST_TEXT = 300  # characters of a text, in a caption
 
 
-def caption(screen: Screen, trace: Trace, *, names_pair: bool = True) -> str:
-    """Model, revision, layer, head, text, and whatever else decides the picture, as sentences.
-
-    `names_pair` leaves the two tokens out of pictures that do not mark them.
-    """
+def caption(screen: Screen, trace: Trace) -> str:
+    """Model, revision, layer, head, text, and whatever else decides the picture, as sentences."""
     sentences = [_model(screen, trace), *_texts(screen, trace)]
-    if names_pair and screen.view != "model":
+    if screen.view != "model":
         sentences += _pair(screen, trace)
     if screen.view == "heads" and screen.heads is not None:
         n_heads = trace.n_heads(screen.layer, screen.kind)

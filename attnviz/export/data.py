@@ -20,6 +20,16 @@ from attnviz.tokens import Tokens, shown
 _REASONS = ["", *(REASONS[code] for code in sorted(REASONS))]  # by their codes
 
 
+def written(ending: str, trace: Trace, head: HeadTrace, **texts: Any) -> bytes:
+    """A head as ".npz", ".csv", ".parquet" or ".json", by this ending; `texts` as in `about`."""
+    if ending == ".csv":
+        return to_csv(head)
+    if ending == ".parquet":
+        return to_parquet(head)
+    said = about(trace, head, **texts)
+    return to_json(said) if ending == ".json" else to_npz(head, said)
+
+
 def table(head: HeadTrace) -> pd.DataFrame:
     """Every array of the head's steps, one row a value.
 

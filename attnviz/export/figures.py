@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,10 +15,11 @@ import altair as alt
 import vl_convert
 
 from attnviz.charts.palette import PALETTES, DisplayMode, display_mode_of, displayed
-from attnviz.errors import InputError, gist
+from attnviz.errors import InputError
 from attnviz.export.fonts import missing, width_of
-from attnviz.export.outlines import SVG, outlined
+from attnviz.export.outlines import SVG, outline
 from attnviz.tokens import shown
+from attnviz.writing import write
 
 # Of a figure in one column and across both, as Nature asks for them; most journals are within 2 mm.
 ONE_COLUMN, TWO_COLUMNS = 89.0, 183.0  # mm
@@ -32,100 +34,114 @@ class FigureWarning(UserWarning):
     """A figure was written, but something about it cannot be read."""
 
 
-def to_svg(
+@dataclass(frozen=True)
+class Written:
+    """What is in a file, and what cannot be read in it, a sentence each."""
+
+    content: bytes
+    notes: tuple[str, ...] = ()
+
+
+def figure(
     chart: alt.TopLevelMixin,
+    ending: str,
     display_mode: DisplayMode | None = None,
     *,
     caption: str = "",
     width_mm: float | None = None,
     is_transparent: bool = False,
     outlines: bool = True,
-) -> str:
-    """The chart as an SVG document that looks the same on every machine.
-
-    Its text is drawn as outlines; without `outlines` it stays text, in whatever font the reader
-    has. A `caption` stands below. The whole is as wide as `width_mm` says, by default as on
-    the page, and has the colours of `display_mode`, "light" or "dark", by default those of the
-    chart. `is_transparent` leaves out the background. Raises InputError for a width or a display
-    mode that is not possible; warns of characters that no font here has, and of text that is too
-    small to be read.
-    """
-    svg = _drawn(chart, display_mode, caption, width_mm, is_transparent)
-    return outlined(svg) if outlines else svg
-
-
-def to_pdf(
-    chart: alt.TopLevelMixin,
-    display_mode: DisplayMode | None = None,
-    *,
-    caption: str = "",
-    width_mm: float | None = None,
-    is_transparent: bool = False,
-) -> bytes:
-    """The chart as a PDF document of one page, its fonts in it; otherwise as `to_svg`."""
-    svg = _drawn(chart, display_mode, caption, width_mm, is_transparent)
-    # Fonts with pictures for letters cannot be put into it, and others it would choose badly.
-    svg = outlined(_resized(svg, _width(svg) / _POINT), unless_in=_IN_PDF)
-    return vl_convert.svg_to_pdf(svg)  # which takes a pixel for a point
-
-
-def to_png(
-    chart: alt.TopLevelMixin,
-    display_mode: DisplayMode | None = None,
-    *,
-    caption: str = "",
-    width_mm: float | None = None,
-    is_transparent: bool = False,
     scale: float = 2,
-) -> bytes:
-    """The chart as a PNG picture, `scale` pixels for each of the page; otherwise as `to_svg`."""
+) -> Written:
+    """The chart as a file that ends in ".svg", ".pdf" or ".png" and looks alike everywhere.
+
+    The text of an SVG is drawn as outlines; without `outlines` it stays text, in whatever font the
+    reader has. A PDF has its fonts in it. A PNG has `scale` pixels for each of the page. A
+    `caption` stands below. The whole is as wide as `width_mm` says, by default as on the page,
+    and has the colours of `display_mode`, "light" or "dark", by default those of the chart.
+    `is_transparent` leaves out the background. Raises InputError for a width, a scale or a display
+    mode that is not possible; notes characters that no font here has, and text too small to read.
+    """
     if not (math.isfinite(scale) and 0 < scale <= _MOST_SCALE):
         raise InputError(
             f"scale is {scale!r}.\n\nHint: pixels for each pixel of the page, 2 or 4; at most "
             f"{_MOST_SCALE}."
         )
-    svg = _drawn(chart, display_mode, caption, width_mm, is_transparent)
-    svg = outlined(_resized(svg, scale * _width(svg)))
-    ppi = 96 * scale  # written into the file, and multiplied by
-    return vl_convert.svg_to_png(svg, scale=72 / ppi, ppi=ppi)
+    root = _drawn(chart, display_mode, caption, width_mm, is_transparent)
+    notes = tuple(_notes_on(root))
+    return Written(WRITERS[ending](root, outlines, scale), notes)
 
 
-_IN_PDF = ("Liberation Sans",)  # what vl-convert brings itself
-_MOST_SCALE = 8
+def to_svg(chart: alt.TopLevelMixin, display_mode: DisplayMode | None = None, **look: Any) -> str:
+    """The chart as an SVG document; `look` is that of `figure`, whose notes are warnings."""
+    return _told(figure(chart, ".svg", display_mode, **look)).decode()
 
-WRITERS: dict[str, Callable[..., str | bytes]] = {".svg": to_svg, ".pdf": to_pdf, ".png": to_png}
+
+def to_pdf(chart: alt.TopLevelMixin, display_mode: DisplayMode | None = None, **look: Any) -> bytes:
+    """The chart as a PDF document of one page; otherwise as `to_svg`."""
+    return _told(figure(chart, ".pdf", display_mode, **look))
+
+
+def to_png(chart: alt.TopLevelMixin, display_mode: DisplayMode | None = None, **look: Any) -> bytes:
+    """The chart as a PNG picture; otherwise as `to_svg`."""
+    return _told(figure(chart, ".png", display_mode, **look))
 
 
 def save(chart: alt.TopLevelMixin, path: str | os.PathLike, **look: Any) -> None:
     """Write the chart to a file that ends in .svg, .pdf or .png; `look` is that of `to_svg`.
 
-    Raises InputError for another ending, and what `to_svg`, `to_pdf` and `to_png` raise.
+    Raises InputError for another ending, and for a file that cannot be written.
     """
-    writer = WRITERS.get(Path(path).suffix.lower())
-    if writer is None:
+    ending = Path(path).suffix.lower()
+    if ending not in WRITERS:
         raise InputError(
             f"No figure can be written to {os.fspath(path)!r}.\n\nHint: its name must end in "
             ".svg, .pdf or .png."
         )
-    written = writer(chart, **look)
-    write(path, written.encode() if isinstance(written, str) else written)
+    write(path, _told(figure(chart, ending, **look)))
 
 
-def write(path: str | os.PathLike, content: bytes) -> None:
-    """Put a whole file where it should be, or none."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            beside.write_bytes(content)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:  # of a name that no file can have
-        raise InputError(
-            f"{shown(str(path))} cannot be written ({gist(error)})."
-            "\n\nHint: name a file in a folder that is there and that you may write to."
-        ) from error
+def _told(made: Written) -> bytes:
+    for note in made.notes:
+        warnings.warn(note, FigureWarning, stacklevel=3)
+    return made.content
+
+
+# Formats
+
+
+def _svg(root: ElementTree.Element, outlines: bool, scale: float) -> bytes:
+    if outlines:
+        outline(root)
+    return _text_of(root).encode()
+
+
+def _pdf(root: ElementTree.Element, outlines: bool, scale: float) -> bytes:
+    _resize(root, _width(root) / _POINT)
+    # Fonts with pictures for letters cannot be put into it, and others it would choose badly.
+    outline(root, unless_in=_IN_PDF)
+    return vl_convert.svg_to_pdf(_text_of(root))  # which takes a pixel for a point
+
+
+def _png(root: ElementTree.Element, outlines: bool, scale: float) -> bytes:
+    _resize(root, scale * _width(root))
+    outline(root)
+    ppi = 96 * scale  # written into the file, and multiplied by
+    return vl_convert.svg_to_png(_text_of(root), scale=72 / ppi, ppi=ppi)
+
+
+def _text_of(root: ElementTree.Element) -> str:
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+_IN_PDF = ("Liberation Sans",)  # what vl-convert brings itself
+_MOST_SCALE = 8
+
+WRITERS: dict[str, Callable[[ElementTree.Element, bool, float], bytes]] = {
+    ".svg": _svg,
+    ".pdf": _pdf,
+    ".png": _png,
+}
 
 
 # Drawing
@@ -137,12 +153,11 @@ def _drawn(
     caption: str,
     width_mm: float | None,
     is_transparent: bool,
-) -> str:
+) -> ElementTree.Element:
     """The chart and its caption as SVG, its text as text."""
     specification = _displayed(chart, display_mode).to_dict()
     palette = PALETTES[display_mode_of(specification)]
-    svg = _converted(specification)
-    root = ElementTree.fromstring(svg)
+    root = ElementTree.fromstring(_converted(specification))
     width, height = float(root.get("width", 0)), float(root.get("height", 0))
     background = root.find(f"{{{SVG}}}rect")
     if caption:
@@ -174,10 +189,7 @@ def _drawn(
             )
         root.set("width", f"{width_mm:g}mm")
         root.set("height", f"{width_mm * height / width:.4g}mm")
-    svg = ElementTree.tostring(root, encoding="unicode")
-    for note in notes_on(svg):
-        warnings.warn(note, FigureWarning, stacklevel=3)
-    return svg
+    return root
 
 
 def _converted(specification: dict[str, Any]) -> str:
@@ -239,19 +251,17 @@ def _n_fitting(line: str, width: float, size: float) -> int:
 # Sizes
 
 
-def _width(svg: str) -> float:
+def _width(root: ElementTree.Element) -> float:
     """The width of the drawing, in px."""
-    width = ElementTree.fromstring(svg).get("width", "0")
+    width = root.get("width", "0")
     return float(width[:-2]) * _PX_PER_MM if width.endswith("mm") else float(width)
 
 
-def _resized(svg: str, width: float) -> str:
-    """The same drawing, so many px wide."""
-    root = ElementTree.fromstring(svg)
+def _resize(root: ElementTree.Element, width: float) -> None:
+    """Make the drawing so many px wide."""
     own_width, own_height = _size(root)
     root.set("width", f"{width:g}")
     root.set("height", f"{width * own_height / own_width:g}")
-    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _size(root: ElementTree.Element) -> tuple[float, float]:
@@ -260,9 +270,8 @@ def _size(root: ElementTree.Element) -> tuple[float, float]:
     return width, height
 
 
-def notes_on(svg: str) -> list[str]:
+def _notes_on(root: ElementTree.Element) -> list[str]:
     """What cannot be read in a drawing, a sentence each."""
-    root = ElementTree.fromstring(svg)
     texts = [text for text in root.iter(f"{{{SVG}}}text") if "".join(text.itertext()).strip()]
     notes = []
     if lost := missing("".join("".join(text.itertext()) for text in texts)):
@@ -270,7 +279,7 @@ def notes_on(svg: str) -> list[str]:
     sizes = [float(text.get("font-size", "11px").removesuffix("px")) for text in texts]
     width = root.get("width", "")
     if sizes and width.endswith("mm"):
-        smallest = min(sizes) * _width(svg) / _size(root)[0] / _POINT
+        smallest = min(sizes) * _width(root) / _size(root)[0] / _POINT
         if smallest < SMALLEST_TEXT:
             notes.append(
                 f"At {width.removesuffix('mm')} mm the smallest text is {smallest:.1f} points "

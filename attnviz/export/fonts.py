@@ -115,14 +115,15 @@ def width_of(text: str, size: float) -> float:
     return width * size
 
 
-def shaped(run: Run) -> list[tuple[hb.GlyphInfo, hb.GlyphPosition]]:
+@lru_cache(maxsize=10_000)
+def shaped(run: Run) -> tuple[tuple[hb.GlyphInfo, hb.GlyphPosition], ...]:
     """The glyphs of a run that has a font, each with its place, in the font's units."""
     assert run.font is not None
     buffer = hb.Buffer()
     buffer.add_str(run.text)
     buffer.guess_segment_properties()
     hb.shape(run.font.shapes, buffer)
-    return list(zip(buffer.glyph_infos, buffer.glyph_positions, strict=True))
+    return tuple(zip(buffer.glyph_infos, buffer.glyph_positions, strict=True))
 
 
 @lru_cache(maxsize=10_000)

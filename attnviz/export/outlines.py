@@ -18,13 +18,12 @@ _EMOJI_SCALE = 8  # pixels of a picture for a pixel of its text
 _ANCHORS = {"start": 0.0, "middle": 0.5, "end": 1.0}
 
 
-def outlined(svg: str, *, unless_in: Container[str] = ()) -> str:
-    """The drawing with its text as outlines, named for those who do not see it.
+def outline(root: ElementTree.Element, *, unless_in: Container[str] = ()) -> None:
+    """Draw the text of an SVG as outlines, named for those who do not see it.
 
     A letter is drawn once and used again. Emoji are small pictures. What is in fonts of the
     families `unless_in` alone stays text, and so does a text with a character that no font has.
     """
-    root = ElementTree.fromstring(svg)
     letters: dict[str, str] = {}
     for parent, place, text in list(_texts(root)):
         drawn = _drawn(text, letters, unless_in)
@@ -35,7 +34,6 @@ def outlined(svg: str, *, unless_in: Container[str] = ()) -> str:
         for name, shape in letters.items():
             ElementTree.SubElement(definitions, f"{{{SVG}}}path", id=name, d=shape)
         root.insert(0, definitions)
-    return ElementTree.tostring(root, encoding="unicode")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from attnviz.charts.start import start_pair
 from attnviz.charts.tables import heads_table, query_table, step_table
 from attnviz.charts.what_if import TITLES, compared
 from attnviz.charts.window import strongest_outside, window_around
-from attnviz.checks import NOT_EXACT, check_line, check_of_output
+from attnviz.checks import NOT_EXACT, check_line, check_of_output, not_shown
 from attnviz.errors import InputError
 from attnviz.export.captions import caption
 from attnviz.export.documents import Picture, document
@@ -33,6 +33,7 @@ from attnviz.sentences import (
     changes,
     effect,
     explanation,
+    given_to,
     headline,
     look_for,
     nearest_values,
@@ -40,7 +41,7 @@ from attnviz.sentences import (
     sentence,
 )
 from attnviz.steps import Step, steps_of
-from attnviz.wording import percent, plain, token_at
+from attnviz.wording import plain, token_at
 
 # px, below which it scrolls: a matrix in a narrow place, any other figure, a whole view
 NARROW, FIGURE, WIDE = 280, 480, 760
@@ -124,11 +125,7 @@ def _header(screen: Screen, trace: Trace, head: HeadTrace) -> Iterator[str]:
         checked = f"Layer {head.layer}, head {head.head}: {checked}"
     mark = "" if not head.is_compared else "✓ " if head.is_exact else "⚠ "
     yield f'<p class="{"exact" if head.is_exact else "inexact"}">{mark}{words(checked)}</p>'
-    if trace.not_shown:
-        yield (
-            f"<p>Not shown: {words(', '.join(trace.not_shown))}, whose attention is sparse, or "
-            "written in a way that could not be read.</p>"
-        )
+    yield paragraphs(not_shown(trace))
     yield f'<p class="how">{HOW_TO[screen.view]}</p></header>'
 
 
@@ -253,12 +250,7 @@ def _outside(head: HeadTrace, query: int, key: int) -> str:
     """What the query gives to keys that its window does not show, if there are any."""
     shown = window_around(query, key, len(head.query_tokens), len(head.key_tokens))
     outside = strongest_outside(head.weights[query], shown)
-    if not outside:
-        return ""
-    given = ", ".join(
-        f"{token_at(head.key_tokens, key)} {percent(head.weights[query, key])}" for key in outside
-    )
-    return paragraphs(f"Not shown, {token_at(head.query_tokens, query)} gives most to {given}.")
+    return paragraphs(f"{given_to(head, query, outside)}.") if outside else ""
 
 
 def _what_if(screen: Screen, head: HeadTrace) -> Pieces:

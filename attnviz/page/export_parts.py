@@ -1,7 +1,7 @@
 """What the Export menu offers, made when it is opened: the first picture waits for none of it."""
 
-import warnings
 from collections.abc import Callable
+from functools import partial
 
 import altair as alt
 import streamlit as st
@@ -34,7 +34,6 @@ MIME = {
     "csv": "text/csv",
     "parquet": "application/vnd.apache.parquet",
     "json": "application/json",
-    "py": "text/x-python",
 }
 
 
@@ -87,13 +86,7 @@ def _figure(screen: Screen, trace: Trace) -> None:
     words = captions.caption(screen, trace)
     if name != whole:
         words = f"{name}. {words}"
-    look = {
-        "caption": words if has_caption else "",
-        "width_mm": width,
-        "is_transparent": is_transparent,
-        **({"scale": int(scale)} if scale else {}),
-        **({"outlines": not is_text} if kind == "svg" else {}),
-    }
+    caption = words if has_caption else ""
     draw: Callable[[], alt.TopLevelMixin]
     if name == whole:
         again = loading.again(trace)
@@ -101,30 +94,30 @@ def _figure(screen: Screen, trace: Trace) -> None:
     else:
         figure = others[name]
         draw = lambda: standing_alone(figure)  # noqa: E731
-    writer = figures.WRITERS[f".{kind}"]
     display_mode = screen.display_mode
 
-    def write() -> str | bytes:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", figures.FigureWarning)  # they are said below
-            return writer(draw(), display_mode, **look)
+    def made(ending: str, outlines: bool) -> figures.Written:
+        return figures.figure(
+            draw(),
+            ending,
+            display_mode,
+            caption=caption,
+            width_mm=width,
+            is_transparent=is_transparent,
+            outlines=outlines,
+            scale=int(scale or figures.PNG_SCALES[0]),
+        )
 
+    notes: tuple[str, ...] = ()
     if width is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", figures.FigureWarning)
-            drawing = figures.to_svg(draw(), display_mode, **_as_text(look))
-        notes = figures.notes_on(drawing)
-    else:
-        lost = fonts.missing(words + "".join(_labels(trace)))
-        notes = [figures.note_on_missing(lost)] if lost else []
+        notes = made(".svg", False).notes
+    elif lost := fonts.missing(words + "".join(_labels(trace))):
+        notes = (figures.note_on_missing(lost),)
     for note in notes:
         sentence, _, hint = note.partition("\n\nHint: ")
         st.warning(f"{escaped(sentence)} {escaped(hint[:1].upper() + hint[1:])}")
-    _button(f"Download {chosen}", write, screen, kind, "" if name == whole else name)
-
-
-def _as_text(look: dict) -> dict:
-    return {name: look[name] for name in ("caption", "width_mm")} | {"outlines": False}
+    part = "" if name == whole else name
+    _button(f"Download {chosen}", lambda: made(f".{kind}", not is_text).content, screen, kind, part)
 
 
 def _labels(trace: Trace) -> tuple[str, ...]:
@@ -137,7 +130,7 @@ def _page(screen: Screen, trace: Trace) -> None:
         "has the same numbers."
     )
     again = loading.again(trace)
-    _button("Download HTML", lambda: pages.view_page(screen, again()), screen, "html")
+    _button("Download HTML", lambda: pages.view_page(screen, again()).encode(), screen, "html")
 
 
 def _data(screen: Screen, trace: Trace) -> None:
@@ -160,15 +153,14 @@ def _data(screen: Screen, trace: Trace) -> None:
         head = less.head(screen.layer, screen.head, screen.kind)
         return screen.change(head) if is_changed else head
 
-    def described() -> dict:
+    def written(ending: str) -> bytes:
         whole = again()
-        return data.about(whole, head_of(whole), **about)
+        return data.written(ending, whole, head_of(whole), **about)
 
     with st.container(horizontal=True):
-        _button("NPZ", lambda: data.to_npz(head_of(again()), described()), screen, "npz")
-        _button("CSV", lambda: data.to_csv(head_of(again())), screen, "csv")
-        _button("Parquet", lambda: data.to_parquet(head_of(again())), screen, "parquet")
-        _button("JSON", lambda: data.to_json(described()), screen, "json")
+        for name in ("NPZ", "CSV", "Parquet", "JSON"):
+            kind = name.lower()
+            _button(name, partial(written, f".{kind}"), screen, kind)
     st.caption(
         "NPZ opens again under **Own arrays**, or by `attnviz.HeadTrace.from_npz`. JSON has what "
         "is known about the model, the text and the head, without the matrices."
@@ -200,17 +192,12 @@ def _link(screen: Screen, trace: Trace) -> None:
 
 
 def _button(
-    label: str, write: Callable[[], str | bytes], screen: Screen, kind: str, part: str = ""
+    label: str, write: Callable[[], bytes], screen: Screen, kind: str, part: str = ""
 ) -> None:
     """A button that writes its file when it is clicked."""
-
-    def content() -> bytes:
-        written = write()
-        return written.encode() if isinstance(written, str) else written
-
     st.download_button(
         label,
-        data=content,
+        data=write,
         file_name=file_name(screen, kind, part),
         mime=MIME[kind],
         icon=":material/download:",

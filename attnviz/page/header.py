@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from attnviz.checks import NOT_EXACT, check_line
+from attnviz.checks import NOT_EXACT, check_line, not_shown
 from attnviz.heads import linking
 from attnviz.page.controls import open_head
 from attnviz.results import HeadTrace, Trace
@@ -23,11 +23,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
         st.caption(f":green[:material/check_circle:] {check_line(head)}")
     else:
         st.error(f"{check_line(head)} {NOT_EXACT}", icon=":material/error:")
-    if trace.not_shown:
-        st.caption(
-            f":material/visibility_off: Not shown: {escaped(', '.join(trace.not_shown))}, whose "
-            "attention is sparse, or written in a way that could not be read."
-        )
+    if lacking := not_shown(trace):
+        st.caption(f":material/visibility_off: {lacking}")
 
 
 def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:

@@ -23,8 +23,7 @@ FOCUS = {"all": "of all tokens", "query": "from the query token", "key": "to the
 
 def show(trace: Trace, head: HeadTrace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        query = pair.choose_query(trace, head)
-        key = pair.choose_key(trace, head)
+        query, key = pair.choose_tokens(trace, head)
         on = _choose_heads(trace.n_heads(head.layer, head.kind))
         less, filters = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")

@@ -22,8 +22,7 @@ VIEW = "neurons"
 
 def show(trace: Trace, head: HeadTrace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        query = pair.choose_query(trace, head)
-        key = pair.choose_key(trace, head)
+        query, key = pair.choose_tokens(trace, head)
         less, filters = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
     shown = less.head(head.layer, head.head, head.kind)

@@ -11,13 +11,11 @@ _NUMBER = "_number_of_own_arrays"  # of the control: a new one holds no file
 def choose() -> UploadedFile | None:
     """The file that is open, if there is one."""
     uploads.bound()
-    key = f"own_arrays_{st.session_state.setdefault(_NUMBER, 0)}"
-    is_open = st.session_state.get(key) is not None
-    with st.expander("Own arrays", icon=":material/upload_file:", expanded=is_open):
+    with st.expander("Own arrays", icon=":material/upload_file:", expanded=is_open()):
         file = st.file_uploader(
             "NPZ file with q, k and v",
             type="npz",
-            key=key,
+            key=_key(),
             help="Written by `numpy.savez_compressed(file, q=q, k=k, v=v)`: q (query_pos, d_head), "
             "k (key_pos, d_head), v (key_pos, d_value), or with heads in front. Optional: mask "
             "(True where a key may be seen, or what is added to the scores), scaling (1/√d_head "
@@ -30,9 +28,13 @@ def choose() -> UploadedFile | None:
 
 
 def is_open() -> bool:
-    return st.session_state.get(f"own_arrays_{st.session_state.get(_NUMBER, 0)}") is not None
+    return st.session_state.get(_key()) is not None
 
 
 def close() -> None:
     """Back to the model and the text; for buttons."""
     st.session_state[_NUMBER] = st.session_state.get(_NUMBER, 0) + 1
+
+
+def _key() -> str:
+    return f"own_arrays_{st.session_state.get(_NUMBER, 0)}"

@@ -11,8 +11,8 @@ from attnviz.charts.window import MAX_TOKENS, Window, strongest_outside
 from attnviz.page import links
 from attnviz.page.controls import choose_token
 from attnviz.results import HeadTrace, Trace
+from attnviz.sentences import given_to
 from attnviz.steps import Convention
-from attnviz.wording import percent, token_at
 
 LARGE: dict[str, str] = {
     "maximum": "blocks: maximum",
@@ -36,18 +36,17 @@ class Followed:
 
 def choose(trace: Trace, head: HeadTrace, *, is_large: bool = False) -> Followed:
     """The pair and the convention, from controls in a row or a column."""
-    query, key = choose_query(trace, head), choose_key(trace, head)
+    query, key = choose_tokens(trace, head)
     return Followed(trace, head, query, key, _convention(), _large(head), is_large)
 
 
-def choose_query(trace: Trace, head: HeadTrace) -> int:
-    start = start_pair(trace, head).query or 0
-    return choose_token("Query token", "query", head.query_tokens, start)
-
-
-def choose_key(trace: Trace, head: HeadTrace) -> int:
-    start = start_pair(trace, head).key or 0
-    return choose_token("Key token", "key", head.key_tokens, start)
+def choose_tokens(trace: Trace, head: HeadTrace) -> tuple[int, int]:
+    """The positions of the query and the key token."""
+    start = start_pair(trace, head)
+    return (
+        choose_token("Query token", "query", head.query_tokens, start.query or 0),
+        choose_token("Key token", "key", head.key_tokens, start.key or 0),
+    )
 
 
 def _convention() -> Convention:
@@ -92,14 +91,7 @@ def _large(head: HeadTrace) -> Large:
 def show_outside(head: HeadTrace, query: int, shown: Window) -> None:
     """What a query gives to keys that a window does not show, if there are any."""
     if outside := strongest_outside(head.weights[query], shown):
-        st.caption(
-            f"Not shown, {token_at(head.query_tokens, query)} gives most to "
-            + ", ".join(
-                f"{token_at(head.key_tokens, key)} {percent(head.weights[query, key])}"
-                for key in outside
-            )
-            + ": choose one as key token to see it."
-        )
+        st.caption(f"{given_to(head, query, outside)}: choose one as key token to see it.")
 
 
 def picked(selection: dict, axes: tuple[str, str], cells: Cells) -> dict[str, int]:

@@ -70,6 +70,32 @@ def visit(chromium, address):
     assert errors == []
 
 
+@pytest.fixture
+def open_document(chromium, tmp_path):
+    """Open a document as a file, offline; it may ask for nothing but itself, and never fail."""
+    contexts, asked, failed = [], [], []
+    file = tmp_path / "document.html"
+
+    def open_it(document, width=1280):
+        file.write_text(document, encoding="utf-8")
+        context = chromium.new_context(viewport={"width": width, "height": 900})
+        contexts.append(context)
+        context.set_offline(True)
+        context.on("request", lambda request: asked.append(request.url))
+        context.on("console", lambda line: failed.append(line.text) if line.type == "error" else 0)
+        context.on("weberror", lambda error: failed.append(str(error.error)))
+        context.on("dialog", lambda dialog: (failed.append(dialog.message), dialog.dismiss()))
+        page = context.new_page()
+        page.goto(file.as_uri())
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert set(asked) == {file.as_uri()}
+    assert failed == []
+
+
 def _is_error(message):
     """What the page itself calls an error; a missing GPU or a file that is not served is none."""
     return message.type == "error" and "ERROR" in message.text

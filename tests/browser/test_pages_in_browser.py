@@ -29,32 +29,17 @@ def traces():
 
 
 @pytest.fixture
-def opened(chromium, tmp_path):
-    """Open a page as a file, offline; it may ask for nothing but itself, and never fail."""
-    contexts, asked, failed = [], [], []
-    file = tmp_path / "page.html"
+def opened(open_document):
+    """Open the page of a screen as a file, offline."""
 
     def open_page(screen, trace, width=1280):
-        file.write_text(view_page(screen, trace), encoding="utf-8")
-        context = chromium.new_context(viewport={"width": width, "height": 900})
-        contexts.append(context)
-        context.set_offline(True)
-        context.on("request", lambda request: asked.append(request.url))
-        context.on("console", lambda line: failed.append(line.text) if line.type == "error" else 0)
-        context.on("weberror", lambda error: failed.append(str(error.error)))
-        context.on("dialog", lambda dialog: (failed.append(dialog.message), dialog.dismiss()))
-        page = context.new_page()
-        page.goto(file.as_uri())
+        page = open_document(view_page(screen, trace), width)
         n_charts = N_CHARTS[screen.view] + (5 if screen.change else 0)
         page.wait_for_function(f"document.querySelectorAll('.marks').length >= {n_charts}")
         assert page.locator(".marks").count() == page.locator(".chart").count() == n_charts
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert set(asked) == {file.as_uri()}
-    assert failed == []
+    return open_page
 
 
 def screen_of(view, text=SENTENCE, **changes):
