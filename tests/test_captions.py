@@ -5,6 +5,7 @@ import pytest
 from attnviz.export.captions import LONGEST_TEXT, caption
 from attnviz.filters import Filters
 from attnviz.screens import Screen
+from attnviz.whatif import Change
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 SENTENCE = "time flies like an arrow"
@@ -39,6 +40,14 @@ def test_it_says_what_decides_the_picture_and_nothing_else(sentence_trace, shown
     words = caption(screen(**shown), sentence_trace)
     assert all(part in words for part in has), words
     assert not any(part in words for part in lacks), words
+
+
+def test_a_picture_of_a_change_says_what_is_changed(sentence_trace):
+    changed = screen(change=Change(scaling=1.0))
+    words = caption(changed, sentence_trace, is_changed=True)
+    assert words.endswith(" Changed: scores are multiplied by 1.000 instead of 0.1768.")
+    assert "Changed" not in caption(changed, sentence_trace)
+    assert "Changed" not in caption(screen(), sentence_trace, is_changed=True)
 
 
 def test_a_long_text_is_cut_and_what_draws_nothing_is_named(sentence_trace):

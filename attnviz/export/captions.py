@@ -2,14 +2,18 @@
 
 from attnviz.results import Trace
 from attnviz.screens import Screen
+from attnviz.sentences import changes
 from attnviz.tokens import shown
 from attnviz.wording import plain, ranges, token_at
 
 LONGEST_TEXT = 300  # characters of a text, in a caption
 
 
-def caption(screen: Screen, trace: Trace) -> str:
-    """Model, revision, layer, head, text, and whatever else decides the picture, as sentences."""
+def caption(screen: Screen, trace: Trace, *, is_changed: bool = False) -> str:
+    """Model, revision, layer, head, text, and whatever else decides the picture, as sentences.
+
+    Of a picture that shows what the screen's change makes of the head, also what is changed.
+    """
     sentences = [_model(screen, trace), *_texts(screen, trace)]
     if screen.view != "model":
         sentences += _pair(screen, trace)
@@ -23,6 +27,9 @@ def caption(screen: Screen, trace: Trace) -> str:
         sentences += [f"Filters: {'; '.join(notes)}"] if notes else []
     elif screen.convention == "columns":
         sentences.append("Columns sum to 1")
+    if is_changed and screen.change:
+        head = trace.head(screen.layer, screen.head, screen.kind)
+        sentences.append(plain(changes(head, screen.change)))
     return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences)
 
 

@@ -83,17 +83,17 @@ def _figure(screen: Screen, trace: Trace) -> None:
         key="export_text",
         help="Off: outlines, which look the same everywhere. On: text in the reader's own font.",
     )
-    words = captions.caption(screen, trace)
+    key, figure = others.get(name, ("", None))
+    words = captions.caption(screen, trace, is_changed=key.startswith("what_if_"))
     if name != whole:
         words = f"{name}. {words}"
     caption = words if has_caption else ""
     draw: Callable[[], alt.TopLevelMixin]
-    if name == whole:
+    if figure is None:
         again = loading.again(trace)
         draw = lambda: drawn(screen, again())  # noqa: E731
     else:
-        figure = others[name]
-        draw = lambda: standing_alone(figure)  # noqa: E731
+        draw = partial(standing_alone, figure)
     display_mode = screen.display_mode
 
     def made(ending: str, outlines: bool) -> figures.Written:

@@ -32,7 +32,7 @@ def show_figure(
     """
     shown = st.session_state.get(_SHOWN)
     if shown is not None and not selection_mode:  # a whole view is drawn again with its clicks
-        shown[alt] = figure
+        shown[alt] = key, figure
     if not isinstance(figure, Figure):
         with st.container(key=key):
             st.altair_chart(figure, key=f"{key}_chart", alt=alt, width=width)
@@ -65,8 +65,8 @@ def begin_run(*, are_kept: bool) -> None:
     st.session_state[_SHOWN] = {} if are_kept else None
 
 
-def shown() -> dict[str, Figure | altair.LayerChart]:
-    """The figures that this run has shown so far, by what they are, but for whole views."""
+def shown() -> dict[str, tuple[str, Figure | altair.LayerChart]]:
+    """The keys and figures that this run has shown so far, by what they are, but no whole views."""
     return dict(st.session_state.get(_SHOWN) or {})
 
 

@@ -14,11 +14,9 @@ from attnviz.export.captions import caption
 from attnviz.export.figures import Written
 from attnviz.results import Trace
 from attnviz.screens import Screen, drawn
-from attnviz.sentences import changes
 from attnviz.shell.files import ending
 from attnviz.shell.options import FIGURES
 from attnviz.shell.summary import summary
-from attnviz.wording import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +42,7 @@ def contents(asked: Namespace, screen: Screen, trace: Trace, model: Any) -> Cont
 
 
 def _figure(asked: Namespace, kind: str, screen: Screen, trace: Trace, model: Any) -> Written:
-    words = caption(screen, trace)
-    if screen.change:
-        head = trace.head(screen.layer, screen.head, screen.kind)
-        words = f"{words} {plain(changes(head, screen.change))}"
+    words = caption(screen, trace, is_changed=True)
     columns = {"one": figures.ONE_COLUMN, "two": figures.TWO_COLUMNS}
     return figures.figure(
         _chart(screen, trace),
