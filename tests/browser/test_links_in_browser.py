@@ -78,9 +78,13 @@ def fill(key, text):
 
 def choose(key, option):
     def act(page):
-        page.locator(f".st-key-{key} input").first.press("ArrowDown")
-        page.wait_for_timeout(300)  # the list opens where it is to stay
-        page.get_by_role("option", name=option, exact=True).click()
+        offered = page.get_by_role("option", name=option, exact=True)
+        for _ in range(10):  # a part of the page that has just opened may take no keys yet
+            page.locator(f".st-key-{key} input").first.press("ArrowDown")
+            page.wait_for_timeout(300)  # the list opens where it is to stay
+            if offered.count():
+                break
+        offered.click()
         page.keyboard.press("Escape")
 
     return act
