@@ -3,11 +3,13 @@
 import streamlit as st
 
 from attnviz.page import (
+    compare_view,
     controls,
     download_view,
     examples,
     exporting,
     figures,
+    find_view,
     header,
     heads_view,
     links,
@@ -92,9 +94,10 @@ if talk.is_on():
 
 header.show(trace, head)
 examples.show_note()
+views = (steps_view, neurons_view, heads_view, model_view, find_view, compare_view)
 tabs = st.tabs(controls.VIEWS, key="view", bind="query-params")
 links.check("view", "view", controls.VIEWS, st.session_state["view"])
-for tab, view in zip(tabs, (steps_view, neurons_view, heads_view, model_view), strict=True):
+for tab, view in zip(tabs, views, strict=True):
     if tab.open:
         with tab:
             try:

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from attnviz import filters, heads
     from attnviz.arrays import from_arrays
     from attnviz.capture import trace, trace_inputs
+    from attnviz.charts.compare import compare_view
+    from attnviz.charts.find import find_view
     from attnviz.charts.heads import head_view
     from attnviz.charts.model import model_view
     from attnviz.charts.neurons import neuron_view
+    from attnviz.charts.scatter import scatter_view
     from attnviz.charts.steps import steps_view
     from attnviz.charts.what_if import what_if_view
     from attnviz.errors import (
@@ -39,11 +42,14 @@ _HOME_OF = {
     "NoAttentionError": "attnviz.errors",
     "Trace": "attnviz.results",
     "UnsupportedModelError": "attnviz.errors",
+    "compare_view": "attnviz.charts.compare",
+    "find_view": "attnviz.charts.find",
     "from_arrays": "attnviz.arrays",
     "head_view": "attnviz.charts.heads",
     "load": "attnviz.models",
     "model_view": "attnviz.charts.model",
     "neuron_view": "attnviz.charts.neurons",
+    "scatter_view": "attnviz.charts.scatter",
     "save": "attnviz.export.figures",
     "show": "attnviz.notebook",
     "steps_view": "attnviz.charts.steps",
@@ -61,7 +67,9 @@ __all__ = [
     "NoAttentionError",
     "Trace",
     "UnsupportedModelError",
+    "compare_view",
     "filters",
+    "find_view",
     "from_arrays",
     "head_view",
     "heads",
@@ -69,6 +77,7 @@ __all__ = [
     "model_view",
     "neuron_view",
     "save",
+    "scatter_view",
     "show",
     "steps_view",
     "trace",

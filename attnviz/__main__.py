@@ -47,32 +47,37 @@ def _answer(asked: Namespace) -> None:
     files.check(asked.files)
     if asked.text == "-":
         asked.text = _standard_input()
-    trace, model = _loaded(asked) if asked.arrays is None else (_read(asked.arrays), None)
+    trace, *loaded = _loaded(asked) if asked.arrays is None else (_read(asked.arrays), None, None)
 
     # Not before now: whatever is wrong above is told without waiting for them.
+    from attnviz.screens import OF_TABLES
+    from attnviz.shell.beside import more_of
+    from attnviz.shell.overview import Overview
     from attnviz.shell.screen import screen_of
     from attnviz.shell.summary import summary
 
     screen = screen_of(asked, trace)
+    more = more_of(asked, screen, *loaded)
     if asked.files:
         from attnviz.shell.contents import contents
         from attnviz.writing import write
 
-        made = contents(asked, screen, trace, model)
+        made = contents(asked, screen, trace, more, loaded[0])
         for file, content in made.files.items():
             write(file, content)
         for note in made.notes:
             _tell(note)
     if asked.json or not asked.files:
-        said = summary(screen, trace)
+        is_of_table = screen.view in OF_TABLES
+        said = Overview(screen, trace, more) if is_of_table else summary(screen, trace)
         _print(said.to_json() if asked.json else str(said))
 
 
 # What comes in
 
 
-def _loaded(asked: Namespace) -> tuple["Trace", Any]:
-    """The trace of the text, and the model that computed it."""
+def _loaded(asked: Namespace) -> tuple["Trace", Any, Any]:
+    """The trace of the text, and the model that computed it with its tokenizer."""
     from huggingface_hub.utils import disable_progress_bars
 
     from attnviz import hub, places
@@ -89,7 +94,7 @@ def _loaded(asked: Namespace) -> tuple["Trace", Any]:
         dtype=asked.dtype or "float32",
     )
     texts = {"pair": asked.pair, "target": asked.target}
-    return attnviz.trace(model, tokenizer, asked.text, **texts), model
+    return attnviz.trace(model, tokenizer, asked.text, **texts), model, tokenizer
 
 
 def _read(path: str) -> "Trace":

@@ -8,7 +8,7 @@ stays 0.
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -157,6 +157,11 @@ class Filters:
         if self.words:
             trace = in_words(trace)
         return with_lines(trace, self.top, self.share)
+
+    @property
+    def elsewhere(self) -> "Filters":
+        """Those that another text can have too: without what counts positions or texts of this."""
+        return replace(self, hidden_keys=(), hidden_queries=(), segments=None)
 
 
 NO_FILTERS = Filters()

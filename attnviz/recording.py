@@ -106,9 +106,9 @@ def current() -> Recording | None:
 
 
 @contextmanager
-def recording(*, keeps_weights: bool = True) -> Iterator[Recording]:
-    """A recording that is filled while the block runs."""
-    made = Recording(keeps_weights)
+def recording(made: Recording | None = None, *, keeps_weights: bool = True) -> Iterator[Recording]:
+    """A recording that is filled while the block runs: a new one, unless one is given."""
+    made = Recording(keeps_weights) if made is None else made
     token = _current.set(made)
     try:
         yield made

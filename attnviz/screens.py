@@ -1,25 +1,69 @@
 """What a screen shows, as plain values: what it is drawn, written as a script and called by."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import altair as alt
+import pandas as pd
 
+from attnviz.charts.compare import compare_view
+from attnviz.charts.find import find_view
 from attnviz.charts.heads import Focus, head_view
 from attnviz.charts.matrix import Large
 from attnviz.charts.model import model_view
 from attnviz.charts.neurons import neuron_view
 from attnviz.charts.palette import DisplayMode
+from attnviz.charts.scatter import scatter_view
 from attnviz.charts.steps import steps_view
 from attnviz.errors import InputError
-from attnviz.filters import NO_FILTERS, Filters
+from attnviz.filters import NO_FILTERS, Filters, in_words
+from attnviz.heads.aligning import Alignment
+from attnviz.heads.differing import Difference, difference
+from attnviz.heads.finding import linking, linking_over, pairs_called
+from attnviz.heads.measuring import measures
 from attnviz.results import Trace
 from attnviz.steps import Convention
 from attnviz.tokens import Tokens
 from attnviz.whatif import NO_CHANGE, Change
 
-View = Literal["steps", "neurons", "heads", "model"]
-VIEWS: tuple[View, ...] = ("steps", "neurons", "heads", "model")
+View = Literal["steps", "neurons", "heads", "model", "find", "compare"]
+VIEWS: tuple[View, ...] = ("steps", "neurons", "heads", "model", "find", "compare")
+OF_TABLES = ("find", "compare")  # whose numbers are a table, not the arrays of a head
+OF_ALL_HEADS = ("model", "find")  # the views in which no head is chosen, only marked
+FindBy = Literal["pair", "measures"]
+FIND_BY: tuple[FindBy, ...] = ("pair", "measures")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What Find looks for: heads that link a pair, in more texts too, or all heads by measures."""
+
+    by: FindBy = "pair"
+    texts: tuple[str, ...] = ()
+    x: str = "entropy"
+    y: str = "distance"
+    colour: str = "layer"
+    size: str | None = None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What Compare sets beside the head: what is None is the same as there.
+
+    `queries` and `keys` pair places of the two texts' tokens where a visitor has mended that.
+    """
+
+    model: str | None = None
+    text: str | None = None
+    layer: int | None = None
+    head: int | None = None
+    queries: Alignment | None = None
+    keys: Alignment | None = None
+
+    @property
+    def is_of_another_trace(self) -> bool:
+        return self.model is not None or self.text is not None
 
 
 @dataclass(frozen=True)
@@ -57,9 +101,29 @@ class Screen:
     # Model
     measure: str = "entropy"
     is_by_measure: bool = False
+    find: Finding = Finding()
+    beside: Beside = Beside()
 
 
-def drawn(screen: Screen, trace: Trace) -> alt.TopLevelMixin:
+@dataclass(frozen=True, eq=False)
+class More:
+    """What Find and Compare look at besides a trace: others, not filtered, and the model's scores.
+
+    The others are those of Find's more texts, or the one that Compare sets beside.
+    """
+
+    traces: Sequence[Trace] = ()
+    induction: pd.DataFrame | None = None
+
+    @property
+    def other(self) -> Trace | None:
+        return self.traces[0] if self.traces else None
+
+
+NOTHING_MORE = More()
+
+
+def drawn(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> alt.TopLevelMixin:
     """The screen's view of a trace, which is not filtered yet, as an Altair chart.
 
     Raises InputError for what the trace does not have.
@@ -73,6 +137,13 @@ def drawn(screen: Screen, trace: Trace) -> alt.TopLevelMixin:
             large=screen.large,
             display_mode=screen.display_mode,
         )
+    if screen.view == "compare":
+        of = heads_compared(screen, trace, more)
+        return compare_view(
+            of.difference, query=of.row, key=of.column, display_mode=screen.display_mode
+        )
+    if screen.view == "find":
+        return _found(screen, trace, more)
     trace = screen.filters(trace)
     if screen.view == "model":
         return model_view(
@@ -109,6 +180,98 @@ def drawn(screen: Screen, trace: Trace) -> alt.TopLevelMixin:
         display_mode=screen.display_mode,
         **firsts,
     )
+
+
+def _found(screen: Screen, trace: Trace, more: More) -> alt.TopLevelMixin:
+    find = screen.find
+    if find.by == "pair":
+        return find_view(
+            linked(screen, trace, more),
+            layer=screen.layer,
+            head=screen.head,
+            display_mode=screen.display_mode,
+        )
+    return scatter_view(
+        measured(screen, trace, more),
+        x=find.x,
+        y=find.y,
+        colour=find.colour,
+        size=find.size,
+        layer=screen.layer,
+        head=screen.head,
+        display_mode=screen.display_mode,
+    )
+
+
+def measured(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> pd.DataFrame:
+    """Each head of the screen's kind in numbers."""
+    kind = screen.kind or trace.kinds[0]
+    return measures(screen.filters(trace), kind, induction=more.induction)
+
+
+def linked(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> pd.DataFrame:
+    """How much each head gives from the screen's query token to its key token.
+
+    With more texts, over those of them that have tokens called the same.
+    """
+    kind = screen.kind or trace.kinds[0]
+    less = screen.filters(trace)
+    queries, keys = less.tokens_of(screen.layer, kind)
+    query = _place(queries, screen.query or 0, "query") or 0
+    key = _place(keys, screen.key or 0, "key") or 0
+    if not more.traces:
+        return linking(less, query, key, kind)
+    called = queries.labels[query], keys.labels[key]
+    traces = (screen.filters.elsewhere(other) for other in more.traces)
+    return linking_over([(less, query, key), *pairs_called(traces, *called, kind)], kind)
+
+
+def tabulated(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> pd.DataFrame:
+    """The numbers of a view that is not of one head: a row a head, or a pair of tokens."""
+    if screen.view == "compare":
+        return heads_compared(screen, trace, more).difference.table()
+    if screen.view == "find" and screen.find.by == "pair":
+        return linked(screen, trace, more)
+    return measured(screen, trace, more)
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Two heads, what differs between them, and the pair that is followed."""
+
+    difference: Difference
+    first: tuple[Tokens, Tokens]  # the queries and keys of the screen's own head, as compared
+    second: tuple[Tokens, Tokens]
+    row: int | None  # of the difference; None where the token has no partner
+    column: int | None
+
+
+def heads_compared(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> Compared:
+    """The screen's head and the one beside it, of the same trace where there is no other.
+
+    Two models split texts each in their own way: their words are compared. Raises InputError for
+    a head that is not there, and where no token has a partner.
+    """
+    beside, filters, other = screen.beside, screen.filters, more.other
+    first, second = filters(trace), filters(trace) if other is None else filters.elsewhere(other)
+    if beside.model not in (None, screen.model):
+        first, second = in_words(first), in_words(second)
+    layer = screen.layer if beside.layer is None else beside.layer
+    head = screen.head if beside.head is None else beside.head
+    differs = difference(
+        first.head(screen.layer, screen.head, screen.kind),
+        second.head(layer, head, screen.kind),
+        queries=beside.queries,
+        keys=beside.keys,
+    )
+    tokens = first.tokens_of(screen.layer, screen.kind)
+    row, column = (
+        pairs.row_of(None if position is None else of.place_of(position))
+        for pairs, of, position in zip(
+            (differs.queries, differs.keys), tokens, (screen.query, screen.key), strict=True
+        )
+    )
+    return Compared(differs, tokens, second.tokens_of(layer, screen.kind), row, column)
 
 
 def _place(tokens: Tokens, position: int | None, what: str) -> int | None:

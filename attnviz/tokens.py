@@ -27,12 +27,32 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def is_punctuation(self) -> tuple[bool, ...]:
+        """Which tokens are made of punctuation marks alone, by Unicode's category P."""
+        return tuple(
+            not special and is_punctuation(label)
+            for label, special in zip(self.labels, self.is_special, strict=True)
+        )
+
     def place_of(self, position: int) -> int | None:
         """Which of these stands for the text's token at a position; None where none does."""
         for place, positions in enumerate(self.positions):
             if position in positions:
                 return place
         return None
+
+    def called(self, name: str) -> list[int]:
+        """The places of the tokens that are written so.
+
+        Where none is written exactly so, a token is found without the space before it and in
+        other letters' case.
+        """
+        written = name.replace(" ", "␣")
+        places = [place for place, label in enumerate(self.labels) if label == written]
+        return places or [
+            place for place, label in enumerate(self.labels) if _loose(label) == _loose(written)
+        ]
 
     def only(self, places: Sequence[int]) -> "Tokens":
         """These tokens alone, in their order."""
@@ -176,6 +196,17 @@ def shown(text: str) -> str:
         character if _draws_something(character) else f"<U+{ord(character):04X}>"
         for character in text
     )
+
+
+def _loose(label: str) -> str:
+    return label.strip("␣").casefold()
+
+
+def is_punctuation(label: str) -> bool:
+    """Whether a token is made of punctuation marks alone, but for a space and a piece's mark."""
+    marks = label.replace("␣", "")
+    marks = marks.removeprefix("##") or marks
+    return bool(marks) and all(unicodedata.category(mark).startswith("P") for mark in marks)
 
 
 def takes_pair(tokenizer: Any) -> bool:

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from attnviz.page import export_parts, loading
 from attnviz.screens import Screen
 
-VIEWS = ["Steps", "Neurons", "Heads", "Model"]
+VIEWS = ["Steps", "Neurons", "Heads", "Model", "Find", "Compare"]
 
 
 def opened(page, view, part, **state):

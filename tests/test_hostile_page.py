@@ -15,7 +15,7 @@ from attnviz.errors import AttnvizError
 from attnviz.tokens import shown
 
 PAGE = Path(__file__).parent.parent / "streamlit_app.py"
-VIEWS = ("Steps", "Neurons", "Heads", "Model")
+VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", "Compare")
 # What a link may set, and values of it that the page takes.
 PARAMETERS = {
     "text": (),
@@ -55,6 +55,19 @@ PARAMETERS = {
     "segments": ("A → B",),
     "top": ("1",),
     "share": ("50",),
+    "find_by": ("pair", "measures"),
+    "texts": ("fruit flies like an arrow\n\nan arrow",),
+    "x": ("self", "wv_entropy"),
+    "y": ("induction",),
+    "colour": ("head", "offset"),
+    "size": ("output",),
+    "area": ("0,2.5,0,3",),
+    "other_model": ("all-MiniLM-L6-v2",),
+    "other_text": ("", "fruit flies", "time flies like an arrow"),
+    "other_layer": ("0", "5"),
+    "other_head": ("0", "11"),
+    "aligned_queries": ("0-0 1-2",),
+    "aligned_keys": ("0-0 1-2", "6-0"),
 }
 NUMBERS = ("nan", "inf", "-inf", "1e999", "-1", "99999999999999999999", "1e-320", "0x1", "٣", "1_0")
 WORDS = ("header", "subheader", "title", "caption", "markdown", "info", "warning", "error")
@@ -158,13 +171,14 @@ def test_every_parameter_of_the_page_is_tried():
             name = getattr(call.func, "id", getattr(call.func, "attr", ""))
             if "bind" in given:
                 bound.add(getattr(given["key"], "value", None))
-            elif name in ("_select", "_stepper", "choose_token"):
+            elif name in ("select", "stepper", "choose_token", "_choose_measure"):
                 bound.add(getattr(call.args[1], "value", None))
     bound -= {None}
     assert {"model", "layer", "query", "if_factor", "talk", "heads"} <= {
         name for name in bound if isinstance(name, str)
     }
-    read = {"step"}  # where to scroll, which no control shows
+    # Where to scroll, what is marked, and what is mended, which no control of Streamlit holds.
+    read = {"step", "area", "aligned_queries", "aligned_keys"}
     assert {name for name in bound if isinstance(name, str)} | read == PARAMETERS.keys()
 
 

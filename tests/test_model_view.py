@@ -2,7 +2,9 @@
 
 import base64
 import io
+import re
 
+import marks
 import numpy as np
 import pytest
 import tiny_models
@@ -12,8 +14,16 @@ from PIL import Image
 import attnviz
 from attnviz import export, filters, heads
 from attnviz.charts.model import model_figure, takeaway
-from attnviz.charts.model_layers import GAP
+from attnviz.charts.model_layers import GAP, LABEL_WIDTH
+from attnviz.charts.palette import displayed
 from attnviz.charts.thumbnails import LEVELS, beside_sink, sheet, thumbnail
+
+# With and without a unit, a sign, and numbers.
+SOME_MEASURES = [
+    one
+    for one in heads.MEASURES
+    if one.name in ("entropy", "offset", "self", "wv_distance", "wv_offset", "output", "induction")
+]
 
 
 def pixels(url):
@@ -74,20 +84,95 @@ def test_every_head_has_its_thumbnail_at_its_place(sentence_trace, table, is_sor
     assert sent["tile_entropy"] == sorted(sent["tile_entropy"], reverse=True)
 
 
-@pytest.mark.parametrize("measure", [measure.name for measure in heads.MEASURES])
+def numbers(sent):
+    """The numbers of a constant, NaN where there is none."""
+    return np.array([np.nan if one is None else one for one in sent])
+
+
+@pytest.mark.parametrize("measure", SOME_MEASURES, ids=lambda one: one.name)
 def test_a_bar_is_the_measure_and_its_legend_says_so(sentence_trace, table, measure):
-    specification = attnviz.model_view(sentence_trace, measure=measure).to_dict()
+    specification = attnviz.model_view(sentence_trace, measure=measure.name).to_dict()
     sent = {p["name"]: p.get("value") for p in specification["params"]}
-    np.testing.assert_allclose(sent[f"tile_{measure}"], table[measure])
-    assert sent["limit"] == pytest.approx(table[measure].max())
-    title = next(m.title for m in heads.MEASURES if m.name == measure)
+    np.testing.assert_allclose(numbers(sent[f"tile_{measure.name}"]), table[measure.name])
+    largest = table[measure.name].abs().max()
+    assert sent["limit"] == pytest.approx(1 if np.isnan(largest) else largest)
     legends = [
         layer["encoding"]["color"]["legend"]
         for layer in specification["layer"]
         if "color" in layer["encoding"]
     ]
-    assert [legend["title"].split(",")[0] for legend in legends] == [f"bar below: {title}"]
-    assert legends[0]["values"] == {"expr": "[0, limit]"}
+    place, named = ("bar below", "[0, limit]")
+    if measure.lowest < 0:
+        place, named = ("bar below, from its middle", "[-limit, 0, limit]")
+    unit = f", {measure.unit}" if measure.unit else ""
+    assert [one["title"] for one in legends] == [f"{place}: {measure.title}{unit}"]
+    assert legends[0]["values"] == {"expr": named}
+
+
+def bars(specification):
+    """The left and the right end of each bar that is drawn, in px, and its colour."""
+    ((_, drawn),) = [
+        (name, group)
+        for name, group in marks.groups(specification)
+        if group and (group[0].get("aria-label") or "").startswith("mean signed distance")
+    ]
+    for bar in drawn:
+        x, width = re.match(r"M([-\d.]+),[-\d.]+h([-\d.]+)", bar.get("d")).groups()
+        yield float(x), float(x) + float(width), bar.get("fill")
+
+
+def test_a_bar_grows_from_the_middle_to_the_side_of_its_sign(sentence_trace, table):
+    figure = model_figure(sentence_trace, None, "offset")
+    size = pixels(figure.constants["thumbnails"]).shape[1] // 12 - GAP
+    drawn = list(bars(displayed(figure.chart(), "light").to_dict()))
+    assert len(drawn) == 72
+    limit = table["offset"].abs().max()
+    for (start, end, colour), value, head in zip(
+        drawn, table["offset"], table["head"], strict=True
+    ):
+        middle = LABEL_WIDTH + head * (size + GAP) + size / 2
+        far = middle + size / 2 * value / limit
+        assert [start, end] == pytest.approx(sorted((middle, far)), abs=1e-3)
+        red, _, blue = (int(part) for part in re.findall(r"\d+", colour))
+        assert red >= blue if value < 0 else blue >= red
+
+
+def test_a_tooltip_has_the_measure_that_is_shown_and_a_few(sentence_trace):
+    specification = attnviz.model_view(sentence_trace, measure="self").to_dict()
+    ((titles),) = [
+        [one.get("title", one["field"]) for one in layer["encoding"]["tooltip"]]
+        for layer in specification["layer"]
+        if layer.get("name") == "tiles"
+    ]
+    assert titles == [
+        *("layer", "head", "share on itself", "entropy, bits", "mean distance, tokens"),
+        *("share on the first token", "share on special tokens"),
+    ]
+    assert all("induction" not in p["name"] for p in specification["params"])
+
+
+def test_some_heads_alone_are_drawn_in_the_tables_order_each_with_its_name(sentence_trace, table):
+    only = [(5, 11), (0, 8), (3, 2)]
+    by_entropy = table.sort_values("entropy")
+    figure = model_figure(sentence_trace, None, "first", 0, 8, only=only, table=by_entropy)
+    sent = figure.constants
+    order = list(zip(sent["tile_layer"], sent["tile_head"], strict=True))
+    asked = by_entropy.set_index(["layer", "head"]).index
+    assert order == [place for place in asked if place in only]
+    assert order[sent["framed"]] == (0, 8)
+    shown = pixels(sent["thumbnails"])
+    for tile, (layer, head) in enumerate(order):
+        own = thumbnail(sentence_trace.layer(layer).own_weights[head], 58) / (LEVELS - 1)
+        left = sent["tile_column"][tile] * (58 + GAP)
+        np.testing.assert_allclose(shown[:58, left : left + 58], own, atol=0.01)
+    said = export.to_svg(displayed(figure.chart(), "light"), outlines=False)
+    assert all(f">{layer} · {head}<" in said for layer, head in only)
+
+
+@pytest.mark.parametrize("only", [[], [(0, 99)], [(-1, 0), (6, 0)]])
+def test_no_head_at_all_is_refused(sentence_trace, only):
+    with pytest.raises(attnviz.InputError, match=f"None of the {len(only)} heads .*\n\nHint"):
+        model_figure(sentence_trace, None, "entropy", only=only)
 
 
 def test_the_head_that_is_open_is_framed(sentence_trace):

@@ -17,7 +17,7 @@ from attnviz.charts.figure import Figure
 from attnviz.page import loading
 from tests.benchmarks.texts import text_of
 
-VIEWS = ("Steps", "Neurons", "Heads", "Model")
+VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", "Compare")
 ANY_VIEW = 1_000_000  # bytes, at any length
 SHORT = 100_000  # bytes, of 7 tokens
 

@@ -1,4 +1,6 @@
-"""Neurons, Heads and Model on the page: controls, filters, links, and what is sent."""
+"""All views but Steps on the page: controls, filters, links, and what is sent."""
+
+import re
 
 import numpy as np
 import pytest
@@ -6,10 +8,10 @@ import tiny_models
 from showing import charts, constants, run, said
 
 import attnviz
-from attnviz import filters
+from attnviz import filters, heads
 from attnviz.charts.model import model_figure
 
-VIEWS = ("Neurons", "Heads", "Model")
+VIEWS = ("Neurons", "Heads", "Model", "Find", "Compare")
 
 
 @pytest.fixture
@@ -37,11 +39,12 @@ def test_a_chart_says_what_is_to_be_seen_and_has_a_table_behind_it(opened, view)
     page = opened(view=view)
     said = page.get("vega_lite_chart")[0].proto.alt
     assert said.startswith(f"{view.removesuffix('s')} view")
-    words = [element.proto.body for element in page.get("html")]  # those with numbers
-    assert any("layer" in text and "%" in text for text in words) or "72 heads" in said
+    words = " ".join(element.proto.body for element in page.get("html"))  # those with numbers
+    assert re.search(r"layer.*%|72 heads|7 × 7 aligned tokens", words + said)
+    n_before = len(page.dataframe)
     page.session_state[f"table_{view.lower()}"] = True
-    assert len(run(page).dataframe) == 1
-    assert len(page.dataframe[0].value) in (7, 72)
+    assert len(run(page).dataframe) == n_before + 1
+    assert len(page.dataframe[0].value) in (7, 72, 49)
 
 
 def test_every_matrix_of_the_steps_has_a_table(page, sentence_trace):
@@ -70,11 +73,20 @@ def test_the_neurons_are_those_of_the_head_and_pair_of_the_link(opened, minilm):
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_has_the_same_filters(opened, sentence_trace, view):
-    page = opened(view=view, hide_special="true", renormalise="true")
+    page = opened(view=view, query="2", key="5", hide_special="true", renormalise="true")
     less = filters.hide_special(sentence_trace, renormalise=True)
     sent = constants(page)
-    assert sent["note"] == ["special tokens hidden, rows renormalised"]
-    if view == "Neurons":
+    note = "special tokens hidden, rows renormalised"
+    captions = [caption.value.replace("\\", "") for caption in page.caption]
+    assert sent["note"] == [note] or any(note in caption for caption in captions)
+    if view == "Find":
+        linked = heads.linking(less, 1, 4).sort_values(["layer", "head"])
+        drawn = sorted(zip(*(sent[f"tile_{n}"] for n in ("layer", "head", "weight")), strict=True))
+        np.testing.assert_allclose([weight for *_, weight in drawn], linked["weight"], atol=1e-6)
+    elif view == "Compare":
+        own = less.head(0, 8).own_weights
+        np.testing.assert_allclose(np.float32(sent["a_cells"]), own, atol=1e-6)
+    elif view == "Neurons":
         np.testing.assert_array_equal(np.float32(sent["weights"]), less.head(0, 8).own_weights)
     elif view == "Heads":
         np.testing.assert_array_equal(np.float32(sent["weights"]), less.layer(0).own_weights)

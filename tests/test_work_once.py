@@ -19,6 +19,8 @@ ROOMS = {
     "Neurons": {"neurons"},
     "Heads": {"heads"},
     "Model": {"model"},
+    "Find": {"find"},
+    "Compare": {"compare"},
 }
 VIEWS = tuple(ROOMS)
 HEADS = ((0, 3), (4, 11), (5, 2))
@@ -94,6 +96,7 @@ def test_a_text_passes_through_the_model_once_whatever_is_looked_at(opened, comp
     page = opened("Steps", 32)
     n_parts = computed.total()
     assert n_parts > 6
+    page.session_state["other_text"] = ""  # what is compared is another head of the same text
     for view in (*VIEWS, "Steps"):
         turn_to(page, view)
         choose(page, layer=4, head=11)

@@ -4,6 +4,7 @@ Layers run down and heads across, or the heads are sorted by one number about th
 thumbnail a bar is that number. A click opens the head.
 """
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +14,14 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
-from attnviz.charts.model_layers import Shape, layers, size_of
+from attnviz.charts.model_layers import (
+    NARROW_WIDTH,
+    WIDTH,
+    Shape,
+    layers,
+    pitch_of,
+    size_of,
+)
 from attnviz.charts.palette import DisplayMode, displayed
 from attnviz.charts.thumbnails import beside_sink, sheet, thumbnail
 from attnviz.errors import InputError
@@ -37,10 +45,10 @@ def model_view(
 ) -> alt.LayerChart:
     """Every head of one kind of attention, layers × heads, or sorted by a measure.
 
-    The bar under a thumbnail is the head's `measure`: "entropy", "distance", "first" (share on
-    the first token) or "special" (share on special tokens). One head may be framed.
-    `display_mode` is "light" (default) or "dark". Raises InputError for a measure, kind, layer or
-    head that is not there.
+    The bar under a thumbnail is the head's `measure`, one of the names of
+    `attnviz.heads.MEASURES`; where that may be negative, it grows from the middle, to either side.
+    One head may be framed. `display_mode` is "light" (default) or "dark". Raises InputError for a
+    measure, kind, layer or head that is not there.
     """
     if (layer is None) != (head is None):
         raise InputError("A head is framed by its layer and its number.\n\nHint: pass both.")
@@ -58,28 +66,47 @@ def model_figure(
     head: int | None = None,
     *,
     is_sorted: bool = False,
+    only: Collection[tuple[int, int]] | None = None,
     table: pd.DataFrame | None = None,
     pictures: Pictures | None = None,
 ) -> Figure:
     """The same as a figure, for a page that has colours of its own.
 
-    Clicks are reported by the selection parameter OPENED. `table` is what `measures` gives for
-    the trace and `pictures` what `thumbnails` does, where they are known already.
+    Clicks are reported by the selection parameter OPENED. With `only`, pairs of layer and head,
+    these alone are drawn, in the table's order and a narrower picture. `table` is what `measures`
+    gives for the trace and `pictures` what `thumbnails` does, where they are known already. Raises
+    InputError where none of `only` is there.
     """
     kind = kind or trace.kinds[0]
-    described = _measure(measure)
+    described = measure_named(measure)
     table = measures(trace, kind) if table is None else table
     pictures = thumbnails(trace, kind) if pictures is None else pictures
     calls = _calls(trace, kind)
     n_columns = _n_columns(calls)
-    heads = _placed(table, list(calls), n_columns, described, is_sorted)
+    size = size_of(n_columns)
+    if only is not None:
+        table = _only(table, only)
+    if is_sorted:
+        table = table.sort_values(measure, ascending=False, kind="stable", ignore_index=True)
+    n_letters = 0
+    if is_sorted or only is not None:
+        names = (
+            f"{layer} · {head}" for layer, head in zip(table["layer"], table["head"], strict=True)
+        )
+        n_letters = max(map(len, names))
+        width = WIDTH if only is None else NARROW_WIDTH
+        n_columns = max(1, min(width // pitch_of(size, n_letters), len(table)))
+    heads = _placed(table, n_columns) if n_letters else _in_layers(table, list(calls))
+    order = f", by {described.title}, the largest first" if is_sorted else ""
     shape = Shape(
         n_tiles=len(heads),
         n_rows=int(heads["row"].max()) + 1,
         n_columns=n_columns,
+        size=size,
         n_tokens=max(max(len(c.query_tokens), len(c.key_tokens)) for c in calls.values()),
         measure=described,
-        is_sorted=is_sorted,
+        above=f"layer · head{order}" if n_letters else "head",
+        n_letters=n_letters,
     )
     framed = np.flatnonzero((heads["layer"] == layer) & (heads["head"] == head))
     notes = [note for call in calls.values() for note in call.notes]
@@ -88,13 +115,13 @@ def model_figure(
     constants = {
         "thumbnails": _sheet(pictures, heads, shape),
         "note": list(dict.fromkeys(notes)),
-        "row_names": [] if is_sorted else [f"layer {number}" for number in calls],
-        "limit": float(heads[measure].fillna(0).max()) or 1.0,
+        "row_names": [] if shape.is_named else [f"layer {number}" for number in calls],
+        "limit": float(heads[measure].fillna(0).abs().max()) or 1.0,
         "framed": int(framed[0]) if len(framed) else -1,
         **{f"tile_{name}": heads[name].tolist() for name in ("row", "column", "layer", "head")},
         **{
             f"tile_{one.name}": [None if np.isnan(value) else value for value in heads[one.name]]
-            for one in MEASURES
+            for one in shape.said
         },
     }
     n_marks = MARKS_OF_HEAD * len(heads)
@@ -116,7 +143,8 @@ def takeaway(table: pd.DataFrame, measure: Measure) -> str:
     return f"{text} The {measure.title} is largest in {largest} and smallest in {smallest}."
 
 
-def _measure(name: str) -> Measure:
+def measure_named(name: str) -> Measure:
+    """The one of MEASURES with this name; InputError where there is none."""
     for measure in MEASURES:
         if measure.name == name:
             return measure
@@ -124,15 +152,28 @@ def _measure(name: str) -> Measure:
     raise InputError(f"There is no measure {name!r}.\n\nHint: {known}.")
 
 
-def _placed(
-    table: pd.DataFrame, layers: list[int], n_columns: int, measure: Measure, is_sorted: bool
-) -> pd.DataFrame:
-    """The table's heads with the row and the column of each."""
-    if not is_sorted:
-        return table.assign(row=table["layer"].map(layers.index), column=table["head"])
-    heads = table.sort_values(measure.name, ascending=False, kind="stable", ignore_index=True)
-    places = np.arange(len(heads))
-    return heads.assign(row=places // n_columns, column=places % n_columns)
+def _only(table: pd.DataFrame, heads: Collection[tuple[int, int]]) -> pd.DataFrame:
+    """Those rows of the table that are of these layers and heads."""
+    places = zip(table["layer"], table["head"], strict=True)
+    asked = {*heads}
+    is_asked = np.array([place in asked for place in places])
+    if not is_asked.any():
+        raise InputError(
+            f"None of the {len(heads)} heads asked for is among the {len(table)} of this kind."
+            "\n\nHint: name at least one by its layer and its number."
+        )
+    return table[is_asked].reset_index(drop=True)
+
+
+def _in_layers(table: pd.DataFrame, layers: list[int]) -> pd.DataFrame:
+    """The table's heads with the row and the column of each: layers down, heads across."""
+    return table.assign(row=table["layer"].map(layers.index), column=table["head"])
+
+
+def _placed(table: pd.DataFrame, n_columns: int) -> pd.DataFrame:
+    """The same in the table's order, row by row."""
+    places = np.arange(len(table))
+    return table.assign(row=places // n_columns, column=places % n_columns)
 
 
 def thumbnails(trace: Trace, kind: str) -> Pictures:

@@ -1,23 +1,29 @@
 """What is drawn in the model view, a function a part, in pixels: a picture with all thumbnails,
 and on it a frame, a bar and a name for each head."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import altair as alt
 
 from attnviz.charts import palette
-from attnviz.charts.axes import legend
+from attnviz.charts.axes import CHARACTER, legend
 from attnviz.charts.thumbnails import COLOUR, most_cells
+from attnviz.charts.values import signed_scale
 from attnviz.heads import MEASURES, Measure
+
+# Said of each head that is pointed at, before the measure that is shown.
+ALWAYS_SAID = tuple(m for m in MEASURES if m.name in ("entropy", "distance", "first", "special"))
 
 OPENED = "opened"  # the selection parameter that reports a click: `layer` and `head`
 
 WIDTH = 800  # px, of a layer, on a screen 1280 px wide
+NARROW_WIDTH = 384  # px, of a few heads beside something else
 LARGEST, SMALLEST = 60, 12  # px, of a thumbnail
 GAP = 4
 BAR = 6
-NAME = 15  # above a thumbnail, where heads are sorted
+NAME = 15  # above a thumbnail that has one of its own
 LABEL_WIDTH = 56
 HEADER = 40
 FONT_SIZE = 12
@@ -29,6 +35,26 @@ def size_of(n_columns: int) -> int:
     return max(SMALLEST, min(LARGEST, (WIDTH - LABEL_WIDTH) // n_columns - GAP))
 
 
+def pitch_of(size: int, n_letters: int = 0) -> int:
+    """px from one thumbnail to the next, with room for a name of so many letters."""
+    return max(size + GAP, math.ceil(n_letters * CHARACTER * font_size_of(size)) + GAP)
+
+
+def font_size_of(size: int) -> int:
+    """px of the names beside thumbnails of that size."""
+    return FONT_SIZE if size >= 24 else SMALL_FONT_SIZE
+
+
+def is_signed(measure: Measure) -> bool:
+    """Whether it has two directions, so that its sign is a hue and its size the intensity."""
+    return measure.lowest < 0
+
+
+def titled(measure: Measure) -> str:
+    """What it is called, with its unit."""
+    return f"{measure.title}, {measure.unit}" if measure.unit else measure.title
+
+
 @dataclass(frozen=True)
 class Shape:
     """All that decides what the view looks like, but for its numbers."""
@@ -36,26 +62,34 @@ class Shape:
     n_tiles: int
     n_rows: int
     n_columns: int
+    size: int  # px of a thumbnail
     n_tokens: int  # the most of any layer
     measure: Measure
-    is_sorted: bool
+    above: str = "head"  # what the names are of
+    n_letters: int = 0  # of the longest name, where each thumbnail has one of its own
 
     @property
-    def size(self) -> int:
-        return size_of(self.n_columns)
+    def said(self) -> list[Measure]:
+        """The measures that are told of a head."""
+        return list(dict.fromkeys([self.measure, *ALWAYS_SAID]))
+
+    @property
+    def is_named(self) -> bool:
+        """Whether each thumbnail has a name, not each row and column."""
+        return self.n_letters > 0
 
     @property
     def pitch(self) -> int:
-        return self.size + GAP
+        return pitch_of(self.size, self.n_letters)
 
     @property
     def row_pitch(self) -> int:
-        return self.size + GAP + BAR + (NAME if self.is_sorted else 0)
+        return self.size + GAP + BAR + (NAME if self.is_named else 0)
 
     @property
     def left(self) -> int:
         """Where the thumbnails begin, beside the layers' names."""
-        return 0 if self.is_sorted else LABEL_WIDTH
+        return 0 if self.is_named else LABEL_WIDTH
 
     @property
     def width(self) -> int:
@@ -72,7 +106,8 @@ class Shape:
 
 def layers(of: Shape) -> list[alt.Chart]:
     """Everything that is drawn, from the back to the front."""
-    return [_ramp(of), _thumbnails(of), _frames(of), _bars(of), *_names(of)]
+    zero_line = [_middles(of)] if is_signed(of.measure) else []
+    return [_ramp(of), _thumbnails(of), _frames(of), *zero_line, _bars(of), *_names(of)]
 
 
 def _thumbnails(of: Shape) -> alt.Chart:
@@ -107,7 +142,7 @@ def _frames(of: Shape) -> alt.Chart:
         toggle=False,
         empty=False,
     )
-    numbers = (alt.Tooltip(f"{m.name}:Q", title=m.title, format=".4~g") for m in MEASURES)
+    numbers = (alt.Tooltip(f"tile_{m.name}:Q", title=titled(m), format=".4~g") for m in of.said)
     return (
         _tiles(of)
         .transform_calculate(x2=f"datum.x + {of.size}", y2=f"datum.y + {of.size}")
@@ -131,31 +166,54 @@ def _frames(of: Shape) -> alt.Chart:
 
 
 def _bars(of: Shape) -> alt.Chart:
-    """Under each thumbnail its measure, as long and as dark as it is large."""
+    """Under each thumbnail its measure, as long and as dark as it is large.
+
+    One that has a sign grows from the middle of its thumbnail, to the left where it is negative.
+    """
     measure = of.measure
-    unit = f", {measure.unit}" if measure.unit else ""
+    start, length, place = f"datum.x + {of.size / 2}", of.size / 2, "bar below, from its middle"
+    scale, values = signed_scale("limit"), "[-limit, 0, limit]"
+    if not is_signed(measure):
+        start, length, place = "datum.x", of.size, "bar below"
+        scale = alt.Scale(domain=[0, alt.expr("limit")], interpolate="rgb")
+        values = "[0, limit]"
     return (
         _tiles(of)
+        .transform_filter("isValid(datum.value)")
         .transform_calculate(
             top=f"datum.y + {of.size + 1}",
             bottom=f"datum.y + {of.size + BAR - 1}",
-            end=f"datum.x + {of.size} * datum.value / limit",
+            start=start,
+            end=f"{start} + {length} * datum.value / limit",
         )
-        .transform_filter("isValid(datum.value)")
         .mark_rect(
             description=alt.expr(f"'{measure.title} ' + format(datum.value, '.3~g')"), tooltip=None
         )
         .encode(
-            x=_x(),
+            x=_x("start"),
             x2="end:Q",
             y=_y("top"),
             y2="bottom:Q",
             color=alt.Color(
                 "value:Q",
-                scale=alt.Scale(domain=[0, alt.expr("limit")], interpolate="rgb"),
-                legend=_legend(f"bar below: {measure.title}{unit}", alt.expr("[0, limit]")),
+                scale=scale,
+                legend=_legend(f"{place}: {titled(measure)}", alt.expr(values)),
             ),
         )
+    )
+
+
+def _middles(of: Shape) -> alt.Chart:
+    """Where a bar that has a sign begins."""
+    return (
+        _tiles(of)
+        .transform_calculate(
+            x=f"datum.x + {of.size / 2}",
+            top=f"datum.y + {of.size + 1}",
+            bottom=f"datum.y + {of.size + BAR}",
+        )
+        .mark_rule(stroke=alt.expr(palette.FAINT), strokeWidth=1, aria=False, tooltip=None)
+        .encode(x=_x(), y=_y("top"), y2="bottom:Q")
     )
 
 
@@ -183,11 +241,10 @@ def _ramp(of: Shape) -> alt.Chart:
 
 
 def _names(of: Shape) -> list[alt.Chart]:
-    """Of layers and heads along the edges, or where they are sorted of each head."""
-    if of.is_sorted:
-        said = f"layer · head, by {of.measure.title}, the largest first"
-        above = _tiles(of).transform_calculate(y="datum.y - 7")
-        return [_words(of, above, "left", "name:N"), _above(of, said)]
+    """Of layers and heads along the edges, or of each head."""
+    if of.is_named:
+        names = _tiles(of).transform_calculate(y="datum.y - 7")
+        return [_words(of, names, "left", "name:N"), _above(of)]
     columns = alt.Chart(alt.sequence(of.n_columns, as_="head")).transform_calculate(
         x=f"{of.left + of.size / 2} + datum.head * {of.pitch}", y=f"{HEADER - 10}"
     )
@@ -199,13 +256,13 @@ def _names(of: Shape) -> list[alt.Chart]:
     return [
         _words(of, columns, "center", "head:O"),
         _words(of, rows, "right", "name:N"),
-        _above(of, "head"),
+        _above(of),
     ]
 
 
-def _above(of: Shape, said: str) -> alt.Chart:
+def _above(of: Shape) -> alt.Chart:
     base = alt.Chart(alt.sequence(1, as_="one")).transform_calculate(
-        x=f"{of.left}", y=f"{HEADER - 28}", said=f"'{said}'"
+        x=f"{of.left}", y=f"{HEADER - 28}", said=f"'{of.above}'"
     )
     return _words(of, base, "left", "said:N")
 
@@ -216,7 +273,7 @@ def _words(
     return base.mark_text(
         align=align,
         baseline="middle",
-        fontSize=FONT_SIZE if of.size >= 24 else SMALL_FONT_SIZE,
+        fontSize=font_size_of(of.size),
         fill=alt.expr(palette.TEXT),
         aria=False,
         tooltip=None,
@@ -231,7 +288,7 @@ def _tiles(of: Shape) -> alt.Chart:
             layer="tile_layer[datum.tile]",
             head="tile_head[datum.tile]",
             value=f"tile_{of.measure.name}[datum.tile]",
-            **{measure.name: f"tile_{measure.name}[datum.tile]" for measure in MEASURES},
+            **{f"tile_{one.name}": f"tile_{one.name}[datum.tile]" for one in of.said},
         )
         .transform_calculate(
             x=f"{of.left} + tile_column[datum.tile] * {of.pitch}",
@@ -250,7 +307,7 @@ def _legend(title: str, values: Any) -> alt.Legend:
         direction="horizontal",
         gradientLength=160,
         gradientThickness=8,
-        titleLimit=320,
+        titleLimit=480,
     )
 
 

@@ -1,7 +1,8 @@
 """What stands below a figure: all that it takes to make it again."""
 
+from attnviz.heads import MEASURES
 from attnviz.results import Trace
-from attnviz.screens import Screen
+from attnviz.screens import OF_ALL_HEADS, Screen
 from attnviz.sentences import changes
 from attnviz.tokens import shown
 from attnviz.wording import plain, ranges, token_at
@@ -15,8 +16,8 @@ def caption(screen: Screen, trace: Trace, *, is_changed: bool = False) -> str:
     Of a picture that shows what the screen's change makes of the head, also what is changed.
     """
     sentences = [_model(screen, trace), *_texts(screen, trace)]
-    if screen.view != "model":
-        sentences += _pair(screen, trace)
+    sentences += _pair(screen, trace)
+    sentences += {"find": _found, "compare": _beside}.get(screen.view, _nothing)(screen)
     if screen.view == "heads" and screen.heads is not None:
         n_heads = trace.n_heads(screen.layer, screen.kind)
         if len(screen.heads) < n_heads:
@@ -41,7 +42,7 @@ def _model(screen: Screen, trace: Trace) -> str:
         parts.append(trace.dtype)
     if len(trace.kinds) > 1:
         parts.append(f"{screen.kind or trace.kinds[0]} attention")
-    if screen.view != "model":
+    if screen.view not in OF_ALL_HEADS:
         parts.append(f"layer {screen.layer}")
         if screen.view != "heads":
             parts.append(f"head {screen.head}")
@@ -60,7 +61,39 @@ def _short(text: str) -> str:
     return shown(text[:LONGEST_TEXT]) + ("…" if len(text) > LONGEST_TEXT else "")
 
 
+def _found(screen: Screen) -> list[str]:
+    find = screen.find
+    if find.by == "pair":
+        texts = "; ".join(f"“{_short(text)}”" for text in find.texts)
+        return [f"More texts: {texts}"] if texts else []
+    shown = {"across": find.x, "up": find.y, "colour": find.colour, "size": find.size}
+    titles = {measure.name: measure.title for measure in MEASURES}
+    named = ", ".join(f"{titles.get(n, n)} ({what})" for what, n in shown.items() if n)
+    return [f"A point a head: {named}"]
+
+
+def _beside(screen: Screen) -> list[str]:
+    """What B is, so far as it is not A."""
+    beside = screen.beside
+    parts = [
+        *([beside.model] if beside.model is not None else []),
+        f"layer {screen.layer if beside.layer is None else beside.layer}",
+        f"head {screen.head if beside.head is None else beside.head}",
+        *([f"“{_short(beside.text)}”"] if beside.text is not None else []),
+    ]
+    said = [f"B, compared with it: {', '.join(parts)}"]
+    if beside.queries is not None or beside.keys is not None:
+        said.append("Tokens are aligned by hand")
+    return said
+
+
+def _nothing(screen: Screen) -> list[str]:
+    return []
+
+
 def _pair(screen: Screen, trace: Trace) -> list[str]:
+    if screen.view == "model" or (screen.view == "find" and screen.find.by != "pair"):
+        return []
     queries, keys = trace.tokens_of(screen.layer, screen.kind)
     is_from = screen.view != "heads" or screen.focus == "query"
     is_to = screen.view != "heads" or screen.focus == "key"

@@ -3,19 +3,22 @@
 import inspect
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from attnviz import attention, filters
+from attnviz.charts.compare import compare_view
+from attnviz.charts.find import find_view
 from attnviz.charts.heads import head_view
 from attnviz.charts.model import model_view
 from attnviz.charts.neurons import neuron_view
+from attnviz.charts.scatter import scatter_view
 from attnviz.charts.steps import steps_view
 from attnviz.charts.what_if import what_if_view
-from attnviz.filters import NO_FILTERS
+from attnviz.filters import NO_FILTERS, Filters
 from attnviz.results import HeadTrace, Trace
 from attnviz.screens import Screen
 from attnviz.whatif import what_if
@@ -35,10 +38,10 @@ def script(screen: Screen, file: str | None = "figure.svg") -> str:
     """
     lines = ["import attnviz", "", *_traced(screen)]
     if screen.view != "steps":
-        lines += _filtered(screen)
+        lines += _filtered(screen.filters)
     if screen.view in ("steps", "neurons"):
         lines.append(_head(screen))
-    lines += _chart(screen)
+    lines += {"find": _found, "compare": _compared}.get(screen.view, _chart)(screen)
     if screen.view == "steps" and screen.change:
         name, ending = os.path.splitext(file or "")
         lines += _shown("chart", file, is_last=False)
@@ -79,9 +82,14 @@ def four_steps(screen: Screen, trace: Trace, model: Any = None) -> str:
 
 
 def _traced(screen: Screen) -> list[str]:
-    texts = _differing(_default_of_screen, pair=screen.pair, target=screen.target)
-    trace = _call("trace = attnviz.trace", "model", "tokenizer", literal(screen.text), *texts)
+    text = literal(screen.text)
+    trace = _call("trace = attnviz.trace", "model", "tokenizer", text, *_texts(screen))
     return [_load(screen), trace]
+
+
+def _texts(screen: Screen) -> list[str]:
+    """A second text and a target, where there are some."""
+    return _differing(_default_of_screen, pair=screen.pair, target=screen.target)
 
 
 def _load(screen: Screen) -> str:
@@ -94,13 +102,17 @@ def _load(screen: Screen) -> str:
     return _call("model, tokenizer = attnviz.load", literal(screen.model), *options)
 
 
-def _filtered(screen: Screen) -> Iterator[str]:
-    """The filters that are on, in the order in which they are applied."""
-    on = screen.filters
+def _filtered(on: Filters, name: str = "trace") -> Iterator[str]:
+    """The filters that are on, in the order in which they are applied, to what is called so."""
+    return (_call(f"{name} = {function}", name, *given) for function, given in _filters(on))
 
-    def filtered(function: Callable, **values: Any) -> str:
-        arguments = _differing(_default_of(function), **values)
-        return _call(f"trace = attnviz.filters.{function.__name__}", "trace", *arguments)
+
+def _filters(on: Filters) -> Iterator[tuple[str, list[str]]]:
+    """Each filter's function and, as they are written, its arguments behind the trace."""
+
+    def filtered(function: Callable, **values: Any) -> tuple[str, list[str]]:
+        name = f"attnviz.filters.{function.__name__}"
+        return name, _differing(_default_of(function), **values)
 
     if on.hidden_keys or on.hidden_queries:
         hidden = {"keys": on.hidden_keys, "queries": on.hidden_queries}
@@ -140,6 +152,90 @@ def _chart(screen: Screen) -> list[str]:
     options = {"layer": screen.layer, "kind": screen.kind, "heads": screen.heads}
     options |= {"framed": screen.head, **firsts}
     return [*lines, _view(screen, head_view, "trace", *places, **options)]
+
+
+def _found(screen: Screen) -> list[str]:
+    """Find's table and its chart."""
+    find, kind = screen.find, _given(screen)
+    marked: dict[str, Any] = {"layer": screen.layer, "head": screen.head}
+    if find.by == "measures":
+        axes: dict[str, Any] = {"x": find.x, "y": find.y, "colour": find.colour, "size": find.size}
+        given = []
+        if "induction" in axes.values():
+            given = ["induction=attnviz.heads.induction(model, tokenizer)"]
+        return [
+            _call("table = attnviz.heads.measures", "trace", *kind, *given),
+            _view(screen, scatter_view, "table", **axes, **marked),
+        ]
+    if not find.texts:
+        lines, places = _places(screen)
+        return [
+            *lines,
+            _call("table = attnviz.heads.linking", "trace", *places, *kind),
+            _view(screen, find_view, "table", **marked),
+        ]
+    ends = {"queries": screen.query or 0, "keys": screen.key or 0}
+    places = [f"{name}.place_of({at})" for name, at in ends.items()]
+    labels = [f"{name}.labels[{place}]" for name, place in zip(ends, places, strict=True)]
+    return [
+        _call("queries, keys = trace.tokens_of", *_arguments(layer=screen.layer), *kind),
+        *_listed("texts", find.texts),
+        "others = [attnviz.trace(model, tokenizer, text) for text in texts]",
+        *(
+            f"others = [{_call(function, 'other', *given)} for other in others]"
+            for function, given in _filters(screen.filters.elsewhere)
+        ),
+        _call("pairs = attnviz.heads.pairs_called", "others", *labels, *kind),
+        _call(
+            "table = attnviz.heads.linking_over", f"[(trace, {', '.join(places)}), *pairs]", *kind
+        ),
+        _view(screen, find_view, "table", **marked),
+    ]
+
+
+def _given(screen: Screen) -> list[str]:
+    return _differing(_default_of_screen, kind=screen.kind)
+
+
+def _compared(screen: Screen) -> list[str]:
+    """The head beside another one."""
+    beside, other = screen.beside, "trace"
+    lines = []
+    if beside.is_of_another_trace:
+        other, model, tokenizer = "other", "model", "tokenizer"
+        if beside.model is not None:
+            model, tokenizer = "other_model", "other_tokenizer"
+            of_other = replace(screen, model=beside.model, revision=None)
+            lines.append(_load(of_other).replace("model, tokenizer", f"{model}, {tokenizer}", 1))
+        text = screen.text if beside.text is None else beside.text
+        texts = [] if beside.text is not None else _texts(screen)
+        lines.append(_call("other = attnviz.trace", model, tokenizer, literal(text), *texts))
+        lines += _filtered(screen.filters.elsewhere, "other")
+    if beside.model is not None:
+        lines += [f"{name} = attnviz.filters.in_words({name})" for name in ("trace", "other")]
+    layer = screen.layer if beside.layer is None else beside.layer
+    head = screen.head if beside.head is None else beside.head
+    kind = _given(screen)
+    sides = {"queries": beside.queries, "keys": beside.keys}
+    alignments = [
+        f"{name}=attnviz.heads.Alignment({alignment.pairs!r})"
+        for name, alignment in sides.items()
+        if alignment is not None
+    ]
+    places, given = _places(screen)
+    of = {"query": "queries", "key": "keys"}
+    rows = [
+        f"{name}=difference.{of[name]}.row_of({at})"
+        for name, _, at in (argument.partition("=") for argument in given)
+    ]
+    return [
+        *lines,
+        _head(screen),
+        _call(f"other_head = {other}.head", *_arguments(layer=layer, head=head), *kind),
+        *places,
+        _call("difference = attnviz.heads.difference", "head", "other_head", *alignments),
+        _view(screen, compare_view, "difference", *rows),
+    ]
 
 
 def _view(
@@ -357,6 +453,10 @@ def _call(start: str, *arguments: str) -> str:
     if len(arguments) == 1:
         return split
     return "\n".join([f"{start}(", *(f"    {argument}," for argument in arguments), ")"])
+
+
+def _listed(name: str, values: Sequence[str]) -> list[str]:
+    return [f"{name} = [", *(f"    {literal(value)}," for value in values), "]"]
 
 
 def _differing(default_of: Callable[[str], Any], **values: Any) -> list[str]:

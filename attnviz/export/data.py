@@ -30,6 +30,18 @@ def written(ending: str, trace: Trace, head: HeadTrace, **texts: Any) -> bytes:
     return to_json(said) if ending == ".json" else to_npz(head, said)
 
 
+def written_table(ending: str, numbers: pd.DataFrame) -> bytes:
+    """A table as ".csv", ".parquet" or ".json", by this ending; in JSON NaN is null."""
+    if ending == ".json":
+        return (numbers.to_json(orient="records", force_ascii=False, indent=2) + "\n").encode()
+    out, columns = io.BytesIO(), pa.Table.from_pandas(numbers, preserve_index=False)
+    if ending == ".csv":
+        pa.csv.write_csv(columns, out)
+    else:
+        pa.parquet.write_table(columns, out, compression="zstd")
+    return out.getvalue()
+
+
 def table(head: HeadTrace) -> pd.DataFrame:
     """Every array of the head's steps, one row a value.
 

@@ -25,9 +25,19 @@ from attnviz.errors import InputError
 from attnviz.export.captions import caption
 from attnviz.export.documents import Picture, document
 from attnviz.export.markup import formula, paragraphs, table, words
-from attnviz.heads import MEASURES, measures
+from attnviz.heads import MEASURES
+from attnviz.heads.differing import where_largest
 from attnviz.results import HeadTrace, Trace
-from attnviz.screens import VIEWS, Screen, drawn
+from attnviz.screens import (
+    NOTHING_MORE,
+    OF_ALL_HEADS,
+    VIEWS,
+    More,
+    Screen,
+    drawn,
+    heads_compared,
+    tabulated,
+)
 from attnviz.sentences import (
     about_row,
     changes,
@@ -51,8 +61,12 @@ HOW_TO = {
     "heads": "Click a head to switch it off or on, double-click it to see it alone. Point at a "
     "token on either side to see its lines; click to keep it.",
     "model": "A row a query, a column a key in each thumbnail. Point at one to see its numbers.",
+    "find": "Point at a head to see its numbers.",
+    "compare": "Point at a cell to see it in both heads, with both weights and their difference.",
     "steps": "Point at a cell to see its number.",
 }
+
+TITLES_OF_MEASURES = {measure.name: measure.title for measure in MEASURES}
 
 Pieces = Iterator[str | Picture]
 
@@ -70,7 +84,7 @@ def to_html(
     return document(title, display_mode, [Picture(specification)])
 
 
-def view_page(screen: Screen, trace: Trace) -> str:
+def view_page(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> str:
     """What a screen shows of a trace, which is not filtered yet, as one HTML file.
 
     Steps is a page of all steps, with formulas and sentences; where the screen names no tokens, it
@@ -91,7 +105,7 @@ def view_page(screen: Screen, trace: Trace) -> str:
         )
         shown = [*_steps(screen, trace, head)]
     else:
-        shown = [*_chart(screen, trace)]
+        shown = [*_chart(screen, trace, more)]
     body = ["<main>", *_header(screen, trace, head), *shown, "</main>"]
     return document(title(screen, trace), mode, body, _style(mode))
 
@@ -110,6 +124,8 @@ def title(screen: Screen, trace: Trace) -> str:
     what = {
         "heads": f"Layer {screen.layer}, all heads",
         "model": "All layers, all heads",
+        "find": "Which head links two tokens" if screen.find.by == "pair" else "What heads do",
+        "compare": f"Layer {screen.layer}, head {screen.head}, beside another",
     }.get(screen.view, f"Layer {screen.layer}, head {screen.head}")
     return f"{what}{of_kind}: {trace.model_name}"
 
@@ -121,7 +137,7 @@ def _header(screen: Screen, trace: Trace, head: HeadTrace) -> Iterator[str]:
     yield f"<header><h1>{words(title(screen, trace))}</h1>"
     yield f"<p>{words(caption(screen, trace))}</p>"
     checked = check_line(head) if head.is_exact else f"{check_line(head)} {NOT_EXACT}"
-    if screen.view in ("heads", "model"):
+    if screen.view in ("heads", *OF_ALL_HEADS):
         checked = f"Layer {head.layer}, head {head.head}: {checked}"
     mark = "" if not head.is_compared else "✓ " if head.is_exact else "⚠ "
     yield f'<p class="{"exact" if head.is_exact else "inexact"}">{mark}{words(checked)}</p>'
@@ -129,21 +145,23 @@ def _header(screen: Screen, trace: Trace, head: HeadTrace) -> Iterator[str]:
     yield f'<p class="how">{HOW_TO[screen.view]}</p></header>'
 
 
-# Neurons, Heads and Model
+# All views but Steps
 
 
-def _chart(screen: Screen, trace: Trace) -> Pieces:
-    specification = drawn(screen, trace).to_dict()
-    if screen.view != "model":
+def _chart(screen: Screen, trace: Trace, more: More) -> Pieces:
+    specification = drawn(screen, trace, more).to_dict()
+    if screen.view in ("neurons", "heads"):
         specification["width"] = "container"
     yield f"<p>{words(specification['description'])}</p>"
     yield Picture(specification, WIDE)
-    less = screen.filters(trace)
-    if screen.view == "model":
-        titles = {measure.name: measure.title for measure in MEASURES}
-        numbers = measures(less, screen.kind).drop(columns="kind").rename(columns=titles)
-        yield table(numbers, "All heads, as a table")
+    if screen.view == "compare":
+        yield paragraphs(where_largest(heads_compared(screen, trace, more).difference))
+    if screen.view == "compare" or screen.view in OF_ALL_HEADS:
+        numbers = tabulated(screen, trace, more).rename(columns=TITLES_OF_MEASURES)
+        what = "All pairs of tokens" if screen.view == "compare" else "All heads"
+        yield table(numbers, f"{what}, as a table")
         return
+    less = screen.filters(trace)
     queries, _ = less.tokens_of(screen.layer, screen.kind)
     place = screen.first_query if screen.query is None else queries.place_of(screen.query)
     assert place is not None  # it is drawn

@@ -12,8 +12,9 @@ from attnviz.places import is_path
 from attnviz.results import Trace
 from attnviz.wording import escaped, size
 
-VIEWS = ("Steps", "Neurons", "Heads", "Model")
+VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", "Compare")
 DEFAULT_TEXT = "time flies like an arrow"
+OTHER_TEXT = "fruit flies like a banana"  # to compare with
 DEFAULT_HEAD = 8  # the head of the picture that attnviz starts from, where a model has as many
 
 
@@ -21,14 +22,14 @@ def choose_model() -> str:
     """A model of the list, or any other where this page is open to them."""
     offers = {offer.name: offer for offer in settings.offers()}
     is_here = {name: loading.is_here(name) for name in offers}
-    short = {name: _short_name(name, offers) for name in offers}
+    short = {name: short_name(name, offers) for name in offers}
     opened = [name for name in st.session_state.setdefault("_opened", []) if name not in offers]
     listed = {
         name: f"{short[name]} {_AWAY}" if _is_to_come(name, is_here[name]) else short[name]
         for name in offers
     } | {name: name for name in opened}
     sizes = [f"- {escaped(short[name])}: {_size(offers[name], is_here[name])}" for name in offers]
-    name = _select(
+    name = select(
         "Model",
         "model",
         [*offers, *opened],
@@ -75,7 +76,7 @@ def _other_ways() -> Iterator[str]:
         yield "Type a path to open a folder."
 
 
-def _short_name(name: str, names: Collection[str]) -> str:
+def short_name(name: str, names: Collection[str]) -> str:
     """As much of a model's name, from its end, as tells it from all others."""
     parts = name.split("/")
     ends = ("/".join(parts[-n:]) for n in range(1, len(parts)))
@@ -110,7 +111,7 @@ def choose_device() -> tuple[str, str]:
     if len(names) == 1:
         links.check_absent("device", "device", f"there is only the {names[0]}", names[0])
         return options[names[0]]
-    return options[_select("Compute on", "device", names, help=_ON_PRECISION)]
+    return options[select("Compute on", "device", names, help=_ON_PRECISION)]
 
 
 _ON_PRECISION = (
@@ -151,18 +152,18 @@ def choose_head(trace: Trace) -> tuple[str, int, int]:
     """Attention kind, layer and head."""
     kind = trace.kinds[0]
     if len(trace.kinds) > 1:
-        kind = _select("Attention", "kind", trace.kinds)
+        kind = select("Attention", "kind", trace.kinds)
     else:
         links.check_absent("kind", "attention", f"this model has only {kind} attention", kind)
-    layer = _stepper("Layer", "layer", trace.layers(kind))
+    layer = stepper("Layer", "layer", trace.layers(kind))
     heads = range(trace.n_heads(layer, kind))
-    head = _stepper("Head", "head", heads, DEFAULT_HEAD if DEFAULT_HEAD in heads else 0)
+    head = stepper("Head", "head", heads, DEFAULT_HEAD if DEFAULT_HEAD in heads else 0)
     return kind, layer, head
 
 
 def choose_token(label: str, key: str, tokens: Sequence[str], default: int) -> int:
     """A position among tokens, listed with its number and its token."""
-    return _select(
+    return select(
         label,
         key,
         range(len(tokens)),
@@ -192,6 +193,10 @@ _AS_OPENED: dict[str, Any] = {
     **{"why_scale": False, "what_if": False, "if_unscaled": False, "if_factor": None},
     **{"dimensions": True, "sorted": False, "asked": False, "lines": "all", "heads": None},
     **{"measure": "entropy", "by_measure": False, **filtering.AS_OPENED},
+    **{"find_by": "pair", "texts": "", "x": "entropy", "y": "distance"},
+    **{"colour": "layer", "size": None, "area": ()},
+    **dict.fromkeys(("other_model", "other_layer", "other_head")),
+    **{"other_text": OTHER_TEXT, "aligned_queries": "", "aligned_keys": ""},
     **{"if_temperature": 1.0, "if_causal": None, "if_hidden": [], "if_zeroed": []},
 }
 
@@ -211,7 +216,7 @@ def reset() -> None:
     open_state({})
 
 
-def _select(
+def select(
     label: str,
     key: str,
     options: Sequence[Any],
@@ -262,14 +267,14 @@ def _select(
     return chosen
 
 
-def _stepper(label: str, key: str, options: Sequence[int], default: int = 0) -> int:
+def stepper(label: str, key: str, options: Sequence[int], default: int = 0) -> int:
     """A list of numbers with a button to either side of the chosen one.
 
     Where what was chosen is not in the list, of another model, the nearest is, and that is said.
     """
     before = st.session_state.get(key)
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False, gap="xsmall"):
-        chosen = _select(label, key, options, default, replace=_nearest)
+        chosen = select(label, key, options, default, replace=_nearest)
         place = list(options).index(chosen)
         for icon, step, name in (("chevron_left", -1, "Previous"), ("chevron_right", 1, "Next")):
             is_last = place + step not in range(len(options))

@@ -11,7 +11,7 @@ from attnviz.export import captions, code, data, figures, fonts, pages
 from attnviz.page import figures as on_page
 from attnviz.page import links, loading
 from attnviz.results import HeadTrace, Trace
-from attnviz.screens import Screen, drawn
+from attnviz.screens import OF_ALL_HEADS, OF_TABLES, Screen, drawn, tabulated
 from attnviz.wording import escaped
 
 PARTS = ("Figure", "Web page", "Data", "Code", "Link")
@@ -90,8 +90,7 @@ def _figure(screen: Screen, trace: Trace) -> None:
     caption = words if has_caption else ""
     draw: Callable[[], alt.TopLevelMixin]
     if figure is None:
-        again = loading.again(trace)
-        draw = lambda: drawn(screen, again())  # noqa: E731
+        draw = partial(_drawn, screen, loading.again(trace))
     else:
         draw = partial(standing_alone, figure)
     display_mode = screen.display_mode
@@ -120,6 +119,11 @@ def _figure(screen: Screen, trace: Trace) -> None:
     _button(f"Download {chosen}", lambda: made(f".{kind}", not is_text).content, screen, kind, part)
 
 
+def _drawn(screen: Screen, again: Callable[[], Trace]) -> alt.TopLevelMixin:
+    trace = again()
+    return drawn(screen, trace, loading.more(screen, trace))
+
+
 def _labels(trace: Trace) -> tuple[str, ...]:
     return trace.tokens + (trace.target_tokens or ())
 
@@ -130,11 +134,19 @@ def _page(screen: Screen, trace: Trace) -> None:
         "has the same numbers."
     )
     again = loading.again(trace)
-    _button("Download HTML", lambda: pages.view_page(screen, again()).encode(), screen, "html")
+
+    def written() -> bytes:
+        trace = again()
+        return pages.view_page(screen, trace, loading.more(screen, trace)).encode()
+
+    _button("Download HTML", written, screen, "html")
 
 
 def _data(screen: Screen, trace: Trace) -> None:
     again = loading.again(trace)
+    if screen.view in OF_TABLES:
+        _table(screen, again)
+        return
     is_changed = False
     if screen.change:
         which = ("the model's own", "changed by What if?")
@@ -165,6 +177,20 @@ def _data(screen: Screen, trace: Trace) -> None:
         "NPZ opens again under **Own arrays**, or by `attnviz.HeadTrace.from_npz`. JSON has what "
         "is known about the model, the text and the head, without the matrices."
     )
+
+
+def _table(screen: Screen, again: Callable[[], Trace]) -> None:
+    """The view's numbers, a row a head or a pair of tokens."""
+    st.markdown("The numbers behind the picture, all of them, in full precision.")
+
+    def written(ending: str) -> bytes:
+        trace = again()
+        return data.written_table(ending, tabulated(screen, trace, loading.more(screen, trace)))
+
+    with st.container(horizontal=True):
+        for name in ("CSV", "Parquet", "JSON"):
+            kind = name.lower()
+            _button(name, partial(written, f".{kind}"), screen, kind)
 
 
 def _code(screen: Screen, trace: Trace) -> None:
@@ -209,8 +235,10 @@ def _button(
 def file_name(screen: Screen, ending: str, part: str = "") -> str:
     """Says what is in the file: the view, and the layer and head it is of."""
     head = f"-layer{screen.layer}-head{screen.head}"
-    of = {"model": "", "heads": f"-layer{screen.layer}"}.get(screen.view, head)
-    if ending in ("npz", "csv", "parquet", "json"):
+    of = "" if screen.view in OF_ALL_HEADS else head
+    if screen.view == "heads":
+        of = f"-layer{screen.layer}"
+    if ending in ("npz", "csv", "parquet", "json") and screen.view not in OF_TABLES:
         return f"attnviz{head}.{ending}"
     what = "".join(c if c.isalnum() else "-" for c in part.lower()).strip("-")
     return f"attnviz-{screen.view}{f'-{what}' if what else ''}{of}.{ending}"

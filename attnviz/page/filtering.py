@@ -9,7 +9,7 @@ from attnviz.filters import Filters
 from attnviz.page import links
 from attnviz.results import HeadTrace, Trace
 from attnviz.tokens import Tokens
-from attnviz.wording import token
+from attnviz.wording import escaped, token
 
 SEGMENTS = {
     "A → A": (0, 0),
@@ -67,6 +67,12 @@ def place_of(tokens: Tokens, position: int, what: str) -> int:
             f"{token(tokens.labels[0])} is shown instead."
         )
     return place or 0
+
+
+def show_notes(less: Trace, head: HeadTrace) -> None:
+    """What the filters did, where no picture says it."""
+    if notes := less.layer(head.layer, head.kind).notes:
+        st.caption(f":material/filter_list: {escaped('; '.join(notes))}.")
 
 
 def _spelled(name: str, as_opened: Any) -> list[str]:

@@ -21,6 +21,9 @@ PARAMETERS = frozenset(
         *("if_hidden", "if_zeroed"),
         *("dimensions", "sorted", "asked", "lines", "heads", "measure", "by_measure"),
         *("hide_special", "hidden", "renormalise", "words", "segments", "top", "share"),
+        *("find_by", "texts", "x", "y", "colour", "size", "area"),
+        *("other_model", "other_text", "other_layer", "other_head"),
+        *("aligned_queries", "aligned_keys"),
     )
 )
 # Of many a proxy; Streamlit's server takes twelve times as much, and Chromium two megabytes.
@@ -101,6 +104,25 @@ def check_closed(part: str, parameters: Collection[str]) -> None:
     forget_note(part)
     if any(any(st.session_state[_ASKED].get(name, [])) for name in parameters):
         _keep(part, f"The link sets something under **{part}**, which is closed: open it to see.")
+
+
+def asked_once(parameter: str) -> str:
+    """What the link asked for, the first time; later nothing."""
+    return "".join(_asked_now(parameter)[:1])
+
+
+def write(parameter: str, value: str) -> None:
+    """Have something in the address that is in no control; empty, it vanishes."""
+    if value:
+        if st.query_params.get(parameter) != value:
+            st.query_params[parameter] = value
+    elif parameter in st.query_params:
+        del st.query_params[parameter]
+
+
+def note(parameter: str, words: str) -> None:
+    """Say why what the link asks for cannot be followed."""
+    _keep(parameter, words)
 
 
 def found(parameter: str) -> None:

@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import pandas as pd
 from cachetools import LRUCache, cached
 from cachetools.keys import hashkey
 
@@ -21,9 +22,10 @@ from attnviz import arrays, memory, places
 from attnviz.errors import ModelLoadError
 from attnviz.page import process, settings
 from attnviz.places import Place, is_path
-from attnviz.screens import Screen
+from attnviz.screens import NOTHING_MORE, More, Screen
 from attnviz.tokens import takes_pair
 
+_N_INDUCTIONS = 16  # models whose scores are kept
 _LOADS_AT_ONCE = 1
 _PASSES_AT_ONCE = 1
 
@@ -189,6 +191,54 @@ def again(of: attnviz.Trace) -> Callable[[], attnviz.Trace]:
         return lambda: own_arrays(*file)
     key, *texts = _asked_for[of]
     return lambda: trace(model(*key), *texts)
+
+
+def more(screen: Screen, of: attnviz.Trace) -> More:
+    """What a screen shows beside a trace: of more texts, or of what it compares with.
+
+    Raises AttnvizError for a text that the model cannot take.
+    """
+    if of in _files:
+        return NOTHING_MORE
+    if screen.view == "find" and screen.find.by == "pair":
+        return More([beside(of, text=text) for text in screen.find.texts])
+    if screen.view == "find":
+        return More(induction=_induction(*_asked_for[of][0]))
+    if screen.view == "compare" and screen.beside.is_of_another_trace:
+        return More([beside(of, screen.beside.model, screen.beside.text)])
+    return NOTHING_MORE
+
+
+def beside(of: attnviz.Trace, name: str | None = None, text: str | None = None) -> attnviz.Trace:
+    """The trace of another text, by another model, or both; what is None is as in this trace.
+
+    A second text or a target stays with its text, where the other model takes one.
+    """
+    (own_name, device, dtype), own_text, pair, target = _asked_for[of]
+    loaded = model(name or own_name, device, dtype)
+    is_same_text = text is None or text == own_text
+    return trace(
+        loaded,
+        text if text is not None else own_text,
+        pair if is_same_text and loaded.takes_pair else None,
+        target if is_same_text and loaded.takes_target else None,
+    )
+
+
+@cached(LRUCache(_N_INDUCTIONS), condition=threading.Condition())
+def _induction(name: str, device: str, dtype: str) -> pd.DataFrame:
+    loaded = model(name, device, dtype)
+    with _passes:
+        return attnviz.heads.induction(loaded.model, loaded.tokenizer)
+
+
+def name_of(trace: attnviz.Trace) -> str:
+    """The name that its model was chosen by."""
+    return _asked_for[trace][0][0]
+
+
+def text_of(trace: attnviz.Trace) -> str:
+    return _asked_for[trace][1]
 
 
 def model_of(trace: attnviz.Trace) -> Any:

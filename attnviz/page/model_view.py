@@ -1,13 +1,9 @@
 """The Model view: every head at a glance; a click opens one."""
 
-import threading
-from weakref import WeakKeyDictionary
-
 import pandas as pd
 import streamlit as st
-from cachetools import LRUCache
 
-from attnviz.charts.model import Pictures, model_figure, thumbnails
+from attnviz.charts.model import model_figure, thumbnails
 from attnviz.charts.model_layers import OPENED
 from attnviz.filters import Filters
 from attnviz.heads import MEASURES, measures
@@ -15,18 +11,16 @@ from attnviz.page import exporting, filtering, links, tables
 from attnviz.page.controls import open_head
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import clicked, pinned
+from attnviz.page.reading import read_once
 from attnviz.results import HeadTrace, Trace
+from attnviz.wording import escaped
 
 VIEW = "model"
 TITLES = {measure.name: measure.title for measure in MEASURES}
-# By kind and filters, for as long as somebody has the trace: every weight of the model is read.
-_N_KEPT = 8
-_kept: WeakKeyDictionary[Trace, LRUCache] = WeakKeyDictionary()
-_keeping = threading.Lock()  # visitors share a trace, and such a cache moves what is read
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
-    offered = [name for name in TITLES if not (name == "distance" and head.kind == "cross")]
+    offered = _offered(trace, head.kind)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         links.respell("measure", TITLES)
         measure = st.selectbox(
@@ -43,7 +37,10 @@ def show(trace: Trace, head: HeadTrace) -> None:
         links.check_switch("by_measure", "Sort by it", is_sorted)
         less, filters = filtering.choose(trace, head)
         buttons = st.container(horizontal=True, width="content")
-    table, pictures = _read(trace, less, filters, head.kind)
+    table = _measures(trace, less, filters, head.kind)
+    pictures = read_once(
+        trace, ("pictures", head.kind, filters), lambda: thumbnails(less, head.kind)
+    )
     with buttons:
         tables.show(VIEW, lambda: table.rename(columns=TITLES))
         screen = exporting.screen_of(
@@ -55,10 +52,9 @@ def show(trace: Trace, head: HeadTrace) -> None:
             is_by_measure=is_sorted,
         )
         exporting.menu(screen, trace)
-    meaning = next(one.meaning for one in MEASURES if one.name == measure)
     st.caption(
         "A row a query, a column a key in each thumbnail. Click one to open that head in every "
-        f"view. {TITLES[measure].capitalize()}: {meaning}."
+        f"view. {_definition(measure)}"
     )
     selection = pinned(VIEW, (measure, is_sorted, head.kind), (head.layer, head.head))
     figure = model_figure(
@@ -81,17 +77,26 @@ def show(trace: Trace, head: HeadTrace) -> None:
     )
 
 
-def _read(trace: Trace, less: Trace, filters: Filters, kind: str) -> tuple[pd.DataFrame, Pictures]:
-    """The measures and thumbnails of what the filters leave of a trace."""
-    key = kind, filters
-    with _keeping:
-        known = _kept.setdefault(trace, LRUCache(_N_KEPT))
-        read = known.get(key)
-    if read is None:
-        read = measures(less, kind), thumbnails(less, kind)
-        with _keeping:
-            known[key] = read
-    return read
+def _offered(trace: Trace, kind: str) -> list[str]:
+    """The measures that this kind of attention has, whatever the filters leave of them."""
+    table = _measures(trace, trace, Filters(), kind)
+    return [name for name in TITLES if table[name].notna().any()]
+
+
+def _definition(name: str) -> str:
+    """What a measure is, in a sentence, with its unit, its formula and where it comes from."""
+    measure = next(one for one in MEASURES if one.name == name)
+    unit = f", in {measure.unit}" if measure.unit else ""
+    title = measure.title[0].upper() + measure.title[1:]
+    return (
+        f"{title}{unit}: {escaped(measure.meaning)}. Formula: {escaped(measure.formula)}. "
+        f"Source: {escaped(measure.source)}."
+    )
+
+
+def _measures(trace: Trace, less: Trace, filters: Filters, kind: str) -> pd.DataFrame:
+    """The measures of what the filters leave of a trace."""
+    return read_once(trace, ("own measures", kind, filters), lambda: measures(less, kind))
 
 
 def _follow_click(chart_key: str) -> None:

@@ -13,7 +13,7 @@ from attnviz.export import code, figures, pages
 from attnviz.export.captions import caption
 from attnviz.export.figures import Written
 from attnviz.results import Trace
-from attnviz.screens import Screen, drawn
+from attnviz.screens import OF_TABLES, More, Screen, drawn, tabulated
 from attnviz.shell.files import ending
 from attnviz.shell.options import FIGURES
 from attnviz.shell.summary import summary
@@ -27,25 +27,27 @@ class Contents:
     notes: tuple[str, ...]  # sentences
 
 
-def contents(asked: Namespace, screen: Screen, trace: Trace, model: Any) -> Contents:
+def contents(asked: Namespace, screen: Screen, trace: Trace, more: More, model: Any) -> Contents:
     """All files that are asked for, made and not written; `model` is None for arrays of a file.
 
     Raises InputError for what the trace does not have, and for code where there is no model.
     """
     makers = {".html": _page, ".py": _code, **dict.fromkeys(FIGURES, _figure)}
     made = {
-        file: makers.get(ending(file), _data)(asked, ending(file), screen, trace, model)
+        file: makers.get(ending(file), _data)(asked, ending(file), screen, trace, more, model)
         for file in asked.files
     }
     notes = (note for one in made.values() for note in one.notes)
     return Contents({file: one.content for file, one in made.items()}, tuple(dict.fromkeys(notes)))
 
 
-def _figure(asked: Namespace, kind: str, screen: Screen, trace: Trace, model: Any) -> Written:
+def _figure(
+    asked: Namespace, kind: str, screen: Screen, trace: Trace, more: More, model: Any
+) -> Written:
     words = caption(screen, trace, is_changed=True)
     columns = {"one": figures.ONE_COLUMN, "two": figures.TWO_COLUMNS}
     return figures.figure(
-        _chart(screen, trace),
+        _chart(screen, trace, more),
         kind,
         screen.display_mode,
         caption="" if asked.no_caption else words,
@@ -56,10 +58,10 @@ def _figure(asked: Namespace, kind: str, screen: Screen, trace: Trace, model: An
     )
 
 
-def _chart(screen: Screen, trace: Trace) -> alt.TopLevelMixin:
+def _chart(screen: Screen, trace: Trace, more: More) -> alt.TopLevelMixin:
     """The view; of a changed head the picture of what the change does."""
     if not screen.change:
-        return drawn(screen, trace)
+        return drawn(screen, trace, more)
     head = trace.head(screen.layer, screen.head, screen.kind)
     return what_if_view(
         head,
@@ -71,19 +73,32 @@ def _chart(screen: Screen, trace: Trace) -> alt.TopLevelMixin:
     )
 
 
-def _page(asked: Namespace, kind: str, screen: Screen, trace: Trace, model: Any) -> Written:
-    return Written(pages.view_page(screen, trace).encode())
+def _page(
+    asked: Namespace, kind: str, screen: Screen, trace: Trace, more: More, model: Any
+) -> Written:
+    return Written(pages.view_page(screen, trace, more).encode())
 
 
-def _data(asked: Namespace, kind: str, screen: Screen, trace: Trace, model: Any) -> Written:
+def _data(
+    asked: Namespace, kind: str, screen: Screen, trace: Trace, more: More, model: Any
+) -> Written:
     from attnviz.export import data  # pyarrow, which no picture needs
 
+    if screen.view in OF_TABLES:
+        if kind == ".npz":
+            raise InputError(
+                f"The numbers of {screen.view} are a table, and an NPZ file holds arrays of a head."
+                "\n\nHint: let the name end in .csv, .parquet or .json."
+            )
+        return Written(data.written_table(kind, tabulated(screen, trace, more)))
     head = summary(screen, trace).head
     texts = {"text": screen.text or None, "pair": screen.pair, "target": screen.target}
     return Written(data.written(kind, trace, head, **texts))
 
 
-def _code(asked: Namespace, kind: str, screen: Screen, trace: Trace, model: Any) -> Written:
+def _code(
+    asked: Namespace, kind: str, screen: Screen, trace: Trace, more: More, model: Any
+) -> Written:
     if model is None:
         raise InputError(
             "The arrays came from a file: there is no model to compute them with in Python."

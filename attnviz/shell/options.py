@@ -13,10 +13,19 @@ from typing import NoReturn
 import attnviz
 from attnviz.tokens import shown
 
-VIEWS = ("steps", "neurons", "heads", "model")
+VIEWS = ("steps", "neurons", "heads", "model", "find", "compare")
 LARGE = ("maximum", "mean", "window")
 FOCUS = ("all", "query", "key")
-MEASURES = ("entropy", "distance", "first", "special")
+_OF_WEIGHTS = (
+    *("entropy", "distance", "offset", "self", "previous", "next", "first", "special"),
+    "punctuation",
+)
+MEASURES = (
+    *_OF_WEIGHTS,
+    *(f"wv_{name}" for name in _OF_WEIGHTS),
+    *("largest", "agreement", "output", "induction"),
+)
+FIND_BY = ("pair", "measures")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 FIGURES = (".svg", ".pdf", ".png")
 DATA = (".npz", ".csv", ".parquet", ".json")
@@ -30,6 +39,8 @@ examples:
   attnviz "time flies like an arrow" --query flies --json
   attnviz "one text" --pair "another" --view heads --segments AB --hide-special -o heads.pdf
   attnviz "time flies like an arrow" --temperature 2 -o what_if.svg -o what_if.npz
+  attnviz "time flies like an arrow" --view find --query flies --key arrow -o found.svg
+  attnviz "time flies like an arrow" --view compare --other-text "fruit flies like a banana"
   attnviz --from arrays.npz -o page.html
   attnviz - < text.txt
 
@@ -74,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(made.add_argument_group("model and texts"))
     _add_head(made.add_argument_group("what is shown"))
     _add_views(made.add_argument_group("how it is shown"))
+    _add_find(made.add_argument_group("find: which head links --query to --key, or does what"))
+    _add_compare(made.add_argument_group("compare: the head A with another one, B"))
     _add_filters(made.add_argument_group("filters, of all views but steps"))
     _add_change(made.add_argument_group("what if, in steps: the head with something changed"))
     _add_files(made.add_argument_group("what comes out"))
@@ -140,9 +153,45 @@ def _add_views(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--first-key", metavar="N", type=_whole, help="the same of the keys")
     group.add_argument(
-        "--measure", choices=MEASURES, default="entropy", help="model: the number of each head"
+        "--measure",
+        metavar="M",
+        choices=MEASURES,
+        default="entropy",
+        help=f"model: the number of each head: {', '.join(MEASURES)}",
     )
     group.add_argument("--sort-heads", action="store_true", help="model: by that number")
+
+
+def _add_find(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--find-by", choices=FIND_BY, default="pair", help="default: pair")
+    group.add_argument(
+        "--texts", metavar="TEXT", nargs="+", default=[], help="more texts with the same two tokens"
+    )
+    group.add_argument(
+        "--x", metavar="M", choices=MEASURES, default="entropy", help="a measure, as for --measure"
+    )
+    group.add_argument("--y", metavar="M", choices=MEASURES, default="distance", help="another")
+    group.add_argument(
+        "--colour",
+        metavar="M",
+        choices=("layer", "head", *MEASURES),
+        default="layer",
+        help="layer (default), head or a measure",
+    )
+    group.add_argument("--size", metavar="M", choices=MEASURES, help="a measure")
+
+
+def _add_compare(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--other-text", metavar="TEXT", help="of B; default: the same")
+    group.add_argument("--other-model", metavar="NAME", help="of B; texts are compared by words")
+    group.add_argument("--other-layer", metavar="N", type=_whole, help="of B")
+    group.add_argument("--other-head", metavar="N", type=_whole, help="of B")
+    group.add_argument(
+        "--align-queries",
+        metavar="PAIRS",
+        help="which tokens are compared, places in A and B: '0-0 1-2'",
+    )
+    group.add_argument("--align-keys", metavar="PAIRS", help="the same of the keys")
 
 
 def _add_filters(group: argparse._ArgumentGroup) -> None:

@@ -8,9 +8,10 @@ from attnviz.charts.heads import Focus, most_tokens
 from attnviz.charts.window import MAX_TOKENS, window_around
 from attnviz.errors import InputError
 from attnviz.filters import NO_FILTERS, Filters
+from attnviz.heads import Alignment
 from attnviz.notebook import DEFAULT_HEAD
 from attnviz.results import Trace
-from attnviz.screens import Screen, View
+from attnviz.screens import Beside, Finding, Screen, View
 from attnviz.tokens import Tokens, quoted
 from attnviz.whatif import Change
 
@@ -52,8 +53,9 @@ def screen_of(asked: Namespace, trace: Trace) -> Screen:
     query = None if asked.query is None else _position(queries, asked.query, "query")
     key = None if asked.key is None else _position(keys, asked.key, "key")
     focus: Focus = "all" if query is key is None else "query" if query is not None else "key"
+    screen_model = asked.model or (BUNDLED if asked.arrays is None else trace.model_name)
     screen = Screen(
-        model=asked.model or (BUNDLED if asked.arrays is None else trace.model_name),
+        model=screen_model,
         text=asked.text or "",
         layer=layer,
         head=head,
@@ -63,7 +65,7 @@ def screen_of(asked: Namespace, trace: Trace) -> Screen:
         revision=asked.revision or trace.revision,
         device=asked.device or "cpu",
         dtype=asked.dtype or trace.dtype,
-        kind=asked.kind,
+        kind=asked.kind if len(trace.kinds) == 1 else asked.kind or trace.kinds[0],
         query=query,
         key=key,
         display_mode="dark" if asked.dark else "light",
@@ -78,8 +80,24 @@ def screen_of(asked: Namespace, trace: Trace) -> Screen:
         focus=asked.focus or focus,
         measure=asked.measure,
         is_by_measure=asked.sort_heads,
+        find=Finding(
+            by=asked.find_by,
+            texts=tuple(asked.texts),
+            x=asked.x,
+            y=asked.y,
+            colour=asked.colour,
+            size=asked.size,
+        ),
+        beside=Beside(
+            model=None if asked.other_model == screen_model else asked.other_model,
+            text=asked.other_text,
+            layer=asked.other_layer,
+            head=asked.other_head,
+            queries=None if asked.align_queries is None else Alignment.read(asked.align_queries),
+            keys=None if asked.align_keys is None else Alignment.read(asked.align_keys),
+        ),
     )
-    if view in ("steps", "model"):
+    if view not in ("neurons", "heads"):
         return screen
     first_query, first_key = _firsts(screen, trace)
     return replace(
@@ -116,17 +134,11 @@ def _filters(asked: Namespace, queries: Tokens, keys: Tokens) -> Filters:
 
 
 def _position(tokens: Tokens, asked: str, what: str) -> int:
-    """Where a token is that is given by its position, or as it is written.
-
-    A token is found without the space before it and in other letters' case, where none is
-    written exactly so.
-    """
+    """Where a token is that is given by its position, or as it is written."""
     labels = tokens.labels
     if asked.isascii() and asked.isdigit() and len(asked) < 10 and int(asked) < len(labels):
         return int(asked)
-    written = asked.replace(" ", "␣")
-    places = [place for place, label in enumerate(labels) if label == written]
-    places = places or [p for p, label in enumerate(labels) if _loose(label) == _loose(written)]
+    places = tokens.called(asked)
     if len(places) == 1:
         return places[0]
     if places:
@@ -138,10 +150,6 @@ def _position(tokens: Tokens, asked: str, what: str) -> int:
         f"The text has no {what} token {quoted(asked)}."
         f"\n\nHint: its tokens are {_named(labels, range(len(labels)))}."
     )
-
-
-def _loose(label: str) -> str:
-    return label.strip("␣").casefold()
 
 
 def _named(labels: tuple[str, ...], places: range | list[int]) -> str:

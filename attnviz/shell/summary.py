@@ -37,7 +37,7 @@ class Summary:
         """As lines for people, numbers in aligned columns."""
         of_head = replace(self.screen, view="neurons" if self.head.is_filtered else "steps")
         parts = [caption(of_head, self.trace), *self._tokens(), *self._notes()]
-        lines = ["\n".join(_wrapped(part)) for part in parts]
+        lines = ["\n".join(wrapped(part)) for part in parts]
         return "\n\n".join([*lines, "\n".join(self._table())]).replace(_HELD, " ")
 
     def to_json(self) -> str:
@@ -137,7 +137,7 @@ def summary(screen: Screen, trace: Trace) -> Summary:
 _HELD = "\N{NO-BREAK SPACE}"  # between a token and its position, which a line must not part
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, LINE, break_long_words=False, break_on_hyphens=False)
 
 

@@ -1,0 +1,438 @@
+"""The scatter of all heads: a point a head, by any of the continuous measures.
+
+Dragging marks an area: heads inside keep their colour, the others fade, in the browser. A click
+opens the head.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from attnviz.charts import palette
+from attnviz.charts.axes import legend
+from attnviz.charts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.charts.model import measure_named
+from attnviz.charts.model_layers import OPENED, is_signed, titled
+from attnviz.charts.palette import DisplayMode, displayed
+from attnviz.charts.values import LEGEND_NUMBER, signed_scale
+from attnviz.errors import InputError
+from attnviz.heads import MEASURES, Measure
+from attnviz.wording import number
+
+__all__ = ["BRUSHED", "OPENED", "brushed", "scatter_figure", "scatter_view", "takeaway"]
+
+BRUSHED = "brushed"  # the selection parameter that reports an area: `x` and `y`, two ends each
+PLACES = ("layer", "head")  # what a colour may be besides a measure
+
+WIDTH, HEIGHT = 720, 420  # px
+FONT_SIZE = 12
+SMALLEST, LARGEST, PLAIN = 30, 500, 110  # px², of a point
+RING = 3  # px, around it
+OPACITY, FADED = 0.8, 0.1
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """All that decides what the scatter looks like, but for its numbers."""
+
+    n_points: int
+    x: Measure
+    y: Measure
+    colour: Measure | str  # "layer" or "head"
+    size: Measure | None
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """By what they decide."""
+        drawn = {"x": self.x, "y": self.y, "colour": self.colour, "size": self.size}
+        return {channel: one for channel, one in drawn.items() if isinstance(one, Measure)}
+
+
+def scatter_view(
+    table: pd.DataFrame,
+    *,
+    x: str = "entropy",
+    y: str = "distance",
+    colour: str = "layer",
+    size: str | None = None,
+    layer: int | None = None,
+    head: int | None = None,
+    display_mode: DisplayMode | None = None,
+) -> alt.LayerChart:
+    """Every head of a table as a point, at two of its measures.
+
+    The table is what `attnviz.heads.measures` gives for one kind of attention. `x`, `y`, `colour`
+    and `size` are names of `attnviz.heads.MEASURES`; the colour may also be "layer" or "head". Of
+    a measure that may be negative the colour is its sign and the size its magnitude. Heads without
+    one of these numbers are left out, which the chart says. One head may be ringed.
+    `display_mode` is "light" (default) or "dark". Raises InputError for a measure that is not
+    there and for another table.
+    """
+    if (layer is None) != (head is None):
+        raise InputError("A head is ringed by its layer and its number.\n\nHint: pass both.")
+    figure = scatter_figure(table, layer, head, x=x, y=y, colour=colour, size=size)
+    return displayed(figure.chart().properties(width=WIDTH), display_mode or "light")
+
+
+def scatter_figure(
+    table: pd.DataFrame,
+    layer: int | None = None,
+    head: int | None = None,
+    *,
+    x: str = "entropy",
+    y: str = "distance",
+    colour: str = "layer",
+    size: str | None = None,
+    area: Mapping[str, Any] | None = None,
+) -> Figure:
+    """The same as a figure, for a page that has colours of its own.
+
+    Clicks are reported by the selection parameter OPENED (layer and head), areas by BRUSHED, the
+    ends of both axes: `brushed` gives the heads in them. `area` is what BRUSHED reported once and
+    is marked from the beginning.
+    """
+    shape = _shape_without_numbers(x, y, colour, size)
+    names = {channel: one.name for channel, one in shape.measures.items()}
+    _check(table, {*PLACES, *names.values()})
+    numbers = pd.DataFrame({channel: _sent(table[name]) for channel, name in names.items()})
+    is_known = np.isfinite(numbers.to_numpy()).all(axis=1)
+    heads = table[[*PLACES]].reset_index(drop=True).join(numbers)[is_known]
+    if not isinstance(shape.colour, Measure):
+        heads["colour"] = heads[shape.colour]
+    ringed = np.flatnonzero((heads["layer"] == layer) & (heads["head"] == head))
+    constants = {
+        "note": _note(table, is_known, shape, layer, head),
+        "x_ends": _ends(heads["x"]),
+        "y_ends": _ends(heads["y"]),
+        **_colours(heads["colour"], shape),
+        "size_limit": _limit(heads["size"]) if size is not None else 1.0,
+        "ringed": int(ringed[0]) if len(ringed) else -1,
+        **{f"point_{name}": heads[name].tolist() for name in heads},
+    }
+    shape = _Shape(len(heads), shape.x, shape.y, shape.colour, shape.size)
+    description = takeaway(table, x, y)
+    return Figure(_with_area(_structure(shape), area), constants, description, len(heads) + 1)
+
+
+def brushed(table: pd.DataFrame, x: str, y: str, selection: Mapping[str, Any]) -> pd.DataFrame:
+    """The heads of the table in the area that a scatter of `x` and `y` reports, in its order.
+
+    `selection` is what the parameter BRUSHED reports, or a mapping that has it under that name:
+    two ends for "x" and for "y", or for the names of the measures. Both ends belong to the area.
+    No heads where nothing is marked. Raises InputError for a measure that is not in the table.
+    """
+    for name in (x, y):
+        measure_named(name)
+    _check(table, {x, y})
+    area = _area(selection.get(BRUSHED, selection), x, y)
+    if area is None:
+        return table.iloc[:0]
+    is_inside = np.ones(len(table), dtype=bool)
+    for name, (lowest, highest) in zip((x, y), area, strict=True):
+        numbers = _sent(table[name])
+        is_inside &= (numbers >= lowest) & (numbers <= highest)
+    return table[is_inside]
+
+
+def takeaway(table: pd.DataFrame, x: str, y: str) -> str:
+    """What the scatter shows, for those who do not see it."""
+    across, up = measure_named(x), measure_named(y)
+    known = table[np.isfinite(table[[x, y]].to_numpy(float)).all(axis=1)]
+    text = f"Scatter of {len(known)} heads: {titled(across)}, across, and {titled(up)}, up."
+    if known.empty:
+        return text
+    ranges = (
+        f"The {one.title} runs from {number(known[one.name].min())} to "
+        f"{number(known[one.name].max())}."
+        for one in dict.fromkeys((across, up))
+    )
+    return " ".join((text, *ranges))
+
+
+# The numbers
+
+
+def _shape_without_numbers(x: str, y: str, colour: str, size: str | None) -> _Shape:
+    if colour not in PLACES and colour not in {one.name for one in MEASURES}:
+        known = ", ".join(repr(name) for name in (*PLACES, *(one.name for one in MEASURES)))
+        raise InputError(f"There is no colour {colour!r}.\n\nHint: {known}.")
+    return _Shape(
+        n_points=0,
+        x=measure_named(x),
+        y=measure_named(y),
+        colour=colour if colour in PLACES else measure_named(colour),
+        size=None if size is None else measure_named(size),
+    )
+
+
+def _check(table: pd.DataFrame, names: set[str]) -> None:
+    missing = sorted(names - {*table.columns})
+    if missing or table.empty:
+        what = f"has no column {missing[0]!r}" if missing else "has no rows"
+        raise InputError(f"The table {what}.\n\nHint: pass what attnviz.heads.measures gives.")
+
+
+def _sent(numbers: pd.Series) -> np.ndarray:
+    """The shortest decimals that are these numbers in float32, which is what the heads have."""
+    return np.array([float(str(np.float32(one))) for one in numbers])
+
+
+def _ends(numbers: pd.Series) -> list[float]:
+    """Where an axis begins and ends, with room for the points at its edges."""
+    if numbers.empty:
+        return [0.0, 1.0]
+    lowest, highest = float(numbers.min()), float(numbers.max())
+    room = 0.06 * (highest - lowest) or 0.1 * abs(highest) or 0.5
+    return [lowest - room, highest + room]
+
+
+def _limit(numbers: pd.Series) -> float:
+    """The largest magnitude; 1 where there is none."""
+    return 1.0 if numbers.empty else float(numbers.abs().max()) or 1.0
+
+
+def _colours(numbers: pd.Series, shape: _Shape) -> dict[str, Any]:
+    """The ends of the colours, and the numbers that their legend names."""
+    if isinstance(shape.colour, Measure):
+        limit = _limit(numbers)
+        ends = [-limit, limit] if is_signed(shape.colour) else [0.0, limit]
+        return {"colour_ends": ends, "colour_named": [ends[0], sum(ends) / 2, ends[1]]}
+    places = sorted({*numbers.tolist()}) or [0]
+    named = sorted({places[0], places[len(places) // 2], places[-1]})
+    # A layer alone is as dark as the last of several.
+    first = places[0] if len(places) > 1 else places[0] - 1
+    return {"colour_ends": [first, places[-1]], "colour_named": named}
+
+
+def _note(
+    table: pd.DataFrame, is_known: np.ndarray, shape: _Shape, layer: int | None, head: int | None
+) -> list[str]:
+    """How many heads are left out, and why."""
+    if is_known.all():
+        return []
+    numbers = {one.name: one.title for one in shape.measures.values()}
+    without = [t for name, t in numbers.items() if not np.isfinite(_sent(table[name])).all()]
+    n = int((~is_known).sum())
+    left_out = table[~is_known]
+    is_open_among = ((left_out["layer"] == layer) & (left_out["head"] == head)).any()
+    return [
+        f"{n} of {len(table)} heads {'is' if n == 1 else 'are'} left out, without "
+        f"{' or '.join(without)}" + (", and the open head is one of them" if is_open_among else "")
+    ]
+
+
+def _area(reported: Any, x: str, y: str) -> tuple[list[float], list[float]] | None:
+    """The two ends on each axis; None where nothing whole is marked."""
+    if not isinstance(reported, Mapping):
+        return None
+    ends = [reported.get(channel, reported.get(name)) for channel, name in (("x", x), ("y", y))]
+    if not all(_is_range(one) for one in ends):
+        return None
+    across, up = (sorted(map(float, one)) for one in ends)
+    return across, up
+
+
+def _is_range(ends: Any) -> bool:
+    return (
+        isinstance(ends, list | tuple)
+        and len(ends) == 2
+        and all(isinstance(end, int | float) and math.isfinite(end) for end in ends)
+    )
+
+
+# What is drawn
+
+
+@lru_cache(MAX_STRUCTURES)
+def _structure(shape: _Shape) -> dict[str, Any]:
+    chart = (
+        alt.LayerChart(layer=[alt.LayerChart(layer=[_ground(shape)]), _points(shape), _ring(shape)])
+        .resolve_scale(size="independent")
+        .properties(height=HEIGHT, title=note_above())
+    )
+    return structure_of(chart) | FIT_WIDTH
+
+
+def _with_area(structure: dict[str, Any], area: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The structure with an area that is marked from the beginning."""
+    found = None if area is None else _area(area.get(BRUSHED, area), "x", "y")
+    if found is None:
+        return structure
+    value = dict(zip("xy", found, strict=True))
+    return structure | {
+        "params": [
+            one | {"value": value} if one["name"] == BRUSHED else one for one in structure["params"]
+        ]
+    }
+
+
+def _ground(of: _Shape) -> alt.Chart:
+    """What is dragged over; below the points, so that those in the area answer the pointer."""
+    return (
+        alt.Chart(alt.sequence(1, as_="one"))
+        .transform_calculate(x="x_ends[0]", y="y_ends[0]")
+        .mark_point(opacity=0, aria=False, tooltip=None)
+        .encode(x=_along("x", of.x), y=_along("y", of.y))
+        .properties(name="ground")
+        .add_params(_brush())
+    )
+
+
+def _brush() -> alt.Parameter:
+    # A click on a point opens its head and leaves the area as it is.
+    is_elsewhere = "!event.item || event.item.mark.name !== 'points_marks'"
+    return alt.selection_interval(
+        name=BRUSHED,
+        encodings=["x", "y"],
+        on=f"[pointerdown[{is_elsewhere}], window:pointerup] > window:pointermove!",
+        zoom=False,
+        mark=alt.BrushConfig(fill="#808890", fillOpacity=0.12, stroke="#808890"),
+    )
+
+
+def _points(of: _Shape) -> alt.Chart:
+    opened = alt.selection_point(
+        name=OPENED,
+        fields=[*PLACES],
+        on="@points_marks:click",
+        clear=False,
+        toggle=False,
+        empty=False,
+    )
+    told: dict[Measure, str] = {one: channel for channel, one in of.measures.items()}
+    said = "".join(
+        f" + ', {one.title} ' + format(datum.{channel}, '.3~g')" for one, channel in told.items()
+    )
+    return (
+        _heads(of)
+        .mark_point(
+            filled=True,
+            cursor="pointer",
+            stroke=alt.expr(palette.FAINT),
+            strokeWidth=1,
+            description=alt.expr(f"'layer ' + datum.layer + ', head ' + datum.head{said}"),
+        )
+        .encode(
+            x=_along("x", of.x),
+            y=_along("y", of.y),
+            fill=_colour(of),
+            size=_size(of),
+            opacity=alt.when(_brush()).then(alt.value(OPACITY)).otherwise(alt.value(FADED)),
+            tooltip=[
+                *(alt.Tooltip(f"{place}:O") for place in PLACES),
+                *(
+                    alt.Tooltip(f"{channel}:Q", title=titled(one), format=".4~g")
+                    for one, channel in told.items()
+                ),
+            ],
+        )
+        .properties(name="points")
+        .add_params(opened)
+    )
+
+
+def _ring(of: _Shape) -> alt.Chart:
+    """Around the open head, above all points."""
+    is_open = (
+        "opened.layer ? datum.layer === opened.layer[0] && datum.head === opened.head[0]"
+        " : datum.point === ringed"
+    )
+    return (
+        _heads(of)
+        .transform_filter(is_open)
+        .mark_point(
+            filled=False,
+            stroke=alt.expr(palette.TEXT),
+            strokeWidth=3,
+            opacity=1,
+            aria=False,
+            tooltip=None,
+        )
+        .encode(x=_along("x", of.x), y=_along("y", of.y), size=_size(of, RING))
+    )
+
+
+def _heads(of: _Shape) -> alt.Chart:
+    """A datum for each head."""
+    channels = (*of.measures, "colour")
+    return (
+        alt.Chart(alt.sequence(0, of.n_points, as_="point"))
+        .transform_calculate(
+            **{name: f"point_{name}[datum.point]" for name in (*PLACES, *channels)}
+        )
+        .transform_calculate(magnitude="abs(datum.size)")
+    )
+
+
+def _along(channel: str, measure: Measure) -> Any:
+    axis = alt.Axis(
+        title=titled(measure),
+        labelExpr=LEGEND_NUMBER,
+        labelFontSize=FONT_SIZE,
+        titleFontSize=FONT_SIZE,
+        labelColor=alt.expr(palette.TEXT),
+        titleColor=alt.expr(palette.TEXT),
+        gridColor=alt.expr(f"datum.value === 0 ? {palette.FAINT} : {palette.HIDDEN}"),
+        domain=False,
+        ticks=False,
+        tickCount=6,
+        labelPadding=6,
+    )
+    ends = [alt.expr(f"{channel}_ends[0]"), alt.expr(f"{channel}_ends[1]")]
+    scale = alt.Scale(domain=ends, nice=False, zero=False)
+    along = alt.X if channel == "x" else alt.Y
+    return along(f"{channel}:Q", scale=scale, axis=axis)
+
+
+def _colour(of: _Shape) -> alt.Fill:
+    ends = [alt.expr("colour_ends[0]"), alt.expr("colour_ends[1]")]
+    scale = alt.Scale(domain=ends, interpolate="rgb")
+    title = of.colour
+    if isinstance(of.colour, Measure):
+        title = titled(of.colour)
+        if is_signed(of.colour):
+            scale = signed_scale("colour_ends[1]")
+    return alt.Fill(
+        "colour:Q",
+        scale=scale,
+        legend=_legend(
+            f"colour: {title}",
+            alt.expr("colour_named"),
+            "top",
+            gradientLength=160,
+            gradientThickness=8,
+        ),
+    )
+
+
+def _size(of: _Shape, room: int = 0) -> Any:
+    """The areas of points, or of rings around them with so much room."""
+    smallest, plain, largest = (
+        math.pi * (math.sqrt(area / math.pi) + room) ** 2 for area in (SMALLEST, PLAIN, LARGEST)
+    )
+    if of.size is None:
+        return alt.value(plain)
+    title = titled(of.size) + (", without its sign" if is_signed(of.size) else "")
+    shown = _legend(
+        f"size: {title}",
+        alt.expr("[0, size_limit / 2, size_limit]"),
+        "bottom",
+        symbolFillColor=alt.expr(palette.HIDDEN),
+        symbolStrokeColor=alt.expr(palette.FAINT),
+        symbolStrokeWidth=1,
+    )
+    return alt.Size(
+        "magnitude:Q",
+        scale=alt.Scale(domain=[0, alt.expr("size_limit")], range=[smallest, largest]),
+        legend=None if room else shown,
+    )
+
+
+def _legend(title: str, values: Any, orient: str, **options: Any) -> alt.Legend:
+    return legend(title, values, FONT_SIZE, orient=orient, titleLimit=480, **options)

@@ -1,0 +1,240 @@
+"""What heads do, in continuous numbers: one definition, for a text and for batches of texts.
+
+The formulas take NumPy arrays and torch tensors alike, through the array API standard, so that
+a text that is looked at and a corpus that is surveyed are measured by the same lines.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from array_api_compat import array_namespace
+
+from attnviz.heads.definitions import MEASURES, Measure
+from attnviz.results import LayerTrace, Trace
+from attnviz.tokens import Tokens
+
+__all__ = ["MEASURES", "Measure", "Places", "measured", "measures", "places_of"]
+
+_N_CELLS = 2**19  # weights of a layer that are measured at once: as many as a processor's cache has
+
+
+def measures(
+    trace: Trace, kind: str | None = None, *, induction: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Each head in numbers, from the model's own weights, one row a head.
+
+    `kind`, `layer`, `head`, and a column for each of `MEASURES`, which say what it is, its unit
+    and its range. Queries that see no key and queries that are padding are left out; a head
+    without others is NaN, and so is what a text or a model does not have: distances and
+    neighbours where queries and keys are of different texts, a share on special tokens where
+    there are none, shares of an output that is not the sum of its heads. `induction` is what
+    `attnviz.heads.induction` gives for the model, which takes a pass of its own; without it that
+    column is NaN.
+    """
+    kinds = trace.kinds if kind is None else (kind,)
+    calls = {(one, layer): trace.layer(layer, one) for one in kinds for layer in trace.layers(one)}
+    # All of these first: weights are computed by threads that wait for those of matrix products.
+    output_norms = [_output_norms(call) for call in calls.values()]
+    tables: list[pd.DataFrame] = []
+    places: dict[tuple[str, Tokens, Tokens], Places] = {}
+    for ((of_kind, layer), call), norms in zip(calls.items(), output_norms, strict=True):
+        texts = of_kind, call.query_tokens, call.key_tokens
+        if texts not in places:
+            places[texts] = places_of(*texts)
+        numbers = {"head": np.arange(call.n_heads)} | _of_call(call, places[texts], norms)
+        tables.append(pd.DataFrame({"kind": of_kind, "layer": layer} | numbers))
+    table = pd.concat(tables, ignore_index=True)
+    if induction is None:
+        return table.assign(induction=np.nan)
+    known = induction[["kind", "layer", "head", "induction"]]
+    return table.merge(known, on=["kind", "layer", "head"], how="left")
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """What the places of queries and keys in their texts say about each cell.
+
+    Each array can be broadcast to (..., query_pos, key_pos), and is 0 where a query or a key is
+    padding. What a text does not have is None, or NaN throughout in a batch where others do.
+    """
+
+    distance: Any = None  # |j − i|, in tokens
+    offset: Any = None  # j − i: negative where the key stands before the query
+    self: Any = None  # 1 or 0, as all that follow
+    previous: Any = None
+    next: Any = None
+    first: Any = None
+    special: Any = None
+    punctuation: Any = None
+
+    @cached_property
+    def cells(self) -> Any:
+        """All of them, (..., query_pos, place, key_pos)."""
+        places = [getattr(self, name) for name in PLACES]
+        some = next(place for place in places if place is not None)
+        xp = array_namespace(some)
+        nothing = xp.full_like(some, xp.nan)
+        known = [nothing if place is None else place for place in places]
+        return xp.stack(xp.broadcast_arrays(*known), axis=-2)
+
+
+PLACES = tuple(field.name for field in fields(Places))
+MEASURED = tuple(measure.name for measure in MEASURES if measure.name != "induction")
+
+
+def places_of(kind: str, queries: Tokens, keys: Tokens) -> Places:
+    """Those of one call's tokens; a word stands in the middle of its pieces."""
+    padding = {
+        position
+        for positions, is_padding in zip(keys.positions, keys.is_padding, strict=True)
+        if is_padding
+        for position in positions
+    }
+    first = next(position for position in count() if position not in padding)
+    is_first = [first in positions for positions in keys.positions]
+    is_key = ~np.array([keys.is_padding])
+    places = {
+        "first": is_key & is_first,
+        "special": is_key & keys.is_special,
+        "punctuation": is_key & keys.is_punctuation,
+    }
+    offset = None
+    if kind != "cross":
+        is_cell = is_key & ~np.array([queries.is_padding]).T
+        starts, middles, ends = (row[:, None] for row in _stretches(queries))
+        key_starts, key_middles, key_ends = _stretches(keys)
+        offset = np.where(is_cell, key_middles - middles, np.float32(0))
+        places |= {
+            "self": is_cell & (key_starts <= ends) & (key_ends >= starts),
+            "previous": is_cell & (key_ends == starts - 1),
+            "next": is_cell & (key_starts == ends + 1),
+        }
+    return Places(
+        distance=None if offset is None else abs(offset),
+        offset=offset,
+        **{name: place.astype(np.float32) for name, place in places.items() if place.any()},
+    )
+
+
+def _stretches(tokens: Tokens) -> np.ndarray:
+    """Where each token begins, has its middle and ends, in its text."""
+    return np.array(
+        [(place[0], sum(place) / len(place), place[-1]) for place in tokens.positions],
+        dtype=np.float32,
+    ).T
+
+
+def measured(
+    weights: Any, value_norms: Any, places: Places, output_norms: Any = None
+) -> dict[str, Any]:
+    """Every measure but induction of the heads of one layer, (..., head) each.
+
+    `weights` (..., head, query_pos, key_pos) are 0 in the rows of queries that do not count, and
+    `value_norms` (..., head, key_pos) are ‖v‖; `output_norms` (..., head, query_pos) those of
+    each head's share of the output, None where there are none. NumPy arrays or torch tensors.
+    """
+    return _named(*_summed(weights, value_norms, places.cells, output_norms))
+
+
+# A measure is the quotient of two sums over queries, which can be added up in parts.
+_Sums = tuple[Any, Any]  # (..., head, measure)
+
+
+def _named(totals: Any, counts: Any) -> dict[str, Any]:
+    """The quotients by their names; NaN where nothing was summed."""
+    xp = array_namespace(totals)
+    numbers = xp.where(counts > 0, totals, xp.nan) / xp.where(counts > 0, counts, 1)
+    return {name: numbers[..., column] for column, name in enumerate(MEASURED)}
+
+
+def _summed(weights: Any, value_norms: Any, cells: Any, output_norms: Any) -> _Sums:
+    xp = array_namespace(weights)
+    least = xp.finfo(weights.dtype).smallest_normal  # for 0 · log 0 is 0
+    logarithms = xp.log(xp.clip(weights, least, None))
+    given = xp.sum(weights, axis=-1)
+    is_seeing = xp.astype(given > 0, weights.dtype)
+    moved = weights * value_norms[..., None, :]
+    of_moved = logarithms + xp.log(xp.clip(value_norms, least, None))[..., None, :]
+    by_query = xp.sum(moved, axis=-1)
+    is_moving = xp.astype(by_query > 0, weights.dtype)
+    shares = is_moving / xp.where(by_query > 0, by_query, 1)  # of ‖w·v‖, of all that is moved
+    looking = _looking(weights, logarithms, given, is_seeing, cells)
+    moving = _looking(moved, of_moved, by_query, shares, cells)
+    n = xp.sum(is_seeing, axis=-1)
+    largest = xp.sum(xp.max(weights, axis=-1), axis=-1)
+    mean_head = xp.mean(weights, axis=-3, keepdims=True)
+    agreement = xp.sum(xp.sum(xp.minimum(weights, mean_head), axis=-1), axis=-1)
+    output, n_with_output = n * xp.nan, n
+    if output_norms is not None:
+        of_all = xp.sum(output_norms, axis=-2, keepdims=True)
+        has_output = is_seeing * xp.astype(of_all > 0, weights.dtype)
+        output = xp.sum(has_output * output_norms / xp.where(of_all > 0, of_all, 1), axis=-1)
+        n_with_output = xp.sum(has_output, axis=-1)
+    totals = looking[0], moving[0], xp.stack([largest, agreement, output], axis=-1)
+    counts = looking[1], moving[1], xp.stack([n, n, n_with_output], axis=-1)
+    return xp.concat(totals, axis=-1), xp.concat(counts, axis=-1)
+
+
+def _looking(weights: Any, logarithms: Any, by_query: Any, factors: Any, cells: Any) -> _Sums:
+    """How evenly, how far and where queries look.
+
+    `by_query` are the sums of rows, (..., head, query_pos), whose entropy is that of their shares;
+    where they look is summed after each row is multiplied by its factor.
+    """
+    xp = array_namespace(weights)
+    sums = xp.where(by_query > 0, by_query, 1)
+    nats = xp.log(sums) - xp.sum(weights * logarithms, axis=-1) / sums
+    bits = xp.clip(nats / np.log(2), 0, None)  # −1e-8 is 0
+    at_places = xp.moveaxis(weights, -3, -2) @ xp.matrix_transpose(cells)
+    at_places = xp.sum(at_places * xp.matrix_transpose(factors)[..., None], axis=-3)
+    n = xp.sum(xp.astype(by_query > 0, weights.dtype), axis=-1)
+    whole = xp.sum(by_query * factors, axis=-1)
+    counts = [whole if name in ("distance", "offset") else n for name in PLACES]
+    entropy = xp.sum(bits, axis=-1)[..., None]
+    return xp.concat([entropy, at_places], axis=-1), xp.stack([n, *counts], axis=-1)
+
+
+# One call of a trace
+
+
+def _of_call(
+    call: LayerTrace, places: Places, output_norms: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Its measures, from some queries at a time: of a long text all weights are never there."""
+    n_queries, n_keys = len(call.query_tokens), len(call.key_tokens)
+    n_at_once = max(1, _N_CELLS // (call.n_heads * n_keys))
+    value_norms = np.linalg.norm(call.v, axis=-1)
+    value_norms = value_norms.repeat(call.n_heads // call.n_key_value_heads, axis=0)
+    is_read = ~call.is_meaningless[:, None]
+    parts = []
+    for start in range(0, n_queries, n_at_once):
+        queries = slice(start, start + n_at_once)
+        weights = call.own_weights_of(queries)
+        if not is_read[queries].all():
+            weights = np.where(is_read[queries], weights, 0)
+        norms = None if output_norms is None else output_norms[:, queries]
+        parts.append(_summed(weights, value_norms, places.cells[queries], norms))
+    totals, counts = (np.sum(sums, axis=0) for sums in zip(*parts, strict=True))
+    return _named(totals, counts)
+
+
+def _output_norms(call: LayerTrace) -> np.ndarray | None:
+    """‖output‖ (head, query_pos); None where heads have no shares of an output.
+
+    As √(u · W·Wᵀ · uᵀ) of the updates u, which takes a fraction of the time of all outputs.
+    """
+    projection = call.projection
+    if isinstance(projection, str):
+        return None
+    read = (projection.weight_of(head) for head in range(call.n_heads))
+    weights = [weight for weight in read if weight is not None]
+    if len(weights) < call.n_heads:
+        return None
+    updated = call.own_updated if projection.gate is None else call.own_updated * projection.gate
+    updated = updated.swapaxes(0, 1)
+    squares = np.array([weight @ weight.T for weight in weights])
+    return np.sqrt(np.maximum(np.vecdot(updated @ squares, updated), 0))

@@ -1,0 +1,69 @@
+"""The same survey on a cluster: actors hold the model, and make a survey of each batch of texts."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from attnviz.errors import InputError, UnsupportedModelError
+from attnviz.heads.batching import Passes
+from attnviz.heads.statistics import Survey
+from attnviz.heads.surveying import BUFFER, check_column, texts_of
+
+
+class Part:
+    """What an actor makes of a batch of rows: one row that holds a survey as a file."""
+
+    def __init__(self, passes: Any, column: str) -> None:
+        import ray
+
+        self.passes: Passes = ray.get(passes)
+        self.column = column
+
+    def __call__(self, rows: dict[str, Any]) -> dict[str, list]:
+        part, refusal = Survey(self.passes.of), ""
+        try:
+            for one in self.passes.over(list(rows[self.column])):
+                part += one
+        except UnsupportedModelError as error:
+            refusal = str(error)
+        file = io.BytesIO()
+        part.save(file)
+        return {"survey": [file.getvalue()], "refusal": [refusal]}
+
+
+def partial_surveys(passes: Passes, texts: Any, column: str) -> Iterator[Survey]:
+    """The surveys of parts of the texts, in any order.
+
+    Raises InputError where Ray Data is not installed.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise InputError(
+            "A survey on Ray needs Ray Data, which is not installed."
+            '\n\nHint: pip install "ray[data]"'
+        ) from error
+    if not ray.is_initialized():
+        ray.init()
+    if isinstance(texts, ray.data.Dataset):
+        check_column(texts.columns() or (), column)
+    else:  # what Arrow cannot hold stays here
+        kept, skipped = passes.readable(texts_of(texts, column))
+        yield Survey(passes.of, skipped=skipped)
+        if not kept:
+            return
+        texts = ray.data.from_items([{column: text} for text in kept])
+    processor = "GPU" if passes.model.device.type == "cuda" else "CPU"
+    most = max(1, int(ray.cluster_resources().get(processor, 1)))
+    parts = texts.map_batches(
+        Part,
+        batch_size=BUFFER,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
+        fn_constructor_args=(ray.put(passes), column),
+        num_gpus=1 if processor == "GPU" else 0,
+    )
+    for row in parts.iter_rows():
+        if row["refusal"]:
+            raise UnsupportedModelError(row["refusal"])
+        yield Survey.read(io.BytesIO(row["survey"]))

@@ -1,0 +1,262 @@
+"""The Compare view: the head beside another one, of another text, layer or model."""
+
+from dataclasses import replace
+
+import pandas as pd
+import streamlit as st
+
+from attnviz.charts.alignment import alignment_figure
+from attnviz.charts.compare import PICKED_PAIR, compare_figure
+from attnviz.errors import AttnvizError
+from attnviz.heads import Alignment
+from attnviz.heads.differing import where_largest
+from attnviz.page import exporting, filtering, links, loading, pair, settings, tables
+from attnviz.page.controls import OTHER_TEXT, select, short_name, stepper
+from attnviz.page.figures import show_figure
+from attnviz.page.pinned import clicked, pinned
+from attnviz.page.refusals import show_refusal
+from attnviz.results import HeadTrace, Trace
+from attnviz.screens import NOTHING_MORE, Beside, Compared, More, Screen, heads_compared
+from attnviz.tokens import Tokens
+from attnviz.wording import escaped
+
+VIEW = "compare"
+SIDES = {"aligned_queries": "queries", "aligned_keys": "keys"}
+NO_PARTNER = "—"
+
+
+def show(trace: Trace, head: HeadTrace) -> None:
+    try:
+        beside, other = _choose_other(trace, head)
+    except AttnvizError as error:  # of the other text or model; the controls stay
+        show_refusal(error)
+        return
+    more = NOTHING_MORE if other is None else More([other])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        query, key = pair.choose_tokens(trace, head)
+        less, filters = filtering.choose(trace, head)
+        align = st.container(width="content")
+        buttons = st.container(horizontal=True, width="content")
+    queries, keys = less.tokens_of(head.layer, head.kind)
+    screen = exporting.screen_of(
+        trace,
+        head,
+        view=VIEW,
+        query=queries.positions[filtering.place_of(queries, query, "query")][0],
+        key=keys.positions[filtering.place_of(keys, key, "key")][0],
+        filters=filters,
+        beside=beside,
+    )
+    of = heads_compared(screen, trace, more)
+    with align:
+        mended = _mend(of)
+    if mended:
+        beside = replace(beside, queries=mended.get("queries"), keys=mended.get("keys"))
+        screen = replace(screen, beside=beside)
+        of = heads_compared(screen, trace, more)
+    with buttons:
+        tables.show(VIEW, of.difference.table)
+        exporting.menu(screen, trace)
+    filtering.show_notes(less, head)
+    st.markdown(f"{what_differs(screen, trace)} {where_largest(of.difference)}")
+    _show_picture(screen, of)
+
+
+def what_differs(screen: Screen, trace: Trace) -> str:
+    """Which heads A and B are, as Markdown."""
+    beside = screen.beside
+
+    def named(layer: int, head: int, model: str, text: str) -> str:
+        parts = [f"layer {layer}, head {head}"]
+        if beside.model is not None:
+            parts.append(escaped(model.rstrip("/").rsplit("/", 1)[-1]))
+        if beside.text is not None:
+            parts.append(f"“{escaped(text[:80])}{'…' if len(text) > 80 else ''}”")
+        return " · ".join(parts)
+
+    first = named(screen.layer, screen.head, screen.model, screen.text)
+    second = named(
+        screen.layer if beside.layer is None else beside.layer,
+        screen.head if beside.head is None else beside.head,
+        screen.model if beside.model is None else beside.model,
+        screen.text if beside.text is None else beside.text,
+    )
+    return f"**A** is {first}; **B** is {second}."
+
+
+# What to compare with
+
+
+def _choose_other(trace: Trace, head: HeadTrace) -> tuple[Beside, Trace | None]:
+    """What is beside the head, and its trace where that is another one."""
+    text = name = None
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if loading.model_of(trace) is not None:
+            text, name = _choose_text(trace), _choose_model(trace)
+        of_head = st.container(horizontal=True, vertical_alignment="bottom")
+    other = None if text is name is None else loading.beside(trace, name, text)
+    whole = trace if other is None else other
+    with of_head:
+        layer = stepper("Layer of B", "other_layer", whole.layers(head.kind), head.layer)
+        heads = range(whole.n_heads(layer, head.kind))
+        number = stepper("Head of B", "other_head", heads, head.head if head.head in heads else 0)
+    beside = Beside(
+        model=name,
+        text=text,
+        layer=None if layer == head.layer else layer,
+        head=None if number == head.head else number,
+    )
+    return beside, other
+
+
+def _choose_text(trace: Trace) -> str | None:
+    links.found("other_text")
+    text = st.text_input(
+        "Text of B",
+        OTHER_TEXT,
+        key="other_text",
+        bind="query-params",
+        placeholder="left empty, the same text",
+        help="What the head is compared on. Left empty, it is the same text: for another head.",
+    )
+    own = loading.text_of(trace)
+    return None if not text.strip() or text == own else text
+
+
+def _choose_model(trace: Trace) -> str | None:
+    own = loading.name_of(trace)
+    names = [own, *(o.name for o in settings.offers() if o.name != own and loading.is_here(o.name))]
+    if len(names) == 1:
+        links.check_absent("other_model", "model of B", "no other model is on this machine", own)
+        return None
+    chosen = select(
+        "Model of B", "other_model", names, format_func=lambda name: short_name(name, names)
+    )
+    return None if chosen == own else chosen
+
+
+# Which tokens are compared
+
+
+def _mend(of: Compared) -> dict[str, Alignment]:
+    """The alignments that the visitor made; those that attnviz made stay as they are."""
+    sides = {
+        parameter: (one, another, getattr(of.difference, side))
+        for (parameter, side), one, another in zip(SIDES.items(), of.first, of.second, strict=True)
+        if one.labels != another.labels
+    }
+    if of.first[0] is of.first[1] and of.second[0] is of.second[1]:
+        sides.pop("aligned_queries", None)  # queries and keys are the same tokens
+    mended = {}
+    for parameter, (one, another, _) in sides.items():
+        if chosen := _mended(parameter, one, another):
+            mended[SIDES[parameter]] = chosen
+    if "keys" in mended and "aligned_queries" not in sides:
+        mended["queries"] = mended["keys"]
+    for parameter in SIDES:
+        if parameter not in sides:
+            links.check_absent(parameter, "alignment", "these texts have the same tokens")
+    if not sides:
+        return mended
+    label = "Alignment (yours)" if mended else "Alignment"
+    popover = st.popover(
+        label, icon=":material/sync_alt:", key="alignment", on_change="rerun", width="content"
+    )
+    if popover.open:
+        with popover:
+            for parameter, (one, another, made) in sides.items():
+                _show_alignment(parameter, one, another, mended.get(SIDES[parameter], made))
+    return mended
+
+
+def _mended(parameter: str, one: Tokens, another: Tokens) -> Alignment | None:
+    """What is written in the address, of these tokens; a new text begins anew."""
+    of = one.labels, another.labels
+    if st.session_state.get(f"_{parameter}_of", of) != of:
+        st.session_state[parameter] = ""
+    st.session_state[f"_{parameter}_of"] = of
+    written = st.session_state.get(parameter, links.asked_once(parameter))
+    st.session_state[parameter] = written
+    links.write(parameter, written)
+    if not written:
+        return None
+    try:
+        alignment = Alignment.read(written)
+        alignment.check(len(one), len(another))
+    except AttnvizError as error:
+        links.note(parameter, str(error))
+        return None
+    return alignment
+
+
+def _show_alignment(parameter: str, one: Tokens, another: Tokens, now: Alignment) -> None:
+    st.markdown(
+        "Tokens of A, and which of B each is compared with. attnviz pairs equal tokens, and those "
+        "that stand between the same ones; mend it where you know better."
+    )
+    figure = alignment_figure(one.labels, another.labels, now)
+    show_figure(figure, f"{parameter}_figure", figure.description, width="content")
+    names = [NO_PARTNER, *(f"{place} {label}" for place, label in enumerate(another.labels))]
+    partners = dict(now.pairs)
+    table = pd.DataFrame(
+        {
+            "A": [f"{place} {label}" for place, label in enumerate(one.labels)],
+            "B": [names[partners[p] + 1 if p in partners else 0] for p in range(len(one))],
+        }
+    )
+    key = f"{parameter}_editor_{abs(hash((one.labels, another.labels, now)))}"
+    st.data_editor(
+        table,
+        hide_index=True,
+        disabled=["A"],
+        column_config={"B": st.column_config.SelectboxColumn(options=names, required=True)},
+        key=key,
+        on_change=lambda: _take(parameter, key, partners, names),
+    )
+    st.button(
+        "As attnviz pairs them",
+        key=f"{parameter}_reset",
+        on_click=lambda: st.session_state.update({parameter: ""}),
+        disabled=not st.session_state[parameter],
+    )
+
+
+def _take(parameter: str, key: str, partners: dict[int, int], names: list[str]) -> None:
+    """Take an edited row over: what another token had as partner it loses."""
+    partners = dict(partners)
+    for row, changes in st.session_state[key]["edited_rows"].items():
+        partner = names.index(changes["B"]) - 1
+        partners = {a: b for a, b in partners.items() if b != partner and a != int(row)}
+        if partner >= 0:
+            partners[int(row)] = partner
+    st.session_state[parameter] = str(Alignment(tuple(sorted(partners.items()))))
+
+
+# The picture
+
+
+def _show_picture(screen: Screen, of: Compared) -> None:
+    selection = pinned(
+        VIEW, (of.difference.query_labels, of.difference.key_labels), (of.row, of.column)
+    )
+    chart_key = f"{VIEW}_{selection.number}"
+    figure = compare_figure(of.difference, *selection.drawn)
+    show_figure(
+        figure,
+        chart_key,
+        "Compare view: the weights of A, those of B, and B less A",
+        words=figure.description,
+        width="content",
+        selection_mode=[PICKED_PAIR],
+        on_select=lambda: _follow_click(chart_key, of),
+    )
+
+
+def _follow_click(chart_key: str, of: Compared) -> None:
+    queries, keys = of.first
+    for point in st.session_state[chart_key].selection.get(PICKED_PAIR) or []:
+        query = of.difference.queries.pairs[point["row"]][0]
+        key = of.difference.keys.pairs[point["column"]][0]
+        st.session_state["query"] = queries.positions[query][0]
+        st.session_state["key"] = keys.positions[key][0]
+        clicked(VIEW, (point["row"], point["column"]))
