@@ -57,7 +57,7 @@ def _answer(asked: Namespace) -> None:
     from attnviz.shell.summary import summary
 
     screen = screen_of(asked, trace)
-    more = more_of(asked, screen, *loaded)
+    more = more_of(screen, *loaded)
     if asked.files:
         from attnviz.shell.contents import contents
         from attnviz.writing import write

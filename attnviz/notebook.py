@@ -12,10 +12,11 @@ from attnviz.charts.heads import Focus, most_tokens
 from attnviz.charts.pair import pair_of
 from attnviz.charts.palette import DisplayMode, configuration, display_mode_of
 from attnviz.charts.window import MAX_TOKENS, window_around
+from attnviz.errors import InputError
 from attnviz.export.documents import Picture, document
 from attnviz.export.pages import check_view, view_page
 from attnviz.results import HeadTrace, Trace
-from attnviz.screens import Screen, View, drawn
+from attnviz.screens import NOTHING_MORE, Beside, More, Screen, View, drawn, following
 
 DEFAULT_HEAD = 8  # the source's
 START_HEIGHT = 480  # pixels, until the page in the frame has set its own
@@ -55,18 +56,29 @@ def show(
     pair: str | None = None,
     target: str | None = None,
     kind: str | None = None,
+    other_text: str | None = None,
+    other_layer: int | None = None,
+    other_head: int | None = None,
 ) -> Shown:
     """A view of a text, for the last line of a notebook's cell.
 
-    `view` is "steps", "neurons" (of one head), "heads" (of one layer) or "model". `query` and
-    `key` are positions of tokens: those that Steps follows, that Neurons selects and to or from
-    which Heads shows lines. Without a `head` it is head 8, or head 0 of a layer that has fewer.
-    `pair`, `target` and `kind` are those of `attnviz.trace` and of `Trace.head`; `display_mode` is
-    "light" or "dark". Raises InputError for a view, display mode, layer, head, kind or token that
-    is not there, and what `attnviz.trace` raises.
+    `view` is "steps", "neurons" (of one head), "heads" (of one layer), "model", "find" (which head
+    links `query` to `key`) or "compare" (with the head of `other_text`, `other_layer` and
+    `other_head`, one of which has to be given; of two models `attnviz.compare_view` draws it).
+    `query` and `key` are positions of tokens: those that Steps follows, that Neurons selects, that
+    Compare frames and to or from which Heads shows lines. Without a `head` it is head 8, or head 0
+    of a layer that has fewer. `pair`, `target` and `kind` are those of `attnviz.trace` and of
+    `Trace.head`; `display_mode` is "light" or "dark". Raises InputError for a view, display mode,
+    layer, head, kind or token that is not there, and what `attnviz.trace` raises.
     """
     configuration(display_mode)  # refuses an unknown one before the model runs
     check_view(view)
+    beside = Beside(text=other_text, layer=other_layer, head=other_head)
+    if view == "compare" and beside == Beside():
+        raise InputError(
+            "Compare sets another head beside this one, and none is named.\n\nHint: pass "
+            "other_text, other_layer or other_head; of two models, call attnviz.compare_view."
+        )
     trace = attnviz.trace(model, tokenizer, text, pair=pair, target=target)
     if head is None:
         head = DEFAULT_HEAD if trace.n_heads(layer, kind) > DEFAULT_HEAD else 0
@@ -96,11 +108,17 @@ def show(
         first_query=part.queries.start,
         first_key=part.keys.start,
         focus=focus,
+        beside=beside,
     )
     description = _description(trace, head_trace)
     if view == "steps":
         return Shown(description, view_page(screen, trace))
-    return of_chart(drawn(screen, trace), description)
+    if view == "find":
+        screen = following(screen, trace)
+    more = NOTHING_MORE
+    if view == "compare" and other_text is not None:
+        more = More([attnviz.trace(model, tokenizer, other_text)])
+    return of_chart(drawn(screen, trace, more), description)
 
 
 def of_chart(chart: alt.TopLevelMixin, description: str = "") -> Shown:

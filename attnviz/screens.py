@@ -1,7 +1,7 @@
 """What a screen shows, as plain values: what it is drawn, written as a script and called by."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import altair as alt
@@ -15,6 +15,7 @@ from attnviz.charts.model import model_view
 from attnviz.charts.neurons import neuron_view
 from attnviz.charts.palette import DisplayMode
 from attnviz.charts.scatter import scatter_view
+from attnviz.charts.start import start_pair
 from attnviz.charts.steps import steps_view
 from attnviz.errors import InputError
 from attnviz.filters import NO_FILTERS, Filters, in_words
@@ -22,7 +23,7 @@ from attnviz.heads.aligning import Alignment
 from attnviz.heads.differing import Difference, difference
 from attnviz.heads.finding import linking, linking_over, pairs_called
 from attnviz.heads.measuring import measures
-from attnviz.results import Trace
+from attnviz.results import HeadTrace, Trace
 from attnviz.steps import Convention
 from attnviz.tokens import Tokens
 from attnviz.whatif import NO_CHANGE, Change
@@ -65,6 +66,10 @@ class Beside:
     def is_of_another_trace(self) -> bool:
         return self.model is not None or self.text is not None
 
+    def is_of_text(self, text: str) -> bool:
+        """Whether B reads this text too, and with it its second text or its target."""
+        return self.text is None or self.text == text
+
 
 @dataclass(frozen=True)
 class Screen:
@@ -104,6 +109,16 @@ class Screen:
     find: Finding = Finding()
     beside: Beside = Beside()
 
+    @property
+    def linked(self) -> tuple[int, int]:
+        """The query and the key that Find links: the first token where none is named."""
+        return self.query or 0, self.key or 0
+
+    @property
+    def is_by_words(self) -> bool:
+        """Whether Compare compares words, for two models split texts each in their own way."""
+        return self.beside.model not in (None, self.model)
+
 
 @dataclass(frozen=True, eq=False)
 class More:
@@ -121,6 +136,19 @@ class More:
 
 
 NOTHING_MORE = More()
+
+
+def following(screen: Screen, trace: Trace) -> Screen:
+    """The screen with the tokens that attnviz opens with, where it names none.
+
+    Raises InputError for a head that the trace does not have.
+    """
+    start = start_pair(trace, trace.head(screen.layer, screen.head, screen.kind))
+    return replace(
+        screen,
+        query=start.query if screen.query is None else screen.query,
+        key=start.key if screen.key is None else screen.key,
+    )
 
 
 def drawn(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> alt.TopLevelMixin:
@@ -217,8 +245,12 @@ def linked(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> pd.DataFr
     kind = screen.kind or trace.kinds[0]
     less = screen.filters(trace)
     queries, keys = less.tokens_of(screen.layer, kind)
-    query = _place(queries, screen.query or 0, "query") or 0
-    key = _place(keys, screen.key or 0, "key") or 0
+    query, key = (
+        _place_of(tokens, position, what)
+        for tokens, position, what in zip(
+            (queries, keys), screen.linked, ("query", "key"), strict=True
+        )
+    )
     if not more.traces:
         return linking(less, query, key, kind)
     called = queries.labels[query], keys.labels[key]
@@ -249,18 +281,15 @@ class Compared:
 def heads_compared(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> Compared:
     """The screen's head and the one beside it, of the same trace where there is no other.
 
-    Two models split texts each in their own way: their words are compared. Raises InputError for
-    a head that is not there, and where no token has a partner.
+    Raises InputError for a head that is not there, and where no token has a partner.
     """
     beside, filters, other = screen.beside, screen.filters, more.other
     first, second = filters(trace), filters(trace) if other is None else filters.elsewhere(other)
-    if beside.model not in (None, screen.model):
+    if screen.is_by_words:
         first, second = in_words(first), in_words(second)
-    layer = screen.layer if beside.layer is None else beside.layer
-    head = screen.head if beside.head is None else beside.head
     differs = difference(
         first.head(screen.layer, screen.head, screen.kind),
-        second.head(layer, head, screen.kind),
+        other_head(screen, second),
         queries=beside.queries,
         keys=beside.keys,
     )
@@ -271,13 +300,26 @@ def heads_compared(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> C
             (differs.queries, differs.keys), tokens, (screen.query, screen.key), strict=True
         )
     )
-    return Compared(differs, tokens, second.tokens_of(layer, screen.kind), row, column)
+    others = second.tokens_of(differs.b.layer, screen.kind)
+    return Compared(differs, tokens, others, row, column)
+
+
+def other_head(screen: Screen, trace: Trace) -> HeadTrace:
+    """The head that Compare sets beside the screen's own, of this trace."""
+    layer, head = screen.beside.layer, screen.beside.head
+    return trace.head(
+        screen.layer if layer is None else layer,
+        screen.head if head is None else head,
+        screen.kind,
+    )
 
 
 def _place(tokens: Tokens, position: int | None, what: str) -> int | None:
     """Where a filter left the token of this position."""
-    if position is None:
-        return None
+    return None if position is None else _place_of(tokens, position, what)
+
+
+def _place_of(tokens: Tokens, position: int, what: str) -> int:
     place = tokens.place_of(position)
     if place is None:
         raise InputError(

@@ -19,8 +19,9 @@ from attnviz import bundled
 from attnviz.charts import figure
 from attnviz.export.code import LINE, four_steps, literal, script
 from attnviz.filters import Filters
+from attnviz.heads import Alignment
 from attnviz.results import HeadTrace
-from attnviz.screens import Screen, drawn
+from attnviz.screens import NOTHING_MORE, VIEWS, Beside, Finding, More, Screen, drawn
 from attnviz.whatif import Change
 from tests import architectures
 
@@ -66,12 +67,51 @@ def traced(one):
     return model, attnviz.trace(model, tokenizer, one.text, pair=one.pair, target=one.target)
 
 
+def more(one, model):
+    """What a screen shows besides, by calls of its own."""
+    tokenizer = loaded(one.model)[1]
+    if one.view == "find" and one.find.by == "measures":
+        return More(induction=attnviz.heads.induction(model, tokenizer))
+    if one.view == "find":
+        return More([attnviz.trace(model, tokenizer, text) for text in one.find.texts])
+    beside = one.beside
+    if one.view != "compare" or not beside.is_of_another_trace:
+        return NOTHING_MORE
+    model, tokenizer = loaded(beside.model or one.model)
+    if beside.text not in (None, one.text):
+        return More([attnviz.trace(model, tokenizer, beside.text)])
+    return More([attnviz.trace(model, tokenizer, one.text, pair=one.pair, target=one.target)])
+
+
+def check_script(one):
+    """A script draws what its screen shows; gives its names."""
+    names = run(script(one, None))
+    model, trace = traced(one)
+    assert same(names["chart"], drawn(one, trace, more(one, model)))
+    return names
+
+
 # The same in Python
 
 HIDING = Filters(hidden_keys=(1,), hidden_queries=(3, 4), special=True, renormalise=True)
 MERGING = Filters(special=True, words=True, top=2, share=0.5)
 PAIRED = {"pair": "fruit flies like a banana"}
 OF_ONE_TEXT = Filters(segments=(0, 1), renormalise=True)
+
+OTHER = "fruit flies like a banana"
+
+
+def finding(by, texts=(), **shown):
+    axes = {name: shown.pop(name) for name in ("x", "y", "colour", "size") if name in shown}
+    return screen(view="find", query=2, key=5, find=Finding(by, texts, **axes), **shown)
+
+
+def comparing(
+    *, text=None, layer=None, head=None, queries=None, keys=None, query=2, key=3, **shown
+):
+    beside = Beside(text=text, layer=layer, head=head, queries=queries, keys=keys)
+    return screen(view="compare", query=query, key=key, beside=beside, **shown)
+
 
 SCREENS = {
     "steps": screen(),
@@ -115,16 +155,63 @@ SCREENS = {
     "model": screen(view="model"),
     "model, sorted": screen(view="model", measure="distance", is_by_measure=True, layer=2),
     "model, words and dark": screen(view="model", filters=MERGING, display_mode="dark"),
+    "model, weighted": screen(view="model", measure="wv_first"),
+    "find": screen(view="find", query=2, key=5),
+    "find, of no tokens": screen(view="find"),
+    "find, another head and dark": screen(
+        view="find", query=2, key=5, layer=5, head=11, display_mode="dark"
+    ),
+    "find, of all tokens": screen(view="find", query=5, key=2, filters=HIDING),
+    "find, words": screen(
+        view="find", text="unbelievably hyperbolic arrows", query=2, key=6, filters=MERGING
+    ),
+    "find, one text": screen(view="find", **PAIRED, query=2, key=9, filters=OF_ONE_TEXT),
+    "find, in texts": finding("pair", ("an arrow flies", "no such words", "flies, Arrow")),
+    "find, in texts without some tokens": finding(
+        "pair", ("an arrow flies", "flies like the arrow"), filters=HIDING
+    ),
+    "find, in texts in words": finding("pair", ("an arrow flies",), filters=MERGING),
+    "find, measures": finding("measures"),
+    "find, measures of some tokens": finding("measures", filters=HIDING, layer=3, head=1),
+    "find, measures of choice": finding(
+        "measures", x="self", y="offset", colour="output", size="wv_first", display_mode="dark"
+    ),
+    "find, induction": finding("measures", y="induction", colour="head"),
+    "compare, a text": comparing(text=OTHER),
+    "compare, the same text": comparing(text=SENTENCE, head=2, layer=5),
+    "compare, a head": comparing(head=2),
+    "compare, a layer": comparing(layer=5, display_mode="dark"),
+    "compare, no tokens": comparing(text=OTHER, query=None, key=None),
+    "compare, a text and a head": comparing(text=OTHER, layer=5, head=11),
+    "compare, of a pair": comparing(head=3, **PAIRED),
+    "compare, a pair with the same": comparing(text=SENTENCE, head=3, **PAIRED),
+    "compare, a pair with a text": comparing(text=OTHER, **PAIRED),
+    "compare, by hand": comparing(
+        text=OTHER, queries=Alignment(((0, 0), (2, 2))), keys=Alignment(((1, 5), (5, 1)))
+    ),
+    "compare, queries by hand": comparing(
+        text=f"{OTHER} " * 5, queries=Alignment(tuple((n, n + 1) for n in range(1, 6)))
+    ),
+    "compare, without some tokens": comparing(text=OTHER, query=5, key=2, filters=HIDING),
+    "compare, a token that is hidden": comparing(text=OTHER, query=3, filters=HIDING),
+    "compare, words": comparing(text="unbelievable arrows", filters=MERGING),
 }
+
+
+@pytest.mark.usefixtures("loads_once")
+@pytest.mark.parametrize("filters", [Filters(), HIDING, MERGING])
+@pytest.mark.parametrize("beside", [{}, {"text": OTHER}, {"layer": 1, "head": 3}])
+def test_two_models_are_compared_by_words_in_a_script_too(folders, beside, filters):
+    one = screen(text="unbelievably fast flies", view="compare", query=5, key=6, head=2, layer=1)
+    beside = Beside(model=folders("bert"), **beside)
+    check_script(dataclasses.replace(one, beside=beside, filters=filters))
 
 
 @pytest.mark.usefixtures("loads_once")
 @pytest.mark.parametrize("name", list(SCREENS))
 def test_a_script_draws_what_its_screen_shows(name):
-    one = SCREENS[name]
-    names = run(script(one, None))
+    names = check_script(SCREENS[name])
     assert names["shown"] is names["chart"]
-    assert same(names["chart"], drawn(one, traced(one)[1]))
 
 
 CHANGES = {
@@ -164,6 +251,8 @@ def test_steps_with_a_change_are_drawn_beside_the_changed_head(name, pair, monke
 CROSS = {"kind": "cross", "layer": 1, "head": 3, "target": "the arrow"}
 LESS = {"view": "neurons", "filters": Filters(hidden_keys=(0,)), "is_sorted": True}
 
+BY_INDUCTION = Finding("measures", y="induction")
+
 TINY = (
     ("t5", {"kind": "encoder", "layer": 2, "head": 1}),
     ("t5", {"kind": "decoder", "layer": 1, "head": 3, **LESS}),
@@ -171,7 +260,16 @@ TINY = (
     ("t5", {**CROSS, **LESS}),
     ("t5", {**CROSS, "view": "heads", "focus": "key", "filters": Filters(words=True)}),
     ("t5", {**CROSS, "view": "model", "filters": Filters(top=1)}),
+    ("t5", {**CROSS, "view": "find"}),
+    ("t5", {**CROSS, "view": "find", "find": Finding(texts=(f"an {SENTENCE}",)), "key": 2}),
+    ("t5", {"kind": "encoder", "layer": 2, "head": 1, "view": "find", "find": BY_INDUCTION}),
+    ("t5", {**CROSS, "view": "find", "find": Finding("measures", x="first", y="largest")}),
+    ("t5", {**CROSS, "view": "compare", "beside": Beside(head=2)}),
+    ("t5", {**CROSS, "view": "compare", "beside": Beside(text=SENTENCE, layer=0)}),
+    ("t5", {"kind": "encoder", "layer": 2, "view": "compare", "beside": Beside(text="flies")}),
     ("gpt2", {"layer": 2, "head": 1}),
+    ("gpt2", {"layer": 2, "head": 1, "view": "compare", "beside": Beside(layer=0)}),
+    ("gpt_oss", {"layer": 2, "head": 1, "view": "compare", "beside": Beside(text="an arrow")}),
     ("gpt2", {"layer": 2, "head": 1, "view": "model", "measure": "first"}),
     ("llama", {"kind": "self", "layer": 1, "head": 2, **LESS}),
     ("gpt_oss", {"layer": 0, "head": 3}),
@@ -188,9 +286,7 @@ def folders(tmp_path_factory):
 @pytest.mark.usefixtures("loads_once")
 @pytest.mark.parametrize(("family", "changes"), TINY)
 def test_every_view_of_other_families_is_drawn_again(family, changes, folders):
-    one = Screen(folders(family), SENTENCE, **changes, query=1, key=1)
-    names = run(script(one, None))
-    assert same(names["chart"], drawn(one, traced(one)[1]))
+    check_script(Screen(folders(family), SENTENCE, **{"head": 0, "query": 1, "key": 1} | changes))
 
 
 def test_a_token_in_filtered_text_is_found_where_the_filter_left_it():
@@ -256,8 +352,12 @@ def test_any_text_is_a_literal_that_gives_it_back(text):
     assert ast.literal_eval(written) == text
     assert written.isprintable() or set(re.sub(r"[\u200c\u200d]", "", written)) <= printable(text)
     hostile = Screen(text, text, 0, 0, pair=text, target=text, kind=text, revision=f"r{text}")
+    hostile = dataclasses.replace(
+        hostile, find=Finding(texts=(text,)), beside=Beside(f"m{text}", f"t{text}")
+    )
     calm = Screen("m", "t", 0, 0, pair="p", target="t", kind="k", revision="r")
-    for view in ("steps", "neurons", "heads", "model"):
+    calm = dataclasses.replace(calm, find=Finding(texts=("t",)), beside=Beside("mm", "tt"))
+    for view in VIEWS:
         of_hostile, of_calm = (
             ast.parse(script(dataclasses.replace(one, view=view), text if one is hostile else "f"))
             for one in (hostile, calm)
@@ -300,8 +400,17 @@ def test_letters_and_emoji_stay_and_what_cannot_be_seen_is_escaped():
 def test_scripts_are_formatted_as_a_formatter_would(tmp_path):
     trace = attnviz.trace(*loaded(OURS.model), SENTENCE)
     longer = (screen(text="flies " * n, model="m" * n, pair='it\'s "it"') for n in (9, 14, 15, 30))
+    others = (comparing(text=OTHER), finding("pair", (OTHER,)))
+    besides = (
+        dataclasses.replace(one, filters=filters, beside=Beside("m" * n, "flies " * n))
+        for n in (1, 9, 15)
+        for one in others
+        for filters in (Filters(), MERGING)
+    )
     written = [
-        script(one, file) for one in (*SCREENS.values(), *longer) for file in ("f.svg", None)
+        script(one, file)
+        for one in (*SCREENS.values(), *longer, *besides)
+        for file in ("f.svg", None)
     ]
     written += [script(screen(change=change)) for change in CHANGES.values()]
     written += [four_steps(OURS, trace), four_steps(OURS, trace, loaded(OURS.model)[0])]

@@ -23,6 +23,7 @@ ROOMS_WITH_TORCH = (
         "tracing",
     ),
     *("projecting", "offloading", "capture", "models"),
+    *("heads.batching", "heads.on_ray", "heads.repeating"),
 )
 WITH_TORCH = {f"attnviz.{room}" for room in ROOMS_WITH_TORCH}
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny_models
 import torch
@@ -361,6 +362,15 @@ def test_a_text_that_is_measured_in_parts_has_the_same_numbers(
     monkeypatch.setattr(measuring, "_N_CELLS", n_cells)
     parts = heads.measures(sentence_trace)
     np.testing.assert_allclose(parts[[*MEASURED]], whole[[*MEASURED]], atol=1e-5)
+
+
+def test_cross_attention_is_measured_in_parts_too(monkeypatch):
+    trace = filters.hide_tokens(tiny("t5"), keys=[0])  # nothing is left that has a place
+    whole = heads.measures(trace, "cross")
+    assert whole["entropy"].notna().all()
+    assert whole[[*PLACES]].drop(columns="punctuation").isna().all(axis=None)
+    monkeypatch.setattr(measuring, "_N_CELLS", 1)
+    pd.testing.assert_frame_equal(heads.measures(trace, "cross"), whole, rtol=1e-4)
 
 
 def test_shares_of_the_output_of_a_layer_sum_to_1(sentence_trace):

@@ -8,7 +8,7 @@ import pytest
 from serving import ROOT
 
 # What the page imports beyond streamlit, torch, transformers, altair and what those import.
-ITS_OWN = {"attnviz", "cachetools", "jaxtyping", "pandas", "vl_convert"}
+ITS_OWN = {"array_api_compat", "attnviz", "cachetools", "jaxtyping", "pandas", "vl_convert"}
 OF_PANDAS = {"cloudpickle", "dateutil", "pyarrow"}
 BARE = """
 import json, sys

@@ -114,7 +114,7 @@ def takeaway(difference: Difference, names: tuple[str, str] = ("A", "B")) -> str
 
 @lru_cache(MAX_STRUCTURES)
 def _structure(shape: Shape) -> dict[str, Any]:
-    return structure_of(panels(shape).properties(title=note_above()))
+    return structure_of(panels(shape).properties(title=note_above(offset=12)))
 
 
 # What is said

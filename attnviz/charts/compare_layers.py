@@ -23,8 +23,8 @@ Side = Literal["a", "b", "difference"]
 SIDES: tuple[Side, ...] = ("a", "b", "difference")
 TITLES = {"a": "weight in A", "b": "weight in B", "difference": "B − A"}
 # px, of the cells and at most of the tokens beside them, on a screen 1280 px wide
-WIDTHS = {"a": 198, "b": 198, "difference": 240}
-NAMES = {"a": 64, "b": 64, "difference": 100}
+WIDTHS = {"a": 190, "b": 190, "difference": 232}
+NAMES = {"a": 76, "b": 76, "difference": 0}  # whose rows are those beside it
 
 
 @dataclass(frozen=True)
@@ -253,6 +253,7 @@ def _y(of: Shape, side: Side) -> alt.Y:
         labelExpr=f"rows_{side}[datum.value]",
     )
     drawn.labelLimit = NAMES[side]
+    drawn.labels = side != "difference"
     return alt.Y("down:O", axis=drawn, scale=_places(of.n_rows))
 
 

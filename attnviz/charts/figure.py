@@ -46,10 +46,10 @@ def structure_of(chart: alt.TopLevelMixin) -> dict[str, Any]:
     return specification
 
 
-def note_above() -> alt.TitleParams:
+def note_above(offset: int = 4) -> alt.TitleParams:
     """What is not shown, in words: the constant `note`, a list of lines, above the chart."""
     return alt.TitleParams(
-        alt.expr("note"), fontSize=13, fontWeight="normal", anchor="start", offset=4
+        alt.expr("note"), fontSize=13, fontWeight="normal", anchor="start", offset=offset
     )
 
 

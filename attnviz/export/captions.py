@@ -8,6 +8,7 @@ from attnviz.tokens import shown
 from attnviz.wording import plain, ranges, token_at
 
 LONGEST_TEXT = 300  # characters of a text, in a caption
+MOST_TEXTS = 5
 
 
 def caption(screen: Screen, trace: Trace, *, is_changed: bool = False) -> str:
@@ -64,8 +65,9 @@ def _short(text: str) -> str:
 def _found(screen: Screen) -> list[str]:
     find = screen.find
     if find.by == "pair":
-        texts = "; ".join(f"“{_short(text)}”" for text in find.texts)
-        return [f"More texts: {texts}"] if texts else []
+        texts = "; ".join(f"“{_short(text)}”" for text in find.texts[:MOST_TEXTS])
+        left = len(find.texts) - MOST_TEXTS
+        return [f"More texts: {texts}{f' and {left} more' if left > 0 else ''}"] if texts else []
     shown = {"across": find.x, "up": find.y, "colour": find.colour, "size": find.size}
     titles = {measure.name: measure.title for measure in MEASURES}
     named = ", ".join(f"{titles.get(n, n)} ({what})" for what, n in shown.items() if n)
@@ -82,6 +84,8 @@ def _beside(screen: Screen) -> list[str]:
         *([f"“{_short(beside.text)}”"] if beside.text is not None else []),
     ]
     said = [f"B, compared with it: {', '.join(parts)}"]
+    if screen.is_by_words:
+        said.append("Compared by words")
     if beside.queries is not None or beside.keys is not None:
         said.append("Tokens are aligned by hand")
     return said
@@ -95,11 +99,12 @@ def _pair(screen: Screen, trace: Trace) -> list[str]:
     if screen.view == "model" or (screen.view == "find" and screen.find.by != "pair"):
         return []
     queries, keys = trace.tokens_of(screen.layer, screen.kind)
+    query, key = screen.linked if screen.view == "find" else (screen.query, screen.key)
     is_from = screen.view != "heads" or screen.focus == "query"
     is_to = screen.view != "heads" or screen.focus == "key"
     ends = []
-    if screen.query is not None and is_from:
-        ends.append(f"from {plain(token_at(queries.labels, screen.query))}")
-    if screen.key is not None and is_to:
-        ends.append(f"to {plain(token_at(keys.labels, screen.key))}")
+    if query is not None and is_from:
+        ends.append(f"from {plain(token_at(queries.labels, query))}")
+    if key is not None and is_to:
+        ends.append(f"to {plain(token_at(keys.labels, key))}")
     return [f"Followed: {' '.join(ends)}"] if ends else []

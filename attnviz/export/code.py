@@ -92,14 +92,14 @@ def _texts(screen: Screen) -> list[str]:
     return _differing(_default_of_screen, pair=screen.pair, target=screen.target)
 
 
-def _load(screen: Screen) -> str:
+def _load(screen: Screen, names: str = "model, tokenizer") -> str:
     revision = screen.revision
     if revision is not None and revision.startswith("sha256:"):
         revision = None  # the checksum of the bundled model, which the Hub does not know
     options = _differing(
         _default_of_screen, revision=revision, dtype=screen.dtype, device=screen.device
     )
-    return _call("model, tokenizer = attnviz.load", literal(screen.model), *options)
+    return _call(f"{names} = attnviz.load", literal(screen.model), *options)
 
 
 def _filtered(on: Filters, name: str = "trace") -> Iterator[str]:
@@ -167,75 +167,80 @@ def _found(screen: Screen) -> list[str]:
             _call("table = attnviz.heads.measures", "trace", *kind, *given),
             _view(screen, scatter_view, "table", **axes, **marked),
         ]
+    lines, places = _places(screen)
     if not find.texts:
-        lines, places = _places(screen)
         return [
             *lines,
             _call("table = attnviz.heads.linking", "trace", *places, *kind),
             _view(screen, find_view, "table", **marked),
         ]
-    ends = {"queries": screen.query or 0, "keys": screen.key or 0}
-    places = [f"{name}.place_of({at})" for name, at in ends.items()]
-    labels = [f"{name}.labels[{place}]" for name, place in zip(ends, places, strict=True)]
+    query, key = (place.partition("=")[2] for place in places)
+    labels = f"queries.labels[{query}]", f"keys.labels[{key}]"
     return [
-        _call("queries, keys = trace.tokens_of", *_arguments(layer=screen.layer), *kind),
+        *(lines or [_tokens(screen)]),
         *_listed("texts", find.texts),
         "others = [attnviz.trace(model, tokenizer, text) for text in texts]",
         *(
-            f"others = [{_call(function, 'other', *given)} for other in others]"
+            f"others = [{function}({', '.join(['other', *given])}) for other in others]"
             for function, given in _filters(screen.filters.elsewhere)
         ),
         _call("pairs = attnviz.heads.pairs_called", "others", *labels, *kind),
-        _call(
-            "table = attnviz.heads.linking_over", f"[(trace, {', '.join(places)}), *pairs]", *kind
-        ),
+        _call("table = attnviz.heads.linking_over", f"[(trace, {query}, {key}), *pairs]", *kind),
         _view(screen, find_view, "table", **marked),
     ]
 
 
-def _given(screen: Screen) -> list[str]:
-    return _differing(_default_of_screen, kind=screen.kind)
-
-
 def _compared(screen: Screen) -> list[str]:
     """The head beside another one."""
-    beside, other = screen.beside, "trace"
-    lines = []
-    if beside.is_of_another_trace:
-        other, model, tokenizer = "other", "model", "tokenizer"
-        if beside.model is not None:
-            model, tokenizer = "other_model", "other_tokenizer"
-            of_other = replace(screen, model=beside.model, revision=None)
-            lines.append(_load(of_other).replace("model, tokenizer", f"{model}, {tokenizer}", 1))
-        text = screen.text if beside.text is None else beside.text
-        texts = [] if beside.text is not None else _texts(screen)
-        lines.append(_call("other = attnviz.trace", model, tokenizer, literal(text), *texts))
-        lines += _filtered(screen.filters.elsewhere, "other")
-    if beside.model is not None:
-        lines += [f"{name} = attnviz.filters.in_words({name})" for name in ("trace", "other")]
+    beside, kind = screen.beside, _given(screen)
+    other = "other" if beside.is_of_another_trace else "trace"
     layer = screen.layer if beside.layer is None else beside.layer
     head = screen.head if beside.head is None else beside.head
-    kind = _given(screen)
-    sides = {"queries": beside.queries, "keys": beside.keys}
-    alignments = [
-        f"{name}=attnviz.heads.Alignment({alignment.pairs!r})"
-        for name, alignment in sides.items()
-        if alignment is not None
-    ]
-    places, given = _places(screen)
-    of = {"query": "queries", "key": "keys"}
+    alignments = {"queries": beside.queries, "keys": beside.keys}
+    by_hand = {name: one for name, one in alignments.items() if one is not None}
+    lines, places = _places(screen)
     rows = [
-        f"{name}=difference.{of[name]}.row_of({at})"
-        for name, _, at in (argument.partition("=") for argument in given)
+        f"{name}=difference.{sides}.row_of({at})"
+        for name, sides in _SIDES.items()
+        for at in [place.partition("=")[2] for place in places if place.startswith(f"{name}=")]
     ]
     return [
-        *lines,
+        *(_other(screen) if beside.is_of_another_trace else []),
         _head(screen),
         _call(f"other_head = {other}.head", *_arguments(layer=layer, head=head), *kind),
-        *places,
-        _call("difference = attnviz.heads.difference", "head", "other_head", *alignments),
+        *lines,
+        *(
+            _call(f"aligned_{name} = attnviz.heads.Alignment.read", literal(str(one)))
+            for name, one in by_hand.items()
+        ),
+        _call(
+            "difference = attnviz.heads.difference",
+            *("head", "other_head", *(f"{name}=aligned_{name}" for name in by_hand)),
+        ),
         _view(screen, compare_view, "difference", *rows),
     ]
+
+
+def _other(screen: Screen) -> Iterator[str]:
+    """The trace that is compared with; of another model both in words."""
+    beside = screen.beside
+    loaded = ["model", "tokenizer"]
+    if screen.is_by_words:
+        loaded = ["other_model", "other_tokenizer"]
+        yield _load(
+            replace(screen, model=beside.model or screen.model, revision=None), ", ".join(loaded)
+        )
+    text = screen.text if beside.text is None else beside.text
+    texts = _texts(screen) if beside.is_of_text(screen.text) else []
+    yield _call("other = attnviz.trace", *loaded, literal(text), *texts)
+    yield from _filtered(screen.filters.elsewhere, "other")
+    if screen.is_by_words:
+        yield from (f"{name} = attnviz.filters.in_words({name})" for name in ("trace", "other"))
+
+
+def _given(screen: Screen) -> list[str]:
+    """The kind of attention, where one is named."""
+    return _differing(_default_of_screen, kind=screen.kind)
 
 
 def _view(
@@ -246,19 +251,29 @@ def _view(
     return _call(f"{name} = attnviz.{function.__name__}", *given, *arguments)
 
 
+_SIDES = {"query": "queries", "key": "keys"}
+
+
 def _places(screen: Screen) -> tuple[list[str], list[str]]:
     """The query and key that are selected: as positions or, once filtered, where these are now."""
     chosen = {"query": screen.query, "key": screen.key}
     if screen.view == "heads":
         chosen = {name: at if name == screen.focus else None for name, at in chosen.items()}
+    if screen.view == "find":
+        chosen = dict(zip(chosen, screen.linked, strict=True))
     given = {name: at for name, at in chosen.items() if at is not None}
-    if replace(screen.filters, renormalise=False, top=None, share=None) == NO_FILTERS or not given:
+    less = replace(screen.filters, renormalise=False, top=None, share=None)
+    are_as_they_were = less == NO_FILTERS and not (screen.view == "compare" and screen.is_by_words)
+    if are_as_they_were or not given:
         return [], _arguments(**given)
-    names = {"query": "queries", "key": "keys"}
-    sides = ", ".join(names[name] if name in given else "_" for name in names)
-    kind = _differing(_default_of_screen, kind=screen.kind)
-    line = _call(f"{sides} = trace.tokens_of", *_arguments(layer=screen.layer), *kind)
-    return [line], [f"{name}={names[name]}.place_of({literal(at)})" for name, at in given.items()]
+    places = [f"{name}={_SIDES[name]}.place_of({literal(at)})" for name, at in given.items()]
+    return [_tokens(screen, *given)], places
+
+
+def _tokens(screen: Screen, *names: str) -> str:
+    """The tokens of the queries and of the keys, of those that are named; without a name, both."""
+    sides = ", ".join(side if name in (names or _SIDES) else "_" for name, side in _SIDES.items())
+    return _call(f"{sides} = trace.tokens_of", *_arguments(layer=screen.layer), *_given(screen))
 
 
 def _what_if(screen: Screen) -> list[str]:

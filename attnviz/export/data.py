@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,15 +31,21 @@ def written(ending: str, trace: Trace, head: HeadTrace, **texts: Any) -> bytes:
 
 
 def written_table(ending: str, numbers: pd.DataFrame) -> bytes:
-    """A table as ".csv", ".parquet" or ".json", by this ending; in JSON NaN is null."""
+    """A table as ".csv", ".parquet" or ".json", by this ending; in JSON as `rows`."""
     if ending == ".json":
-        return (numbers.to_json(orient="records", force_ascii=False, indent=2) + "\n").encode()
+        return to_json(rows(numbers))
     out, columns = io.BytesIO(), pa.Table.from_pandas(numbers, preserve_index=False)
     if ending == ".csv":
         pa.csv.write_csv(columns, out)
     else:
         pa.parquet.write_table(columns, out, compression="zstd")
     return out.getvalue()
+
+
+def rows(numbers: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as plain values, with all their digits; None for what is not known."""
+    known = numbers.astype(object).where(numbers.notna(), None)
+    return [dict(zip(known.columns, row, strict=True)) for row in known.to_numpy().tolist()]
 
 
 def table(head: HeadTrace) -> pd.DataFrame:
@@ -103,8 +109,8 @@ def about(trace: Trace, head: HeadTrace, **more: Any) -> dict[str, Any]:
     }
 
 
-def to_json(about: Mapping[str, Any]) -> bytes:
-    """What `about` says, as JSON in UTF-8."""
+def to_json(about: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
+    """What `about` says, or `rows`, as JSON in UTF-8."""
     text = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "backslashreplace")  # half of a pair, as JSON writes it
 

@@ -1,7 +1,6 @@
 """A view as an HTML page that needs nothing else."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -16,7 +15,6 @@ from attnviz.charts.pair import Pair, pair_of
 from attnviz.charts.palette import IDENTITY, PALETTES, DisplayMode, configuration, displayed
 from attnviz.charts.row import row_chart
 from attnviz.charts.shares import shares_chart
-from attnviz.charts.start import start_pair
 from attnviz.charts.tables import heads_table, query_table, step_table
 from attnviz.charts.what_if import TITLES, compared
 from attnviz.charts.window import strongest_outside, window_around
@@ -26,7 +24,6 @@ from attnviz.export.captions import caption
 from attnviz.export.documents import Picture, document
 from attnviz.export.markup import formula, paragraphs, table, words
 from attnviz.heads import MEASURES
-from attnviz.heads.differing import where_largest
 from attnviz.results import HeadTrace, Trace
 from attnviz.screens import (
     NOTHING_MORE,
@@ -35,7 +32,8 @@ from attnviz.screens import (
     More,
     Screen,
     drawn,
-    heads_compared,
+    following,
+    other_head,
     tabulated,
 )
 from attnviz.sentences import (
@@ -97,16 +95,12 @@ def view_page(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> str:
     configuration(mode)  # refuses an unknown one
     head = trace.head(screen.layer, screen.head, screen.kind)
     if screen.view == "steps":
-        start, chosen = start_pair(trace, head), pair_of(head, screen.query, screen.key)
-        screen = replace(
-            screen,
-            query=start.query if chosen.query is None else chosen.query,
-            key=start.key if chosen.key is None else chosen.key,
-        )
+        pair_of(head, screen.query, screen.key)  # refuses one that is not there
+        screen = following(screen, trace)
         shown = [*_steps(screen, trace, head)]
     else:
         shown = [*_chart(screen, trace, more)]
-    body = ["<main>", *_header(screen, trace, head), *shown, "</main>"]
+    body = ["<main>", *_header(screen, trace, more), *shown, "</main>"]
     return document(title(screen, trace), mode, body, _style(mode))
 
 
@@ -133,16 +127,25 @@ def title(screen: Screen, trace: Trace) -> str:
 # What stands above
 
 
-def _header(screen: Screen, trace: Trace, head: HeadTrace) -> Iterator[str]:
+def _header(screen: Screen, trace: Trace, more: More) -> Iterator[str]:
     yield f"<header><h1>{words(title(screen, trace))}</h1>"
     yield f"<p>{words(caption(screen, trace))}</p>"
-    checked = check_line(head) if head.is_exact else f"{check_line(head)} {NOT_EXACT}"
-    if screen.view in ("heads", *OF_ALL_HEADS):
-        checked = f"Layer {head.layer}, head {head.head}: {checked}"
-    mark = "" if not head.is_compared else "✓ " if head.is_exact else "⚠ "
-    yield f'<p class="{"exact" if head.is_exact else "inexact"}">{mark}{words(checked)}</p>'
+    head = trace.head(screen.layer, screen.head, screen.kind)
+    if screen.view == "compare":
+        yield _checked(head, "A: ")
+        yield _checked(other_head(screen, more.other or trace), "B: ")
+    else:
+        of_many = screen.view in ("heads", *OF_ALL_HEADS)
+        yield _checked(head, f"Layer {head.layer}, head {head.head}: " if of_many else "")
     yield paragraphs(not_shown(trace))
     yield f'<p class="how">{HOW_TO[screen.view]}</p></header>'
+
+
+def _checked(head: HeadTrace, name: str) -> str:
+    """How closely a head's replay agrees, behind what the head is called."""
+    checked = check_line(head) if head.is_exact else f"{check_line(head)} {NOT_EXACT}"
+    mark = "" if not head.is_compared else "✓ " if head.is_exact else "⚠ "
+    return f'<p class="{"exact" if head.is_exact else "inexact"}">{mark}{words(name + checked)}</p>'
 
 
 # All views but Steps
@@ -154,8 +157,6 @@ def _chart(screen: Screen, trace: Trace, more: More) -> Pieces:
         specification["width"] = "container"
     yield f"<p>{words(specification['description'])}</p>"
     yield Picture(specification, WIDE)
-    if screen.view == "compare":
-        yield paragraphs(where_largest(heads_compared(screen, trace, more).difference))
     if screen.view == "compare" or screen.view in OF_ALL_HEADS:
         numbers = tabulated(screen, trace, more).rename(columns=TITLES_OF_MEASURES)
         what = "All pairs of tokens" if screen.view == "compare" else "All heads"

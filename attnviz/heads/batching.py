@@ -260,7 +260,7 @@ class Passes:
         made = _Measuring(
             roots=plan.roots,
             places=_places(about, lengths, device),
-            is_padding=torch.from_numpy(~is_real).to(device),
+            is_real=torch.from_numpy(is_real.astype(np.float32)).to(device),
         )
         tensors = {name: torch.from_numpy(array).to(device) for name, array in given.items()}
         modules = modules_of(model)
@@ -276,16 +276,16 @@ class _Measuring(Recording):
 
     roots: tuple[Tensor | None, ...] = ()
     places: Places = field(default_factory=Places)
-    is_padding: Tensor = field(default_factory=lambda: torch.empty(0))  # (text, position)
+    is_real: Tensor = field(
+        default_factory=lambda: torch.empty(0)
+    )  # (text, position): 0 is padding
     numbers: list[Tensor] = field(default_factory=list)  # of each call, (text, head, measure)
 
     def add(self, call: Call) -> None:
         assert call.weights is not None
-        is_padding = self.is_padding
-        weights = call.weights.float().masked_fill(is_padding[:, None, :, None], 0)
-        n_heads = weights.shape[1]
-        norms = for_each_head(call.v.float().norm(dim=-1), n_heads)
-        norms = norms.masked_fill(is_padding[:, None], 0)
+        weights = call.weights.float() * self.is_real[:, None, :, None]
+        norms = for_each_head(call.v.float().norm(dim=-1), weights.shape[1])
+        norms = norms * self.is_real[:, None]
         root = self.roots[len(self.numbers)]
         of_output = None if root is None else _output_norms(call.updated.float(), root)
         numbers = measured(weights, norms, self.places, of_output)

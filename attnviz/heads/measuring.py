@@ -28,12 +28,13 @@ def measures(
     """Each head in numbers, from the model's own weights, one row a head.
 
     `kind`, `layer`, `head`, and a column for each of `MEASURES`, which say what it is, its unit
-    and its range. Queries that see no key and queries that are padding are left out; a head
-    without others is NaN, and so is what a text or a model does not have: distances and
-    neighbours where queries and keys are of different texts, a share on special tokens where
-    there are none, shares of an output that is not the sum of its heads. `induction` is what
-    `attnviz.heads.induction` gives for the model, which takes a pass of its own; without it that
-    column is NaN.
+    and its range. Weights are taken as they are, where sinks or filters left rows less than 1 too.
+    Queries that see no key and queries that are padding are left out, and of measures of ‖w·v‖
+    those that move nothing; a head without others is NaN. So is what a text or a model does not
+    have: distances and neighbours where queries and keys are of different texts, a share on
+    special tokens where there are none, shares of an output that is not the sum of its heads.
+    `induction` is what `attnviz.heads.induction` gives for the model, which takes a pass of its
+    own; without it that column is NaN.
     """
     kinds = trace.kinds if kind is None else (kind,)
     calls = {(one, layer): trace.layer(layer, one) for one in kinds for layer in trace.layers(one)}
@@ -87,7 +88,11 @@ MEASURED = tuple(measure.name for measure in MEASURES if measure.name != "induct
 
 
 def places_of(kind: str, queries: Tokens, keys: Tokens) -> Places:
-    """Those of one call's tokens; a word stands in the middle of its pieces."""
+    """Those of one call's tokens, (query_pos, key_pos) each.
+
+    A word stands in the middle of its pieces; its neighbours are those whose pieces are beside
+    its own. The first token is the first that is not padding.
+    """
     padding = {
         position
         for positions, is_padding in zip(keys.positions, keys.is_padding, strict=True)
@@ -95,28 +100,29 @@ def places_of(kind: str, queries: Tokens, keys: Tokens) -> Places:
         for position in positions
     }
     first = next(position for position in count() if position not in padding)
-    is_first = [first in positions for positions in keys.positions]
-    is_key = ~np.array([keys.is_padding])
-    places = {
-        "first": is_key & is_first,
-        "special": is_key & keys.is_special,
-        "punctuation": is_key & keys.is_punctuation,
+    is_cell = ~np.array(queries.is_padding)[:, None] & ~np.array(keys.is_padding)
+
+    def shares(is_such: Any) -> np.ndarray:
+        cells = (is_cell & is_such).astype(np.float32)
+        return cells if cells.any() else np.full_like(cells, np.nan)
+
+    of_keys = {
+        "first": shares([first in positions for positions in keys.positions]),
+        "special": shares(keys.is_special),
+        "punctuation": shares(keys.is_punctuation),
     }
-    offset = None
-    if kind != "cross":
-        is_cell = is_key & ~np.array([queries.is_padding]).T
-        starts, middles, ends = (row[:, None] for row in _stretches(queries))
-        key_starts, key_middles, key_ends = _stretches(keys)
-        offset = np.where(is_cell, key_middles - middles, np.float32(0))
-        places |= {
-            "self": is_cell & (key_starts <= ends) & (key_ends >= starts),
-            "previous": is_cell & (key_ends == starts - 1),
-            "next": is_cell & (key_starts == ends + 1),
-        }
+    if kind == "cross":
+        return Places(**of_keys)
+    starts, middles, ends = (row[:, None] for row in _stretches(queries))
+    key_starts, key_middles, key_ends = _stretches(keys)
+    offset = np.where(is_cell, key_middles - middles, np.float32(0))
     return Places(
-        distance=None if offset is None else abs(offset),
+        distance=abs(offset),
         offset=offset,
-        **{name: place.astype(np.float32) for name, place in places.items() if place.any()},
+        self=shares((key_starts <= ends) & (key_ends >= starts)),
+        previous=shares(key_ends == starts - 1),
+        next=shares(key_starts == ends + 1),
+        **of_keys,
     )
 
 

@@ -1,6 +1,7 @@
 """What the Export menu offers, made when it is opened: the first picture waits for none of it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import altair as alt
@@ -198,6 +199,8 @@ def _code(screen: Screen, trace: Trace) -> None:
     if own is None:
         st.markdown("These arrays came from a file: there is no model to compute them with.")
         return
+    if len(trace.kinds) > 1:  # of which Find shows one
+        screen = replace(screen, kind=screen.kind or trace.kinds[0])
     st.markdown("**The same in Python**")
     st.code(code.script(screen), language="python", wrap_lines=True)
     st.markdown("**The four steps in plain PyTorch**")

@@ -73,8 +73,9 @@ def shown() -> dict[str, tuple[str, Figure | altair.LayerChart]]:
 def let_wide_figures_scroll() -> None:
     """On a narrow screen a figure with many columns scrolls, not the page."""
     wide = ':is([class*="st-key-neurons_"], [class*="st-key-heads_"])'
+    drawn = ':is([class*="st-key-model_"], [class*="st-key-find_"], [class*="st-key-compare_"])'
     st.html(
-        f'<style>.st-key-shares, [class*="st-key-model_"], {wide} {{overflow-x: auto}}'
+        f"<style>.st-key-shares, {drawn}, {wide} {{overflow-x: auto}}"
         f"{wide} svg {{user-select: none}}"
         f"{wide} [data-testid=stVegaLiteChart] {{min-width: 760px}}</style>"
     )

@@ -6,17 +6,16 @@ import streamlit as st
 from attnviz.charts.model import model_figure, thumbnails
 from attnviz.charts.model_layers import OPENED
 from attnviz.filters import Filters
-from attnviz.heads import MEASURES, measures
+from attnviz.heads import measures
 from attnviz.page import exporting, filtering, links, tables
 from attnviz.page.controls import open_head
+from attnviz.page.defining import TITLES, defined
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import clicked, pinned
 from attnviz.page.reading import read_once
 from attnviz.results import HeadTrace, Trace
-from attnviz.wording import escaped
 
 VIEW = "model"
-TITLES = {measure.name: measure.title for measure in MEASURES}
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
@@ -54,7 +53,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         exporting.menu(screen, trace)
     st.caption(
         "A row a query, a column a key in each thumbnail. Click one to open that head in every "
-        f"view. {_definition(measure)}"
+        f"view. {defined(measure)}"
     )
     selection = pinned(VIEW, (measure, is_sorted, head.kind), (head.layer, head.head))
     figure = model_figure(
@@ -81,17 +80,6 @@ def _offered(trace: Trace, kind: str) -> list[str]:
     """The measures that this kind of attention has, whatever the filters leave of them."""
     table = _measures(trace, trace, Filters(), kind)
     return [name for name in TITLES if table[name].notna().any()]
-
-
-def _definition(name: str) -> str:
-    """What a measure is, in a sentence, with its unit, its formula and where it comes from."""
-    measure = next(one for one in MEASURES if one.name == name)
-    unit = f", in {measure.unit}" if measure.unit else ""
-    title = measure.title[0].upper() + measure.title[1:]
-    return (
-        f"{title}{unit}: {escaped(measure.meaning)}. Formula: {escaped(measure.formula)}. "
-        f"Source: {escaped(measure.source)}."
-    )
 
 
 def _measures(trace: Trace, less: Trace, filters: Filters, kind: str) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """What a screen shows beside the trace of the text: other texts, another model, and its scores."""
 
-from argparse import Namespace
 from typing import Any
 
 import attnviz
@@ -9,7 +8,7 @@ from attnviz.errors import InputError
 from attnviz.screens import NOTHING_MORE, More, Screen
 
 
-def more_of(asked: Namespace, screen: Screen, model: Any, tokenizer: Any) -> More:
+def more_of(screen: Screen, model: Any, tokenizer: Any) -> More:
     """What the screen looks at besides; `model` is None for arrays of a file.
 
     Raises InputError where another text is asked for and there is no model, and what
@@ -18,8 +17,8 @@ def more_of(asked: Namespace, screen: Screen, model: Any, tokenizer: Any) -> Mor
     find, beside = screen.find, screen.beside
     if screen.view == "find" and find.by == "measures":
         return NOTHING_MORE if model is None else More(induction=heads.induction(model, tokenizer))
-    is_more = find.texts if screen.view == "find" else beside.is_of_another_trace
-    if screen.view not in ("find", "compare") or not is_more:
+    is_more = {"find": bool(find.texts), "compare": beside.is_of_another_trace}
+    if not is_more.get(screen.view):
         return NOTHING_MORE
     if model is None:
         raise InputError(
@@ -28,9 +27,11 @@ def more_of(asked: Namespace, screen: Screen, model: Any, tokenizer: Any) -> Mor
         )
     if screen.view == "find":
         return More([attnviz.trace(model, tokenizer, text) for text in find.texts])
-    if beside.model is not None:
-        model, tokenizer = attnviz.load(beside.model, device=screen.device, dtype=screen.dtype)
-    if beside.text is not None:
-        return More([attnviz.trace(model, tokenizer, beside.text)])
-    texts = {"pair": asked.pair, "target": asked.target}
-    return More([attnviz.trace(model, tokenizer, screen.text, **texts)])
+    if screen.is_by_words:
+        model, tokenizer = attnviz.load(
+            beside.model or screen.model, device=screen.device, dtype=screen.dtype
+        )
+    if not beside.is_of_text(screen.text):
+        return More([attnviz.trace(model, tokenizer, beside.text or "")])
+    again = attnviz.trace(model, tokenizer, screen.text, pair=screen.pair, target=screen.target)
+    return More([again])

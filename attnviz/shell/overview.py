@@ -14,7 +14,7 @@ from attnviz.screens import NOTHING_MORE, More, Screen, heads_compared, tabulate
 from attnviz.shell.summary import wrapped
 from attnviz.wording import plain
 
-MOST_ROWS = 20
+MOST_ROWS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +37,14 @@ class Overview:
 
     def to_json(self) -> str:
         """The whole table as a JSON document; null for what is not known."""
+        from attnviz.export import data  # pyarrow, which no picture needs
+
         table = tabulated(self.screen, self.trace, self.more)
         document = {
             "model": self.trace.model_name,
             "revision": self.trace.revision,
             "about": caption(self.screen, self.trace),
-            "rows": json.loads(table.to_json(orient="records")),
+            "rows": data.rows(table),
         }
         return json.dumps(document, indent=2, allow_nan=False)
 

@@ -11,7 +11,7 @@ from attnviz.filters import NO_FILTERS, Filters
 from attnviz.heads import Alignment
 from attnviz.notebook import DEFAULT_HEAD
 from attnviz.results import Trace
-from attnviz.screens import Beside, Finding, Screen, View
+from attnviz.screens import Beside, Finding, Screen, View, following
 from attnviz.tokens import Tokens, quoted
 from attnviz.whatif import Change
 
@@ -43,6 +43,11 @@ def screen_of(asked: Namespace, trace: Trace) -> Screen:
         raise InputError(
             "Steps shows the whole head, and filters were asked for."
             "\n\nHint: leave them out, or choose another view: --view neurons."
+        )
+    if view == "model" and asked.measure == "induction":
+        raise InputError(
+            "The induction score is of a random sequence, and Model shows heads in the text."
+            "\n\nHint: --view find --find-by measures --x induction."
         )
     if view != "steps" and change:
         raise InputError(
@@ -97,6 +102,13 @@ def screen_of(asked: Namespace, trace: Trace) -> Screen:
             keys=None if asked.align_keys is None else Alignment.read(asked.align_keys),
         ),
     )
+    if view == "compare" and screen.beside == Beside():
+        raise InputError(
+            f"Compare sets another head beside layer {layer}, head {head}, and none is named."
+            "\n\nHint: --other-text, --other-layer, --other-head or --other-model."
+        )
+    if view == "find":
+        return following(screen, trace)
     if view not in ("neurons", "heads"):
         return screen
     first_query, first_key = _firsts(screen, trace)

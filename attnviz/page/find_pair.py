@@ -1,0 +1,151 @@
+"""Find by a pair: which heads link two tokens, in the page's text and in more."""
+
+import pandas as pd
+import streamlit as st
+
+from attnviz.charts.find import find_figure, strongest
+from attnviz.charts.model_layers import OPENED
+from attnviz.page import exporting, filtering, links, loading, pair, tables
+from attnviz.page.controls import open_head
+from attnviz.page.figures import show_figure
+from attnviz.page.pinned import clicked, pinned
+from attnviz.page.reading import read_once
+from attnviz.results import HeadTrace, Trace
+from attnviz.screens import Finding, linked
+from attnviz.wording import counted, fixed, token_at
+
+VIEW = "find"
+MOST_TEXTS = 20  # beside the page's own
+
+
+def show(trace: Trace, head: HeadTrace) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        query, key = pair.choose_tokens(trace, head)
+        texts = _choose_texts(trace)
+        less, filters = filtering.choose(trace, head)
+        buttons = st.container(horizontal=True, width="content")
+    queries, keys = less.tokens_of(head.layer, head.kind)
+    query_place = filtering.place_of(queries, query, "query")
+    key_place = filtering.place_of(keys, key, "key")
+    screen = exporting.screen_of(
+        trace,
+        head,
+        view=VIEW,
+        query=queries.positions[query_place][0],
+        key=keys.positions[key_place][0],
+        filters=filters,
+        find=Finding(texts=texts),
+    )
+    asked = head.kind, screen.query, screen.key, filters, texts
+    table = read_once(trace, asked, lambda: linked(screen, trace, loading.more(screen, trace)))
+    with buttons:
+        tables.show(VIEW, lambda: table)
+        exporting.menu(screen, trace)
+    names = token_at(queries.labels, query_place), token_at(keys.labels, key_place)
+    filtering.show_notes(less, head)
+    st.markdown(found(table, head, *names))
+    if texts:
+        st.caption(in_how_many(table, len(texts) + 1, *names))
+    selection = pinned(VIEW, asked, (head.layer, head.head))
+    figure = find_figure(table, *selection.drawn)
+    chart_key = f"{VIEW}_{selection.number}"
+    show_figure(
+        figure,
+        chart_key,
+        "Find view: every layer and head, coloured by the weight of a pair of tokens",
+        words=figure.description,
+        width="content",
+        selection_mode=[OPENED],
+        on_select=lambda: _follow_click(chart_key),
+    )
+    st.markdown(
+        "**The strongest heads.** Click one, here or in the picture, to open it in all views."
+    )
+    _show_strongest(table, (query, key, texts, filters))
+
+
+def found(table: pd.DataFrame, head: HeadTrace, query: str, key: str) -> str:
+    """Which head links the pair most, and how the head that is open does, as Markdown."""
+    number = "mean" if "mean" in table else "weight"
+    first = table.iloc[0]
+    own = table[(table["layer"] == head.layer) & (table["head"] == head.head)].iloc[0]
+    of = "on average " if number == "mean" else ""
+    sentence = (
+        f"{query} gives most to {key} in **layer {first['layer']}, head {first['head']}**: "
+        f"{of}{fixed(first[number], 3)} of its weight."
+    )
+    if own["rank"] == 1:
+        return f"{sentence} It is the head that is open."
+    return (
+        f"{sentence} The head that is open, layer {own['layer']}, head {own['head']}, gives "
+        f"{of}{fixed(own[number], 3)} and is number {own['rank']} of {len(table)}."
+    )
+
+
+def in_how_many(table: pd.DataFrame, n_texts: int, query: str, key: str) -> str:
+    """Of how many texts the numbers are, as Markdown."""
+    n_used = int(table["n_texts"].max()) if "n_texts" in table else 1
+    if n_used == n_texts:
+        return f"Of {n_texts} texts, which all have {query} and {key}."
+    return (
+        f"Of {counted(n_used, 'text')} out of {n_texts}: in the others there is no {query} or no "
+        f"{key}."
+    )
+
+
+def _choose_texts(trace: Trace) -> tuple[str, ...]:
+    links.found("texts")
+    n_before = st.session_state.get("_n_texts", 0)
+    label = f"More texts ({n_before})" if n_before else "More texts"
+    links.keep("texts", [written] if (written := st.session_state.get("texts")) else [])
+    with st.popover(label, icon=":material/library_add:", key="more_texts"):
+        written = st.text_area(
+            "More texts, one a line",
+            key="texts",
+            bind="query-params",
+            height=160,
+            placeholder="time flies like a river\nfruit flies like an arrow",
+            help="The same two tokens are looked for in each of them, as they are written.",
+            disabled=loading.model_of(trace) is None,
+        )
+    lines = [line for line in (written or "").splitlines() if line.strip()]
+    if len(lines) > MOST_TEXTS:
+        st.caption(f"Of {len(lines)} texts the first {MOST_TEXTS} are read.")
+    if len(lines) != n_before:  # known only once the control is there
+        st.session_state["_n_texts"] = len(lines)
+        st.rerun()
+    return tuple(lines[:MOST_TEXTS])
+
+
+def _show_strongest(table: pd.DataFrame, of: object) -> None:
+    """A list of which a row opens its head."""
+    rows = strongest(table).drop(columns="kind")
+    rows = rows[["rank", *(name for name in rows if name != "rank")]]
+    if "n_first" in rows:
+        among = rows["n_first"].astype(str) + " of " + rows["n_texts"].astype(str)
+        rows = rows.drop(columns=["n_first", "n_texts"]).assign(among=among)
+    digits = st.column_config.NumberColumn(format="%.3f")
+    key = f"strongest_{abs(hash(of))}"
+    st.dataframe(
+        rows,
+        hide_index=True,
+        column_config={
+            **dict.fromkeys(("weight", "mean", "spread"), digits),
+            "among": st.column_config.TextColumn("among first 10"),
+        },
+        key=key,
+        on_select=lambda: _follow_row(key, rows),
+        selection_mode="single-row",
+    )
+
+
+def _follow_row(key: str, rows: pd.DataFrame) -> None:
+    for place in st.session_state[key].selection.rows:
+        row = rows.iloc[place]
+        open_head(int(row["layer"]), int(row["head"]))
+
+
+def _follow_click(chart_key: str) -> None:
+    for point in st.session_state[chart_key].selection.get(OPENED) or []:
+        open_head(point["layer"], point["head"])
+        clicked(VIEW, (point["layer"], point["head"]))
