@@ -148,18 +148,21 @@ def test_no_text_and_no_link_breaks_the_page(text, link, view, is_typed):
     assert page.text_input(key="text").value == text
     for chart in charts(page):
         json.dumps(chart, allow_nan=False)
-    names = names_in(bundled()[1], text, pair_on(page))
-    typed = markup_on(page) - own_markup()
-    assert typed <= {("italic", name) for name in names}
+    names = names_in(bundled()[1], text, field_on(page, "pair"))
+    other = field_on(page, "other_text")
+    names |= names_in(bundled()[1], text if other is None or not other.strip() else other, None)
+    for kind, name in markup_on(page) - own_markup():
+        assert kind == "italic"
+        assert {*name.split(" / ")} <= names  # of two texts that are compared, one of each
     sent = constants(page)
     for name in ("weights_rows", "weights_columns", "query_names"):
         for label in sent.get(name, []):
             assert label == shown(label)
 
 
-def pair_on(page):
-    """The second text, where the page asks for one."""
-    return next((field.value for field in page.text_input if field.key == "pair"), None)
+def field_on(page, key):
+    """What is in a field, where the page has it."""
+    return next((field.value for field in page.text_input if field.key == key), None)
 
 
 def test_every_parameter_of_the_page_is_tried():

@@ -265,7 +265,7 @@ class Passes:
         tensors = {name: torch.from_numpy(array).to(device) for name, array in given.items()}
         modules = modules_of(model)
         observe(modules)
-        with one_at_a_time(modules), torch.no_grad(), recording(made):
+        with one_at_a_time(modules), torch.inference_mode(), recording(made):
             model(**tensors, **_options(model))
         return torch.cat(made.numbers, dim=1).cpu().numpy()
 
