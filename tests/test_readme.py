@@ -29,6 +29,7 @@ from markdown_it import MarkdownIt
 from PIL import Image, ImageDraw, ImageFilter
 from showing import run
 
+from attnviz import heads
 from attnviz.sentences import headline
 from tests import pictures
 
@@ -246,7 +247,12 @@ def assert_is_table(file, trace):
     assert np.array_equal(weights, trace.head(0, 8).weights.ravel())
 
 
+def assert_is_found(file, trace):
+    pd.testing.assert_frame_equal(pd.read_csv(file), heads.linking(trace, 2, 5), check_dtype=False)
+
+
 OPENED = {
+    ".csv": assert_is_found,
     ".svg": assert_is_svg,
     ".pdf": assert_is_pdf,
     ".html": assert_is_page,
@@ -299,6 +305,7 @@ def test_its_python_loads_nothing_that_no_test_serves(block):
 LINKS = {
     "?layer=5&head=11&view=Neurons&query=2+flies&key=5+arrow": "gives *arrow* **58.1",
     "?layer=5&head=11&view=Neurons&query=2+flies&key=5+arrow&embed=true": "gives *arrow* **58.1",
+    "?view=Find&query=2+flies&key=5+arrow": "in **layer 5, head 11**: 0.581",
     "?step=softmax": headline("3c"),
     "?talk=softmax": headline("3c"),
 }

@@ -32,7 +32,7 @@ def survey(
     *,
     column: str = "text",
     max_tokens: int | None = None,
-    batch_tokens: int = 2048,
+    batch_tokens: int = 1024,
     progress: Progress = True,
     checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 30,

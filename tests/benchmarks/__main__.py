@@ -17,7 +17,17 @@ from pathlib import Path
 
 import psutil
 
-from tests.benchmarks import growth, hover, memory, pages, sizes, start, tracing
+from tests.benchmarks import (
+    growth,
+    hover,
+    measures,
+    memory,
+    pages,
+    sizes,
+    start,
+    survey,
+    tracing,
+)
 from tests.benchmarks.table import Table
 
 README = Path(__file__).parents[2] / "README.md"
@@ -26,6 +36,8 @@ BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 PARTS: dict[str, Callable[..., list[Table]]] = {
     "start": start.tables,
     "tracing": tracing.tables,
+    "measures": measures.tables,
+    "survey": survey.tables,
     "memory": memory.tables,
     "growth": growth.tables,
     "sizes": sizes.tables,

@@ -26,7 +26,7 @@ from tests.watched_page import memory
 N_TEXTS = 10_000
 N_AT_ONCE = 500  # texts of a turn
 N_WORDS = (4, 24)
-BATCH_TOKENS = 2048
+BATCH_TOKENS = 1024
 
 NOTE = f"""Texts of {N_WORDS[0]} to {N_WORDS[1]} words. Both read the same {N_TEXTS:,} texts,
 {N_AT_ONCE} at a time, in turns in one process; what is quoted are medians of these turns. The bare
