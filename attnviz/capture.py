@@ -49,7 +49,7 @@ def trace(
     positions or `max_tokens`), UnsupportedModelError for a model that cannot be observed, and
     NoAttentionError for one without softmax attention.
     """
-    modules = _checked(model)
+    modules = checked_modules(model)
     with _running(model, modules):
         inputs = inputs_module.from_text(model, tokenizer, text, pair, target, max_tokens)
         return _trace(model, modules, inputs)
@@ -65,7 +65,7 @@ def trace_inputs(
 
     `tokens` and `target_tokens` name the positions; without them they are their numbers.
     """
-    modules = _checked(model)
+    modules = checked_modules(model)
     with _running(model, modules):
         given = inputs_module.from_tensors(model, inputs, tokens, target_tokens)
         return _trace(model, modules, given)
@@ -445,7 +445,7 @@ def _added_to_scores(tensor: Tensor | None, n_queries: int, n_keys: int) -> Any:
 # What can be traced
 
 
-def _checked(model: Any) -> list[nn.Module]:
+def checked_modules(model: Any) -> list[nn.Module]:
     """The model's modules. Raises UnsupportedModelError for one that cannot be traced."""
     if not isinstance(model, PreTrainedModel):
         raise UnsupportedModelError(

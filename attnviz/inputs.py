@@ -58,7 +58,7 @@ def from_text(
         _check_characters(part, max_tokens, what)
     encoded, source = tokens_module.encode(tokenizer, text, pair)
     _check_length(model, len(source), max_tokens, "text")
-    _check_room(model, len(source))
+    check_room(model, len(source))
     _check_known(model, encoded["input_ids"])
     device = device_of(model)
     tensors = {
@@ -209,7 +209,7 @@ _BYTES_OF_A_WEIGHT = 8
 _ALWAYS_FREE = 100_000_000  # bytes
 
 
-def _check_room(model: PreTrainedModel, n_tokens: int) -> None:
+def check_room(model: PreTrainedModel, n_tokens: int) -> None:
     """Raise InputError where the weights, of those heads whose are there at once, find no room."""
     config = model.config.get_text_config()
     keeps_all = keeps_weights(model, modules_of(model))
@@ -226,7 +226,7 @@ def _check_room(model: PreTrainedModel, n_tokens: int) -> None:
 
 
 def _check_known(model: PreTrainedModel, ids: Sequence[int]) -> None:
-    n_known = _n_known_ids(model)
+    n_known = n_known_ids(model)
     if not ids or not 0 <= min(ids) <= max(ids) < n_known:
         received = f"{min(ids)} to {max(ids)}" if ids else "none"
         raise InputError(
@@ -255,7 +255,7 @@ def _named(
     return tokens_module.plain([tokens_module.shown(label) for label in labels])
 
 
-def _n_known_ids(model: PreTrainedModel) -> int:
+def n_known_ids(model: PreTrainedModel) -> int:
     """How many token ids the model has embeddings for; any number where it hashes them (canine)."""
     try:
         return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]

@@ -4,7 +4,8 @@ import pytest
 
 from attnviz.export.captions import LONGEST_TEXT, caption
 from attnviz.filters import Filters
-from attnviz.screens import Screen
+from attnviz.heads import Alignment
+from attnviz.screens import Beside, Finding, Screen
 from attnviz.whatif import Change
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -33,6 +34,28 @@ def test_it_names_model_revision_layer_head_text_and_tokens(sentence_trace):
         ({"view": "heads", "heads": ()}, ["Heads on: none of 12"], []),
         ({"view": "neurons", "filters": Filters(special=True)}, ["Filters: special tokens"], []),
         ({"view": "steps", "filters": Filters(special=True)}, [], ["Filters"]),
+        ({"view": "find", "query": 2, "key": 5}, ["from flies to arrow"], ["layer", "More"]),
+        ({"view": "find"}, ["from [CLS] to [CLS]"], ["More texts"]),
+        (
+            {"view": "find", "find": Finding(texts=tuple("abcdefg"))},
+            ["More texts: “a”; “b”; “c”; “d”; “e” and 2 more."],
+            ["“f”"],
+        ),
+        (
+            {"view": "find", "find": Finding("measures", x="self", size="output"), "query": 2},
+            ["share on itself (across), mean distance (up), layer (colour), share of ‖output‖"],
+            ["Followed"],
+        ),
+        (
+            {"view": "compare", "beside": Beside(head=1), "query": 2},
+            ["layer 2, head 3", "from flies.", "B, compared with it: layer 2, head 1."],
+            ["by words", "by hand"],
+        ),
+        (
+            {"view": "compare", "beside": Beside("gpt2", "b", 4, 5, keys=Alignment(((0, 0),)))},
+            ["gpt2, layer 4, head 5, “b”.", "Compared by words.", "aligned by hand."],
+            [],
+        ),
         ({"view": "steps", "convention": "columns"}, ["Columns sum to 1."], []),
     ],
 )

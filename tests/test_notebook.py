@@ -171,6 +171,25 @@ def test_it_shows_the_steps_as_a_page(minilm, sentence_trace):
     assert shown.page == view_page(screen, sentence_trace)
 
 
+def test_it_finds_the_heads_that_link_two_tokens(minilm, sentence_trace):
+    shown = attnviz.show(*minilm, SENTENCE, view="find", query=1, key=4)
+    chart = attnviz.find_view(attnviz.heads.linking(sentence_trace, 1, 4), layer=0, head=8)
+    assert specification(shown.page) == json.loads(chart.to_json())
+    opens_with = attnviz.show(*minilm, SENTENCE, view="find").page
+    assert opens_with == attnviz.show(*minilm, SENTENCE, view="find", query=2, key=5).page
+
+
+def test_it_compares_with_a_head_of_the_same_text_or_of_another(minilm, sentence_trace):
+    other = attnviz.trace(*minilm, "fruit flies")
+    for named, b in (
+        ({"other_text": "fruit flies"}, other.head(0, 8)),
+        ({"other_layer": 5, "other_head": 1}, sentence_trace.head(5, 1)),
+    ):
+        shown = attnviz.show(*minilm, SENTENCE, view="compare", **named)
+        chart = attnviz.compare_view(attnviz.heads.difference(sentence_trace.head(0, 8), b))
+        assert specification(shown.page) == json.loads(chart.to_json())
+
+
 def test_it_selects_the_tokens_that_are_asked_for_wherever_they_are(minilm):
     text = f"{SENTENCE} " * 12
     constants = {
@@ -194,6 +213,10 @@ def test_it_selects_the_tokens_that_are_asked_for_wherever_they_are(minilm):
         ({"view": "<b>"}, "no view '<b>'"),
         ({"query": 7}, "no query token 7"),
         ({"view": "heads", "key": -1}, "no key token -1"),
+        ({"view": "find", "key": 7}, "no key token 7"),
+        ({"view": "compare"}, "none is named"),
+        ({"view": "compare", "other_layer": 6}, "no self attention in layer 6"),
+        ({"view": "compare", "other_text": " "}, "text is blank"),
     ],
 )
 def test_what_is_not_there_is_refused_in_a_sentence(minilm, arguments, said):

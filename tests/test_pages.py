@@ -21,7 +21,8 @@ from attnviz.checks import check_line, check_of_output
 from attnviz.export.markup import formula, paragraphs
 from attnviz.export.pages import view_page
 from attnviz.filters import Filters
-from attnviz.screens import VIEWS, Screen, drawn
+from attnviz.heads.differing import where_largest
+from attnviz.screens import VIEWS, Beside, More, Screen, drawn
 from attnviz.sentences import explanation, headline, look_for, nearest_values, sentence
 from attnviz.steps import steps_of
 from attnviz.tokens import shown
@@ -184,11 +185,11 @@ def test_a_replay_that_is_off_is_said_to_be(sentence_trace, monkeypatch):
     assert "are the model's own; the steps before them are replayed" in page.text
 
 
-@pytest.mark.parametrize("view", ["neurons", "heads", "model"])
+@pytest.mark.parametrize("view", VIEWS[1:])
 def test_a_view_is_its_chart_in_a_page_with_its_takeaway(pages, view, sentence_trace):
     [chart] = pages[view].charts
     expected = drawn(screen_of(view), sentence_trace).to_dict()
-    if view != "model":
+    if view in ("neurons", "heads"):
         expected["width"] = "container"
     assert chart == json.loads(json.dumps(expected))
     assert expected["description"] in pages[view].text
@@ -228,9 +229,34 @@ def test_the_table_of_the_model_has_a_row_a_head(pages, sentence_trace):
     measured = attnviz.heads.measures(sentence_trace)
     rows = pages["model"].rows
     assert len(rows) == 72
-    assert [row[:3] for row in rows] == [
-        [str(int(one.layer)), str(int(one.head)), fixed(one.entropy, 4)]
+    assert [row[:4] for row in rows] == [
+        ["self", str(int(one.layer)), str(int(one.head)), fixed(one.entropy, 4)]
         for one in measured.itertuples()
+    ]
+
+
+def test_the_table_of_find_has_every_head_by_its_rank(pages, sentence_trace):
+    found = attnviz.heads.linking(sentence_trace, 2, 5)
+    assert pages["find"].rows == [
+        [one.kind, str(one.layer), str(one.head), fixed(one.weight, 4), str(one.rank)]
+        for one in found.itertuples()
+    ]
+    assert "Which head links two tokens: " in pages["find"].text
+
+
+def test_a_page_of_two_texts_has_both_checks_one_sentence_and_every_pair(minilm, sentence_trace):
+    other = attnviz.trace(*minilm, "fruit flies like a banana")
+    beside = Beside(text="fruit flies like a banana", layer=5, head=2)
+    page = Page(view_page(screen_of("compare", beside=beside), sentence_trace, More([other])))
+    a, b = sentence_trace.head(0, 8), other.head(5, 2)
+    assert f"A: {check_line(a)}" in page.text
+    assert f"B: {check_line(b)}" in page.text
+    differs = attnviz.heads.difference(a, b)
+    assert page.text.count(plain(where_largest(differs))) == 1
+    assert "B, compared with it: layer 5, head 2, “fruit flies like a banana”." in page.text
+    assert [row[-3:] for row in page.rows] == [
+        [fixed(one.weight_a, 4), fixed(one.weight_b, 4), fixed(one.difference, 4)]
+        for one in differs.table().itertuples()
     ]
 
 
@@ -383,7 +409,9 @@ def test_hostile_tokens_texts_and_names_are_text_everywhere(sentence_trace, view
         if view == "steps":
             assert f"{HOSTILE[query]} scores" in page.text
             assert page.constants()["scores_rows"] == list(HOSTILE)
-        elif view != "model":
+        elif view == "compare":
+            assert {row[n] for row in page.rows for n in (1, 3, 5, 7)} == set(HOSTILE)
+        elif view in ("neurons", "heads"):
             assert {row[0] for row in page.rows} <= set(HOSTILE)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny_models
 
@@ -24,9 +25,9 @@ from attnviz.charts.what_if import what_if_view
 from attnviz.checks import check_line
 from attnviz.export import code, figures, pages
 from attnviz.export.captions import caption
-from attnviz.heads import MEASURES
+from attnviz.heads import MEASURES, Alignment
 from attnviz.results import TOLERANCE
-from attnviz.screens import VIEWS, Screen, drawn
+from attnviz.screens import FIND_BY, VIEWS, Beside, Finding, Screen, drawn
 from attnviz.shell import options
 from attnviz.shell.screen import screen_of
 from attnviz.shell.summary import MOST_TOKENS, MOST_WEIGHTS
@@ -292,6 +293,17 @@ def test_a_tokens_name_is_found_without_its_space_and_case(minilm):
         (["--hide", *"0123456"], "No query token is left"),
         (["--segments", "AB"], "No .* token is left"),
         (["--pair", " "], "second text is blank"),
+        (["--view", "model", "--measure", "induction"], "is of a random sequence"),
+        (["--view", "find", "--hide", "flies"], "no query token 2, or a filter hides it"),
+        (["--view", "find", "--texts", " "], "text is blank"),
+        (["--view", "compare"], "none is named"),
+        (["--view", "compare", "--other-layer", "6"], "no self attention in layer 6"),
+        (["--view", "compare", "--other-head", "12"], "no head 12"),
+        (["--view", "compare", "--other-text", ""], "text is blank"),
+        (["--view", "compare", "--align-keys", "0:0"], "alignment '0:0' is none"),
+        (["--view", "compare", "--align-keys", "\x1b"], r"alignment '<U\+001B>' is none"),
+        (["--view", "compare", "--align-queries", "0-9"], "place 9 of B, which has 7 tokens"),
+        (["--view", "find", "-o", "found.npz"], "an NPZ file holds arrays of a head"),
         (["--target", "Ziel"], "takes no target text"),
     ],
 )
@@ -318,6 +330,9 @@ def test_what_is_not_there_is_a_sentence_and_the_status_1(shell_of, arguments, s
         ([SENTENCE, "--view", "all"], "invalid choice: 'all'"),
         ([SENTENCE, "--width", "three"], "'three' is not a number"),
         ([SENTENCE, "--vi", "heads"], "unrecognized arguments"),
+        ([SENTENCE, "--x", "beauty"], "invalid choice: 'beauty'"),
+        ([SENTENCE, "--find-by", "name"], "invalid choice: 'name'"),
+        ([SENTENCE, "--other-head", "-1"], "'-1' is not a whole number"),
     ],
 )
 def test_a_mistake_in_the_options_is_the_status_2(capsys, arguments, said):
@@ -329,11 +344,138 @@ def test_a_mistake_in_the_options_is_the_status_2(capsys, arguments, said):
 
 def test_the_choices_are_those_that_there_are():
     assert options.VIEWS == VIEWS
+    assert options.FIND_BY == FIND_BY
     assert get_args(Large) == options.LARGE
     assert get_args(Focus) == options.FOCUS
     assert tuple(measure.name for measure in MEASURES) == options.MEASURES
     assert set(options.DTYPES) == set(TOLERANCE)
     assert tuple(figures.WRITERS) == options.FIGURES
+
+
+# Find and Compare
+
+
+def test_find_prints_the_ten_strongest_heads(shell_of, sentence_trace):
+    status, printed, said = shell_of(
+        SENTENCE, "--view", "find", "--query", "flies", "--key", "arrow"
+    )
+    assert (status, said) == (0, "")
+    assert "Followed: from flies to arrow." in printed
+    rows = [line.split() for line in printed.splitlines() if line.startswith("self")]
+    found = attnviz.heads.linking(sentence_trace, 2, 5).head(10)
+    assert rows == [
+        [one.kind, str(one.layer), str(one.head), fixed(one.weight, 4), str(one.rank)]
+        for one in found.itertuples()
+    ]
+    assert rows[0] == ["self", "5", "11", "0.5807", "1"]
+    assert printed.endswith("… 62 more rows\n")
+
+
+def tables(minilm, trace):
+    """What Find and Compare are asked, and the tables that answer, by the library's own calls."""
+    texts = ("an arrow flies", "nothing of it")
+    others = [attnviz.trace(*minilm, text) for text in texts]
+    banana = attnviz.trace(*minilm, "fruit flies like a banana")
+    heads, of_pair = attnviz.heads, ("--query", "flies", "--key", "arrow")
+    pairs = list(heads.pairs_called(others, "flies", "arrow"))
+    assert len(pairs) == 1
+    by_hand = Alignment.read("0-0 2-2")
+    return {
+        ("find", *of_pair): heads.linking(trace, 2, 5),
+        ("find", *of_pair, "--texts", *texts): heads.linking_over([(trace, 2, 5), *pairs]),
+        ("find", "--find-by", "measures", "--x", "self", "--size", "induction"): heads.measures(
+            trace, induction=heads.induction(*minilm)
+        ),
+        (
+            *("compare", "--layer", 5, "--head", 2, "--other-layer", 5),
+            *("--other-head", 11, "--other-text", "fruit flies like a banana"),
+        ): heads.difference(trace.head(5, 2), banana.head(5, 11)).table(),
+        (
+            *("compare", "--head", 2, "--other-head", 3),
+            *("--align-keys", "0-0 2-2", "--align-queries", "0-0 2-2"),
+        ): heads.difference(
+            trace.head(0, 2), trace.head(0, 3), queries=by_hand, keys=by_hand
+        ).table(),
+    }
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_files_and_json_of_find_and_compare_are_the_librarys_table(
+    shell_of, minilm, sentence_trace, tmp_path, place
+):
+    arguments, table = list(tables(minilm, sentence_trace).items())[place]
+    csv, parquet, rows = (tmp_path / f"a.{ending}" for ending in ("csv", "parquet", "json"))
+    files = ("-o", csv, "-o", parquet, "-o", rows)
+    status, printed, said = shell_of(SENTENCE, "--view", *arguments, *files, "--json")
+    assert (status, said) == (0, "")
+    pd.testing.assert_frame_equal(pd.read_parquet(parquet), table, check_dtype=False)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(csv, keep_default_na=False, na_values=[""]), table, check_dtype=False
+    )
+    expected = [
+        {name: None if value != value else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+    assert json.loads(rows.read_text()) == expected
+    assert json.loads(printed)["rows"] == expected
+
+
+def test_two_models_are_compared_by_words(monkeypatch, capsys, minilm, tmp_path):
+    text = "unbelievably fast"
+    folder = tiny_models.save_tiny(tmp_path / "tiny")
+    monkeypatch.setattr("attnviz.places.find", lambda *name, **more: name)
+    other = attnviz.load(str(folder))
+    monkeypatch.setattr(
+        attnviz, "load", lambda name, **more: other if name == str(folder) else minilm
+    )
+    of_other = ("--other-model", str(folder), "--other-head", "1", "--head", "2", "--json")
+    assert shell.main([text, "--view", "compare", *of_other]) == 0
+    a, b = (
+        filters.in_words(attnviz.trace(*one, text)).head(0, head)
+        for one, head in ((minilm, 2), (other, 1))
+    )
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert rows == attnviz.heads.difference(a, b).table().to_dict("records")
+    assert {row["query_a_token"] for row in rows} == {"[CLS]", "unbelievably", "fast", "[SEP]"}
+
+
+def test_what_find_and_compare_are_asked_is_in_the_screen(screen):
+    found = screen(
+        *("--view", "find", "--find-by", "measures", "--x", "self", "--y", "offset"),
+        *("--colour", "output", "--size", "induction", "--texts", "a", "b"),
+    )
+    assert found.find == Finding("measures", ("a", "b"), "self", "offset", "output", "induction")
+    assert (found.query, found.key) == (2, 5)  # those that attnviz opens with
+    compared = screen(
+        *("--view", "compare", "--other-text", "a", "--other-model", "m", "--other-layer", 1),
+        *("--other-head", 2, "--align-queries", "0-1", "--align-keys", "1-0 2-2"),
+    )
+    aligned = Alignment(((0, 1),)), Alignment(((1, 0), (2, 2)))
+    assert compared.beside == Beside("m", "a", 1, 2, *aligned)
+
+
+def test_arrays_of_a_file_are_found_and_compared_as_far_as_they_go(
+    shell_of, sentence_trace, tmp_path
+):
+    call = sentence_trace.layer(0)
+    np.savez(tmp_path / "mine.npz", q=call.q, k=call.k, v=call.v)
+    mine = ("--from", tmp_path / "mine.npz", "--view")
+    for asked in (
+        ("find", "--query", 2, "--key", 5),
+        ("find", "--find-by", "measures"),
+        ("compare", "--other-head", 3),
+    ):
+        status, printed, said = shell_of(*mine, *asked)
+        assert (status, said) == (0, ""), asked
+        assert "… " in printed
+    for asked in (
+        ("find", "--texts", "a"),
+        ("compare", "--other-text", "a"),
+        ("compare", "--other-model", "m"),
+    ):
+        status, printed, said = shell_of(*mine, *asked)
+        assert (status, printed) == (1, "")
+        assert "there is no model to read another text.\n\nHint: " in said
 
 
 # Files
@@ -365,7 +507,8 @@ def test_every_view_is_written_in_every_format(shell_of, tmp_path, view):
     starts = {"svg": b"<svg", "pdf": b"%PDF", "png": b"\x89PNG", "html": b"<!DOCTYPE html>"}
     names = [tmp_path / f"a.{ending}" for ending in starts]
     asked = [argument for name in names for argument in ("-o", name)]
-    assert shell_of("time flies", "--view", view, *asked) == (0, "", "")
+    beside = ("--other-text", "flies") if view == "compare" else ()
+    assert shell_of("time flies", "--view", view, *beside, *asked) == (0, "", "")
     for name, start in zip(names, starts.values(), strict=True):
         assert name.read_bytes().startswith(start), name
 

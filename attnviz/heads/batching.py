@@ -18,7 +18,7 @@ from torch import Tensor
 
 from attnviz import inputs
 from attnviz import tokens as tokens_module
-from attnviz.capture import _checked, trace
+from attnviz.capture import checked_modules, trace
 from attnviz.errors import InputError, UnsupportedModelError
 from attnviz.heads.measuring import Places, measured, measures
 from attnviz.heads.statistics import MEASURED, Head, Statistics, Survey, Surveyed
@@ -27,7 +27,6 @@ from attnviz.offloading import device_of, one_at_a_time
 from attnviz.recording import Call, Recording, for_each_head, modules_of, parameters_of, recording
 from attnviz.results import TOLERANCE, LayerTrace, Trace
 
-BATCH_TOKENS = 1024  # with the padding; the measures of more do not stay in a cache
 N_SPARE = 2  # columns of padding in the trial, where the model has positions for them
 
 NOT_A_STRING, BLANK, NOT_UNICODE = "not a string", "blank", "not valid Unicode"
@@ -40,7 +39,7 @@ NOT_READ = "the model's attention cannot be read on it"
 
 def surveyed(model: Any, max_tokens: int | None) -> Surveyed:
     """What a survey with this model is of. Raises UnsupportedModelError as `attnviz.trace`."""
-    _checked(model)
+    checked_modules(model)
     return Surveyed(
         inputs.model_name(model),
         getattr(model.config, "_commit_hash", None),
@@ -356,7 +355,7 @@ def _places(about: np.ndarray, lengths: np.ndarray, device: torch.device) -> Pla
     )
 
 
-def _1_or_nan(is_so: np.ndarray) -> np.ndarray:
+def _1_or_nan(is_so: Any) -> np.ndarray:
     return np.where(is_so, np.float32(1), np.float32(np.nan))
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from attnviz import inputs, tokens
-from attnviz.capture import _checked, trace_inputs
+from attnviz.capture import checked_modules, trace_inputs
 from attnviz.errors import InputError
 from attnviz.results import LayerTrace
 
@@ -29,7 +29,7 @@ def induction(
     Raises InputError for numbers that are not possible and for a model with too few tokens or
     positions, and the errors of `attnviz.trace_inputs`.
     """
-    _checked(model)
+    checked_modules(model)
     _check_number("n_tokens", n_tokens, 2)
     _check_number("seed", seed, 0)
     before, after = _around(tokenizer)
@@ -44,7 +44,7 @@ def induction(
             "\n\nHint: a run has at least 2 different tokens; choose a smaller n_tokens, or a "
             "model with a longer input."
         )
-    inputs._check_room(model, len(before) + 2 * n + len(after))
+    inputs.check_room(model, len(before) + 2 * n + len(after))
     run = np.random.default_rng(seed).choice(ordinary, n, replace=False).tolist()
     ids = torch.tensor([[*before, *run, *run, *after]])
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -88,7 +88,7 @@ def _around(tokenizer: Any) -> tuple[list[int], list[int]]:
 
 def _ordinary(model: Any, tokenizer: Any) -> np.ndarray:
     """The ids of the tokens that texts are made of, as far as it is known which are not."""
-    n = inputs._n_known_ids(model)
+    n = inputs.n_known_ids(model)
     if tokenizer is not None:
         special = {*tokenizer.all_special_ids, *getattr(tokenizer, "added_tokens_decoder", ())}
         return np.setdiff1d(np.arange(min(n, len(tokenizer))), list(special))
