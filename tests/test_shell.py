@@ -423,7 +423,6 @@ def test_files_and_json_of_find_and_compare_are_the_librarys_table(
 def test_two_models_are_compared_by_words(monkeypatch, capsys, minilm, tmp_path):
     text = "unbelievably fast"
     folder = tiny_models.save_tiny(tmp_path / "tiny")
-    monkeypatch.setattr("attnviz.places.find", lambda *name, **more: name)
     other = attnviz.load(str(folder))
     monkeypatch.setattr(
         attnviz, "load", lambda name, **more: other if name == str(folder) else minilm

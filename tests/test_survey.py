@@ -555,8 +555,6 @@ def ray():
 
 @OWN_WARNINGS
 def test_a_survey_on_ray_is_that_of_one_process(minilm, ray):
-    from ray import data
-
     texts = drawn(600, seed=3)
     here = survey(*minilm, [*texts, *HOSTILE], progress=False)
     told = []
@@ -565,9 +563,15 @@ def test_a_survey_on_ray_is_that_of_one_process(minilm, ray):
     )
     assert_same(there, here)
     assert told[-1] == (610, None)
-    dataset = data.from_items([{"body": text, "n": 1} for text in texts])
+
+
+@OWN_WARNINGS
+def test_rays_own_datasets_are_surveyed_by_their_column(minilm, ray, whole):
+    from ray import data
+
+    dataset = data.from_items([{"body": text, "n": 1} for text in TEXTS])
     of_dataset = survey(*minilm, dataset, column="body", on="ray", progress=False)
-    assert_same(of_dataset.table(), here.table())
+    assert_same(of_dataset, whole)
     with pytest.raises(InputError, match="no column 'text'"):
         survey(*minilm, dataset, on="ray", progress=False)
 

@@ -341,7 +341,7 @@ def _places(about: np.ndarray, lengths: np.ndarray, device: torch.device) -> Pla
     position = torch.arange(about.shape[1], device=device)
     offset = position - position[:, None]
     has_both = torch.from_numpy(_1_or_nan(lengths > 1)).to(device)[:, None, None]
-    of_key = about[:, None] * _1_or_nan(about.any(axis=1, keepdims=True))[:, None]
+    of_key = about[:, None] * _1_or_nan(about.max(axis=1, keepdims=True) > 0)[:, None]
     special, punctuation = torch.from_numpy(of_key).to(device).unbind(dim=-1)
     return Places(
         distance=offset.abs().float(),

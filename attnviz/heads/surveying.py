@@ -65,10 +65,7 @@ def survey(
             "\n\nHint: leave it out, unless there is a Ray cluster."
         )
     _check_counts(max_tokens=max_tokens, batch_tokens=batch_tokens)
-    from attnviz.heads.batching import (
-        Passes,
-        surveyed,
-    )  # with torch
+    from attnviz.heads.batching import Passes, surveyed
 
     passes = Passes(model, tokenizer, surveyed(model, max_tokens), batch_tokens)
     with _shown(progress, _n_of(texts)) as show:
