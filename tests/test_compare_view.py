@@ -7,10 +7,12 @@ import hand_made
 import marks
 import numpy as np
 import pytest
+import vl_convert
 from hostile import cases, labels
 from hypothesis import strategies as st
 
 from attnviz import filters
+from attnviz.charts import compare, compare_layers
 from attnviz.charts.alignment import alignment_figure
 from attnviz.charts.compare import (
     PICKED_PAIR,
@@ -160,6 +162,17 @@ def test_each_is_labelled_with_its_own_tokens():
         encoding = panel["layer"][0]["encoding"]
         assert encoding["x"]["axis"]["labelExpr"] == f"columns_{side}[datum.value]"
         assert encoding["y"]["axis"]["labelExpr"] == f"rows_{side}[datum.value]"
+        assert encoding["y"]["axis"]["labels"] is (side != "difference")  # the rows beside it
+
+
+@pytest.mark.parametrize("width", [228, 230, 232, 234, 236])
+def test_no_column_loses_its_name_to_a_rounding_error(two, width, monkeypatch):
+    """Vega draws no name outside of a scale, and 232 / 7 × 7 is a little more than 232."""
+    monkeypatch.setitem(compare_layers.WIDTHS, "difference", width)
+    compare._structure.cache_clear()
+    drawn = vl_convert.vegalite_to_svg(compare_view(two).to_dict())
+    compare._structure.cache_clear()
+    assert drawn.count(">[CLS]</text>") == 5  # a row and a column of A and of B, a column of both
 
 
 def test_it_says_in_words_where_the_difference_is_largest(two):

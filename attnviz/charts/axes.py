@@ -42,6 +42,14 @@ def axis(title: str, *, font_size: int = FONT_SIZE, **options: Any) -> alt.Axis:
     )
 
 
+def edge_to_edge(**options: Any) -> alt.Scale:
+    """Cells beside one another, the first of them exactly at the edge.
+
+    Centred, as by default, it may be a rounding error outside, and Vega draws no name there.
+    """
+    return alt.Scale(padding=0, align=0, **options)
+
+
 def labels_of(head: HeadTrace, axis: str, n: int) -> Sequence[str]:
     """What the rows or columns along an axis are called."""
     if axis == "query_pos":

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import altair as alt
 
 from attnviz.charts import palette
-from attnviz.charts.axes import FONT_SIZE, axis, legend, ticks
+from attnviz.charts.axes import FONT_SIZE, axis, edge_to_edge, legend, ticks
 from attnviz.charts.pointer import LEAVES
 from attnviz.charts.values import WHY_HIDDEN, signed_scale, weights_scale
 
@@ -253,9 +253,9 @@ def _y(of: Shape, side: Side) -> alt.Y:
         labelExpr=f"rows_{side}[datum.value]",
     )
     drawn.labelLimit = NAMES[side]
-    drawn.labels = side != "difference"
+    drawn.labels = side != "difference"  # its rows are those beside it
     return alt.Y("down:O", axis=drawn, scale=_places(of.n_rows))
 
 
 def _places(n: int) -> alt.Scale:
-    return alt.Scale(domain=list(range(n)), padding=0)
+    return edge_to_edge(domain=list(range(n)))

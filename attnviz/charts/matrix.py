@@ -16,6 +16,7 @@ from attnviz.charts.axes import (
     FONT_SIZE,
     axis,
     colour,
+    edge_to_edge,
     is_of_pairs,
     label_angle,
     labels_of,
@@ -447,7 +448,7 @@ def _x(of: _Structure) -> alt.X:
         }
     title = AXIS_TITLES[of.axes[1]]
     column_axis = axis(title, orient="top", font_size=font_size, **options)
-    return alt.X("column:O", axis=column_axis, scale=alt.Scale(padding=0))
+    return alt.X("column:O", axis=column_axis, scale=edge_to_edge())
 
 
 def _y(of: _Structure) -> alt.Y:
@@ -461,7 +462,7 @@ def _y(of: _Structure) -> alt.Y:
         values=_named(of.n_rows, n_names, of.sink_along == "y"),
         **_greyed(of, "rows"),
     )
-    return alt.Y("row:O", axis=row_axis, scale=alt.Scale(padding=0))
+    return alt.Y("row:O", axis=row_axis, scale=edge_to_edge())
 
 
 def _named(n: int, at_most: int, has_sink: bool) -> list[int]:

@@ -7,7 +7,7 @@ import altair as alt
 import numpy as np
 
 from attnviz.charts import palette, sink
-from attnviz.charts.axes import FONT_SIZE, axis, label_angle, legend, names_of, ticks
+from attnviz.charts.axes import FONT_SIZE, axis, edge_to_edge, label_angle, legend, names_of, ticks
 from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, in_blocks
 from attnviz.charts.matrix import VALUES_FIT
 from attnviz.charts.values import nested, signed_scale, weights_scale
@@ -66,7 +66,7 @@ def strips_chart(
             x=alt.X(
                 "column:O",
                 axis=axis(column_title, orient="top", **options),
-                scale=alt.Scale(padding=0),
+                scale=edge_to_edge(),
             ),
             y=alt.Y(
                 "row:O",

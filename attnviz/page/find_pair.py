@@ -135,12 +135,13 @@ def _show_strongest(table: pd.DataFrame, of: object) -> None:
         },
         key=key,
         on_select=lambda: _follow_row(key, rows),
-        selection_mode="single-row",
+        selection_mode=["single-row", "single-cell"],
     )
 
 
 def _follow_row(key: str, rows: pd.DataFrame) -> None:
-    for place in st.session_state[key].selection.rows:
+    chosen = st.session_state[key].selection
+    for place in {*chosen.rows, *(row for row, _ in chosen.cells)}:
         row = rows.iloc[place]
         open_head(int(row["layer"]), int(row["head"]))
 
