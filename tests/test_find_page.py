@@ -80,7 +80,8 @@ def test_more_texts_give_means_and_say_how_many_have_the_tokens(opened, minilm, 
     texts = ["fruit flies like an arrow", "nothing of it", "An arrow flies"]
     page = opened(view="Find", query="2", key="5", texts="\n".join(texts))
     others = [attnviz.trace(*minilm, text) for text in texts]
-    assert "Of 3 texts out of 4" in words(page)
+    lacking = "there is no *flies* or no *arrow* in “nothing of it”."
+    assert f"Of 3 texts out of 4: {lacking}" in words(page)
     pairs = [(sentence_trace, 2, 5), (others[0], 2, 5), (others[2], 3, 2)]
     weights = [trace.layer(5).own_weights[11, query, key] for trace, query, key in pairs]
     sent = constants(page)
@@ -143,6 +144,28 @@ def test_time_flies_and_fruit_flies_are_compared_token_by_token(
     a, b = a.round(3), b.round(3)
     assert f"B gives **{b[2, 0] - a[2, 0]:.3f}** more than A" in words(page)
     assert f"it gives **{a[2, 1] - b[2, 1]:.3f}** less" in words(page)
+
+
+def test_the_chosen_pair_is_said_with_both_weights(opened, sentence_trace, fruit_trace):
+    page = opened(view="Compare", layer="5", head="2", query="2", key="1")
+    a, b = (trace.head(5, 2).weights[2, 1] for trace in (sentence_trace, fruit_trace))
+    said = f"From *flies* to *time \\/ fruit* A gives **{a:.3f}** and B **{b:.3f}**."
+    assert said in words(page)
+
+
+def test_a_token_without_a_partner_is_said_and_named(opened):
+    page = opened(view="Compare", other_text="time flies", query="3", key="4")
+    assert "The query token that is chosen above has no partner in B" in words(page)
+    assert "Keys without a partner: of A *like*, *an*, *arrow*." in words(page)
+
+
+def test_filters_of_lines_are_offered_where_lines_are_drawn(opened):
+    for view in ("Find", "Compare", "Heads"):
+        page = opened(view=view)
+        page.session_state["view"] = view
+        run(page)
+        has_lines = any(slider.key == "top" for slider in page.select_slider)
+        assert has_lines == (view == "Heads"), view
 
 
 def test_two_heads_of_one_text_are_compared_cell_by_cell(opened, sentence_trace):

@@ -101,7 +101,7 @@ def test_a_point_stands_where_its_axes_say(table):
     width = places[0, 0] / across[0]
     assert 600 < width < 720
     np.testing.assert_allclose(places[:, 0], width * across, atol=0.01)
-    np.testing.assert_allclose(places[:, 1], 420 * (1 - up), atol=0.01)
+    np.testing.assert_allclose(places[:, 1], 360 * (1 - up), atol=0.01)
 
 
 def test_colours_of_signed_measures_are_centred_on_zero(table):

@@ -84,7 +84,7 @@ def _structure(
     chart = alt.LayerChart(layer=layers).properties(
         width=size[0], height=size[1], title=note_above()
     )
-    return structure_of(chart)
+    return structure_of(chart) | {"autosize": {"type": "pad"}}
 
 
 def _lines(n: int) -> alt.Chart:

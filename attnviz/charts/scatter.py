@@ -30,7 +30,7 @@ __all__ = ["BRUSHED", "OPENED", "brushed", "scatter_figure", "scatter_view", "ta
 BRUSHED = "brushed"  # the selection parameter that reports an area: `x` and `y`, two ends each
 PLACES = ("layer", "head")  # what a colour may be besides a measure
 
-WIDTH, HEIGHT = 720, 420  # px
+WIDTH, HEIGHT = 720, 360  # px
 FONT_SIZE = 12
 SMALLEST, LARGEST, PLAIN = 30, 500, 110  # px², of a point
 RING = 3  # px, around it
@@ -314,7 +314,7 @@ def _points(of: _Shape) -> alt.Chart:
         .mark_point(
             filled=True,
             cursor="pointer",
-            stroke=alt.expr(palette.FAINT),
+            stroke=alt.expr(palette.GREY),
             strokeWidth=1,
             description=alt.expr(f"'layer ' + datum.layer + ', head ' + datum.head{said}"),
         )

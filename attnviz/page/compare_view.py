@@ -18,11 +18,12 @@ from attnviz.page.refusals import show_refusal
 from attnviz.results import HeadTrace, Trace
 from attnviz.screens import NOTHING_MORE, Beside, Compared, More, Screen, heads_compared
 from attnviz.tokens import Tokens
-from attnviz.wording import escaped
+from attnviz.wording import escaped, fixed, token
 
 VIEW = "compare"
 SIDES = {"aligned_queries": "queries", "aligned_keys": "keys"}
 NO_PARTNER = "—"
+MOST_NAMED = 8  # tokens
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
@@ -34,7 +35,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
     more = NOTHING_MORE if other is None else More([other])
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query, key = pair.choose_tokens(trace, head)
-        less, filters = filtering.choose(trace, head)
+        less, filters = filtering.choose(trace, head, has_lines=False)
         align = st.container(width="content")
         buttons = st.container(horizontal=True, width="content")
     queries, keys = less.tokens_of(head.layer, head.kind)
@@ -55,10 +56,13 @@ def show(trace: Trace, head: HeadTrace) -> None:
         screen = replace(screen, beside=beside)
         of = heads_compared(screen, trace, more)
     with buttons:
-        tables.show(VIEW, of.difference.table)
+        tables.show(VIEW, lambda: _table(of))
         exporting.menu(screen, trace)
     filtering.show_notes(less, head)
     st.markdown(f"{what_differs(screen, trace)} {where_largest(of.difference)}")
+    st.markdown(about_pair(of))
+    if alone := without_partner(of):
+        st.caption(f"{alone} **Alignment** says which tokens are compared; mend it there.")
     _show_picture(screen, of)
 
 
@@ -84,12 +88,60 @@ def what_differs(screen: Screen, trace: Trace) -> str:
     return f"**A** is {first}; **B** is {second}."
 
 
+def about_pair(of: Compared) -> str:
+    """What both give from the chosen query to the chosen key, or why that is not known."""
+    differs = of.difference
+    if of.row is None or of.column is None:
+        which = "query" if of.row is None else "key"
+        return (
+            f"The {which} token that is chosen above has no partner in B: choose another, or give "
+            "it one under **Alignment**."
+        )
+    names = token(differs.query_labels[of.row]), token(differs.key_labels[of.column])
+    a, b = (weights[of.row, of.column] for weights in (differs.weights_a, differs.weights_b))
+    return f"From {names[0]} to {names[1]} A gives **{fixed(a, 3)}** and B **{fixed(b, 3)}**."
+
+
+def without_partner(of: Compared) -> str:
+    """Which tokens of A and B are not compared, as Markdown; empty where all are."""
+    pairs, (_, keys_a), (_, keys_b) = of.difference.keys, of.first, of.second
+    parts = []
+    for side, tokens, places in (("A", keys_a, pairs.of_a), ("B", keys_b, pairs.of_b)):
+        alone = [tokens.labels[at] for at in range(len(tokens)) if at not in places]
+        if alone:
+            named = ", ".join(map(token, alone[:MOST_NAMED]))
+            more = f" and {len(alone) - MOST_NAMED} more" if len(alone) > MOST_NAMED else ""
+            parts.append(f"of {side} {named}{more}")
+    return f"Keys without a partner: {'; '.join(parts)}." if parts else ""
+
+
+def _table(of: Compared) -> pd.DataFrame:
+    """Both weights and their difference, with the tokens that they are of."""
+    table = of.difference.table().rename(columns=_COLUMNS)
+    return table[list(_COLUMNS.values())]
+
+
+_COLUMNS = {
+    "query_a_token": "query in A",
+    "query_b_token": "query in B",
+    "key_a_token": "key in A",
+    "key_b_token": "key in B",
+    "weight_a": "A",
+    "weight_b": "B",
+    "difference": "B − A",
+}
+
+
 # What to compare with
 
 
 def _choose_other(trace: Trace, head: HeadTrace) -> tuple[Beside, Trace | None]:
     """What is beside the head, and its trace where that is another one."""
     text = name = None
+    st.caption(
+        "**A** is the head that is open: its text, layer and head are chosen on the left. **B** is "
+        "what it is compared with."
+    )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if loading.model_of(trace) is not None:
             text, name = _choose_text(trace), _choose_model(trace)
@@ -158,9 +210,8 @@ def _mend(of: Compared) -> dict[str, Alignment]:
             links.check_absent(parameter, "alignment", "these texts have the same tokens")
     if not sides:
         return mended
-    label = "Alignment (yours)" if mended else "Alignment"
     popover = st.popover(
-        label, icon=":material/sync_alt:", key="alignment", on_change="rerun", width="content"
+        "Alignment", icon=":material/sync_alt:", key="alignment", on_change="rerun", width="content"
     )
     if popover.open:
         with popover:

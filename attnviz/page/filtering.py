@@ -33,9 +33,10 @@ AS_OPENED = {
 }
 
 
-def choose(trace: Trace, head: HeadTrace) -> tuple[Trace, Filters]:
+def choose(trace: Trace, head: HeadTrace, *, has_lines: bool = True) -> tuple[Trace, Filters]:
     """The trace as the popover's filters leave it, and the filters.
 
+    Those of lines are offered where lines are drawn, and count nowhere else.
     Raises InputError where they leave nothing to show.
     """
     n_on = st.session_state.get("_n_filters", 0)
@@ -43,7 +44,7 @@ def choose(trace: Trace, head: HeadTrace) -> tuple[Trace, Filters]:
     for name, as_opened in AS_OPENED.items():
         links.keep(name, _spelled(name, as_opened))
     with st.popover(label, icon=":material/filter_list:", key="filters"):
-        filters = replace(_tokens(trace, head), **_lines())
+        filters = replace(_tokens(trace, head), **(_lines() if has_lines else {}))
         less = filters(trace)
         st.button(
             "Clear filters",

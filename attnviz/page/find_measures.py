@@ -28,7 +28,7 @@ NO_SIZE = "the same for all"
 def show(trace: Trace, head: HeadTrace) -> None:
     axes = st.container(horizontal=True, vertical_alignment="bottom")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        less, filters = filtering.choose(trace, head)
+        less, filters = filtering.choose(trace, head, has_lines=False)
         buttons = st.container(horizontal=True, width="content")
     screen = exporting.screen_of(trace, head, view=VIEW, filters=filters, find=Finding("measures"))
     asked = "measures", head.kind, filters
@@ -131,8 +131,8 @@ def _show_brushed(
     """The weights of the heads in an area, and under each the measure; None without an area."""
     if measure is None:
         st.markdown(
-            "Each point is a head. **Click** one to open it; **drag** over an area to see the "
-            "weights of the heads in it here."
+            "Each point is a head. **Click** one to open it; **drag**, from an empty place, over "
+            "an area to see the weights of the heads in it here."
         )
         return
     if few.empty:

@@ -5,24 +5,26 @@ import streamlit as st
 
 from attnviz.charts.find import find_figure, strongest
 from attnviz.charts.model_layers import OPENED
+from attnviz.heads import pairs_called
 from attnviz.page import exporting, filtering, links, loading, pair, tables
 from attnviz.page.controls import open_head
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import clicked, pinned
 from attnviz.page.reading import read_once
 from attnviz.results import HeadTrace, Trace
-from attnviz.screens import Finding, linked
-from attnviz.wording import counted, fixed, token_at
+from attnviz.screens import Finding, More, linked
+from attnviz.wording import counted, escaped, fixed, token_at
 
 VIEW = "find"
 MOST_TEXTS = 20  # beside the page's own
+LITTLE = 0.05  # of a query's weight: no head links the two
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query, key = pair.choose_tokens(trace, head)
         texts = _choose_texts(trace)
-        less, filters = filtering.choose(trace, head)
+        less, filters = filtering.choose(trace, head, has_lines=False)
         buttons = st.container(horizontal=True, width="content")
     queries, keys = less.tokens_of(head.layer, head.kind)
     query_place = filtering.place_of(queries, query, "query")
@@ -36,8 +38,14 @@ def show(trace: Trace, head: HeadTrace) -> None:
         filters=filters,
         find=Finding(texts=texts),
     )
+    called = queries.labels[query_place], keys.labels[key_place]
     asked = head.kind, screen.query, screen.key, filters, texts
-    table = read_once(trace, asked, lambda: linked(screen, trace, loading.more(screen, trace)))
+
+    def read() -> tuple[pd.DataFrame, tuple[str, ...]]:
+        more = loading.more(screen, trace)
+        return linked(screen, trace, more), without(texts, more, *called, head.kind)
+
+    table, lacking = read_once(trace, asked, read)
     with buttons:
         tables.show(VIEW, lambda: table)
         exporting.menu(screen, trace)
@@ -45,7 +53,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
     filtering.show_notes(less, head)
     st.markdown(found(table, head, *names))
     if texts:
-        st.caption(in_how_many(table, len(texts) + 1, *names))
+        st.caption(in_how_many(len(texts) + 1, lacking, *names))
     selection = pinned(VIEW, asked, (head.layer, head.head))
     figure = find_figure(table, *selection.drawn)
     chart_key = f"{VIEW}_{selection.number}"
@@ -67,11 +75,13 @@ def show(trace: Trace, head: HeadTrace) -> None:
 def found(table: pd.DataFrame, head: HeadTrace, query: str, key: str) -> str:
     """Which head links the pair most, and how the head that is open does, as Markdown."""
     number = "mean" if "mean" in table else "weight"
+    n_texts = int(table["n_texts"].max()) if number == "mean" else 1
+    of = "on average " if n_texts > 1 else ""
     first = table.iloc[0]
     own = table[(table["layer"] == head.layer) & (table["head"] == head.head)].iloc[0]
-    of = "on average " if number == "mean" else ""
+    none = f"No head gives much from {query} to {key}. " if first[number] < LITTLE else ""
     sentence = (
-        f"{query} gives most to {key} in **layer {first['layer']}, head {first['head']}**: "
+        f"{none}{query} gives most to {key} in **layer {first['layer']}, head {first['head']}**: "
         f"{of}{fixed(first[number], 3)} of its weight."
     )
     if own["rank"] == 1:
@@ -82,15 +92,23 @@ def found(table: pd.DataFrame, head: HeadTrace, query: str, key: str) -> str:
     )
 
 
-def in_how_many(table: pd.DataFrame, n_texts: int, query: str, key: str) -> str:
-    """Of how many texts the numbers are, as Markdown."""
-    n_used = int(table["n_texts"].max()) if "n_texts" in table else 1
-    if n_used == n_texts:
-        return f"Of {n_texts} texts, which all have {query} and {key}."
-    return (
-        f"Of {counted(n_used, 'text')} out of {n_texts}: in the others there is no {query} or no "
-        f"{key}."
+def without(texts: tuple[str, ...], more: More, query: str, key: str, kind: str) -> tuple[str, ...]:
+    """Those of the texts that do not have both tokens."""
+    return tuple(
+        text
+        for text, trace in zip(texts, more.traces, strict=True)
+        if not [*pairs_called([trace], query, key, kind)]
     )
+
+
+def in_how_many(n_texts: int, lacking: tuple[str, ...], query: str, key: str) -> str:
+    """Of how many texts the numbers are, and of which not, as Markdown."""
+    n_used = n_texts - len(lacking)
+    if not lacking:
+        return f"The mean and the spread of {n_texts} texts, which all have {query} and {key}."
+    named = ", ".join(f"“{escaped(text[:40])}{'…' if len(text) > 40 else ''}”" for text in lacking)
+    used = f"Of {counted(n_used, 'text')} out of {n_texts}"
+    return f"{used}: there is no {query} or no {key} in {named}."
 
 
 def _choose_texts(trace: Trace) -> tuple[str, ...]:
@@ -131,7 +149,12 @@ def _show_strongest(table: pd.DataFrame, of: object) -> None:
         hide_index=True,
         column_config={
             **dict.fromkeys(("weight", "mean", "spread"), digits),
-            "among": st.column_config.TextColumn("among first 10"),
+            "spread": st.column_config.NumberColumn(
+                format="%.3f", help="The standard deviation over the texts."
+            ),
+            "among": st.column_config.TextColumn(
+                "among first 10", help="In how many texts it is among the ten strongest heads."
+            ),
         },
         key=key,
         on_select=lambda: _follow_row(key, rows),

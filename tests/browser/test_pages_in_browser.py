@@ -7,7 +7,7 @@ import pytest
 import attnviz
 from attnviz.charts.palette import PALETTES
 from attnviz.export.pages import view_page
-from attnviz.screens import VIEWS, Screen
+from attnviz.screens import VIEWS, Beside, Screen
 from attnviz.tokens import shown
 from attnviz.whatif import Change
 
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.browser
 
 SENTENCE = "time flies like an arrow"
 LONG = f"{SENTENCE} " * 20
-N_CHARTS = {"steps": 13, "neurons": 1, "heads": 1, "model": 1}
+N_CHARTS = {"steps": 13, **dict.fromkeys(("neurons", "heads", "model", "find", "compare"), 1)}
+OTHER = Beside(layer=5, head=11)  # what Compare shows beside the head
 HOSTILE = (
     *("</script><script>alert(1)</script>", "<img␣src=x␣onerror=alert(2)>", "$x$", "``b``"),
     *(shown("\u202ebidi"), "**שלום**", "'\\\"<!--"),
@@ -44,7 +45,7 @@ def opened(open_document):
 
 def screen_of(view, text=SENTENCE, **changes):
     chosen = {} if view == "model" else {"query": 2, "key": 5}
-    return Screen("all-MiniLM-L6-v2", text, 0, 8, view, **(chosen | changes))
+    return Screen("all-MiniLM-L6-v2", text, 0, 8, view, beside=OTHER, **(chosen | changes))
 
 
 def has_no_sideways_scroll(page):
@@ -152,7 +153,8 @@ def test_hostile_tokens_are_text(opened, traces, view):
     trace = dataclasses.replace(trace, source=tokens, calls=calls, model_name=HOSTILE[1])
     chosen = {} if view == "model" else {"query": 0, "key": 6}
     change = Change(hidden_keys=(1,)) if view == "steps" else Change()
-    page = opened(Screen("", "".join(HOSTILE), 0, 8, view, change=change, **chosen), trace)
+    screen = Screen("", "".join(HOSTILE), 0, 8, view, change=change, beside=OTHER, **chosen)
+    page = opened(screen, trace)
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 2
     assert HOSTILE[0] in page.locator("main").text_content()
