@@ -104,5 +104,6 @@ for tab, view in zip(tabs, views, strict=True):
                 view.show(trace, head)
             except Exception as error:
                 show_refusal(error)
+links.drop_unwritten()
 links.show_notes(notes)
 pinned.end_run()

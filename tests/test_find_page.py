@@ -202,6 +202,14 @@ def test_another_text_forgets_the_mended_alignment(opened):
     assert not page.warning
 
 
+def test_an_alignment_leaves_the_address_with_its_view_and_comes_back_with_it(opened):
+    page = opened(view="Compare", aligned_keys="0-0 5-1")
+    for view, is_there in (("Steps", False), ("Compare", True), ("Find", False)):
+        page.session_state["view"] = view
+        run(page)
+        assert ("aligned_keys" in page.query_params) == is_there, view
+
+
 def test_two_models_are_compared_by_words(offering, minilm, tmp_path):
     other = save_tiny(tmp_path / "bert", "bert", minilm[1], vocab_size=minilm[1].vocab_size)
     page = offering(settings.OFFERS[0].name, other)

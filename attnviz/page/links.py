@@ -26,15 +26,18 @@ PARAMETERS = frozenset(
         *("aligned_queries", "aligned_keys"),
     )
 )
+WITHOUT_CONTROL = frozenset(("area", "aligned_queries", "aligned_keys"))
 # Of many a proxy; Streamlit's server takes twelve times as much, and Chromium two megabytes.
 LONGEST = 8_000  # characters
 
 _ASKED = "_asked_by_link"  # what has not been looked at yet
 _NOTES = "_notes_on_link"
+_WRITTEN = "_written_without_control"
 
 
 def remember() -> None:
     """Keep what the address asked for when the visitor came; widgets drop what they cannot take."""
+    st.session_state[_WRITTEN] = set()
     if _ASKED in st.session_state:
         return
     asked = {name: st.query_params.get_all(name) for name in st.query_params}
@@ -112,12 +115,20 @@ def asked_once(parameter: str) -> str:
 
 
 def write(parameter: str, value: str) -> None:
-    """Have something in the address that is in no control; empty, it vanishes."""
+    """Have something in the address that is in no control, as long as its view is open."""
     if value:
+        st.session_state[_WRITTEN].add(parameter)
         if st.query_params.get(parameter) != value:
             st.query_params[parameter] = value
     elif parameter in st.query_params:
         del st.query_params[parameter]
+
+
+def drop_unwritten() -> None:
+    """At the bottom of the page: what is of a view that is closed again leaves the address."""
+    for parameter in WITHOUT_CONTROL - st.session_state[_WRITTEN] - st.session_state[_ASKED].keys():
+        if parameter in st.query_params:
+            del st.query_params[parameter]
 
 
 def note(parameter: str, words: str) -> None:

@@ -76,6 +76,15 @@ def fill(key, text):
     return act
 
 
+def write(key, text):
+    def act(page):
+        field = page.locator(f".st-key-{key} textarea")
+        field.fill(text)
+        field.press("Control+Enter")
+
+    return act
+
+
 def choose(key, option):
     def act(page):
         offered = page.get_by_role("option", name=option, exact=True)
@@ -197,6 +206,32 @@ DONE = {
             "hide_special": FILTERS["hide_special"],
         },
     ),
+    "Find by a pair": (
+        "?view=Find",
+        {
+            "key": choose("key", "1 time"),
+            "texts": inside("more_texts", write("texts", "an arrow\ntime flies")),
+            "hide_special": FILTERS["hide_special"],
+        },
+    ),
+    "Find by measures": (
+        "?view=Find",
+        {
+            "find_by": pick("find_by", "what heads do"),
+            "x": choose("x", "share on itself"),
+            "y": choose("y", "largest weight"),
+            "colour": choose("colour", "head"),
+            "size": choose("size", "induction score"),
+        },
+    ),
+    "Compare": (
+        "?view=Compare",
+        {
+            "other_text": fill("other_text", "an arrow flies"),
+            "other_layer": press("other_layer_next"),
+            "other_head": press("other_head_previous"),
+        },
+    ),
 }
 
 
@@ -251,7 +286,9 @@ def test_model_target_and_kind_are_there_in_a_fresh_browser(visit, translator):
 
 def test_every_parameter_was_set_by_hand():
     acts = {parameter for _, acts in DONE.values() for parameter in acts}
-    elsewhere = {"model", "target", "kind", "step", "device"}  # the last needs a GPU
+    # A device needs a GPU, and an area or an alignment is drawn and edited, not set in a control.
+    elsewhere = {"model", "target", "kind", "step", "device"}
+    elsewhere |= {"other_model", "area", "aligned_queries", "aligned_keys"}
     assert acts | elsewhere == links.PARAMETERS
 
 
