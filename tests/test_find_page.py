@@ -205,6 +205,7 @@ def test_another_text_forgets_the_mended_alignment(opened):
 def test_an_alignment_leaves_the_address_with_its_view_and_comes_back_with_it(opened):
     page = opened(view="Compare", aligned_keys="0-0 5-1")
     for view, is_there in (("Steps", False), ("Compare", True), ("Find", False)):
+        page.query_params.pop("view", None)
         page.session_state["view"] = view
         run(page)
         assert ("aligned_keys" in page.query_params) == is_there, view
