@@ -13,6 +13,7 @@ from typing import get_args
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import tiny_models
 
@@ -765,7 +766,10 @@ def test_an_interrupted_process_says_nothing():
     waiting = subprocess.Popen(
         given, stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     )
-    time.sleep(1.5)  # it reads
+    process, before = psutil.Process(waiting.pid), None
+    while (now := (process.status(), process.cpu_times()[:2])) != before or now[0] != "sleeping":
+        before = now
+        time.sleep(1.5)  # until it reads
     waiting.send_signal(signal.SIGINT)
     printed, said = waiting.communicate(timeout=60)
     assert (waiting.returncode, printed, said) == (shell.INTERRUPTED, b"", b"")
