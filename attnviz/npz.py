@@ -5,12 +5,13 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from typing import IO, Any
 
 import numpy as np
 
+from attnviz import writing
 from attnviz.errors import InputError, gist
 from attnviz.tokens import quoted
 from attnviz.wording import size
@@ -25,6 +26,22 @@ _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+
+
+def write(file: File, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the arrays under their names, compressed; `file` may be open for writing bytes.
+
+    Raises InputError for a file that cannot be written.
+    """
+    written = io.BytesIO()
+    np.savez_compressed(written, allow_pickle=False, **arrays)
+    if isinstance(file, PATH):
+        writing.write(file, written.getvalue())
+        return
+    try:
+        file.write(written.getvalue())
+    except OSError as error:
+        raise writing.not_written(file, error) from error
 
 
 def read(file: File, names: Collection[str], max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:

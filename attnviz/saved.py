@@ -5,7 +5,6 @@ NumPy alone can use it, and as `metadata` a JSON text with everything else. Read
 has the very arrays of the file, once it is sure that each follows from those before it.
 """
 
-import io
 import json
 import math
 import re
@@ -23,8 +22,6 @@ from attnviz.errors import InputError, gist
 from attnviz.results import TOLERANCE, HeadTrace, Origin
 from attnviz.steps import Step
 from attnviz.tokens import quoted, shown
-from attnviz.writing import not_written
-from attnviz.writing import write as write_file
 
 
 def _array_type(annotation: Any) -> type[AbstractArray] | None:
@@ -66,15 +63,7 @@ def write(head: HeadTrace, file: npz.File, about: Mapping[str, Any] | None = Non
             f"What is said about the head cannot be written as JSON ({gist(error)})."
             "\n\nHint: text, finite numbers, booleans, None, and lists and dicts of these."
         ) from error
-    written = io.BytesIO()
-    np.savez_compressed(written, allow_pickle=False, metadata=metadata, **_arrays_of(head))
-    if isinstance(file, npz.PATH):
-        write_file(file, written.getvalue())
-        return
-    try:
-        file.write(written.getvalue())
-    except OSError as error:
-        raise not_written(file, error) from error
+    npz.write(file, {"metadata": metadata, **_arrays_of(head)})
 
 
 def read(file: npz.File, max_bytes: int | None = None) -> HeadTrace:

@@ -182,3 +182,6 @@ MEASURES = (
         _INDUCTION,
     ),
 )
+
+# Those of a text; an induction score is of a random sequence.
+MEASURED = tuple(measure.name for measure in MEASURES if measure.name != "induction")

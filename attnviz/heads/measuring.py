@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from array_api_compat import array_namespace
 
-from attnviz.heads.definitions import MEASURES, Measure
+from attnviz.heads.definitions import MEASURED, MEASURES, Measure
 from attnviz.results import LayerTrace, Trace
 from attnviz.tokens import Tokens
 
@@ -84,7 +84,6 @@ class Places:
 
 
 PLACES = tuple(field.name for field in fields(Places))
-MEASURED = tuple(measure.name for measure in MEASURES if measure.name != "induction")
 
 
 def places_of(kind: str, queries: Tokens, keys: Tokens) -> Places:

@@ -3,7 +3,6 @@
 Statistics of two parts of a corpus are merged into those of the whole, in double precision.
 """
 
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,13 +14,8 @@ import pandas as pd
 
 from attnviz import npz
 from attnviz.errors import InputError, gist
-from attnviz.heads.definitions import MEASURES
+from attnviz.heads.definitions import MEASURED
 from attnviz.tokens import quoted
-from attnviz.writing import not_written
-from attnviz.writing import write as write_file
-
-# An induction score is of a random sequence, not of a text.
-MEASURED = tuple(measure.name for measure in MEASURES if measure.name != "induction")
 
 Head = tuple[str, int, int]  # kind, layer, head
 
@@ -180,20 +174,7 @@ class Survey:
         """Write the survey to a file; raises InputError where that is not possible."""
         of = asdict(self.of)
         about = {"of": of, "heads": self.heads, "n_texts": self.n_texts, "skipped": self.skipped}
-        written = io.BytesIO()
-        np.savez_compressed(
-            written,
-            allow_pickle=False,
-            about=np.array(json.dumps(about)),
-            **vars(self.statistics),
-        )
-        if isinstance(file, npz.PATH):
-            write_file(file, written.getvalue())
-            return
-        try:
-            file.write(written.getvalue())
-        except OSError as error:
-            raise not_written(file, error) from error
+        npz.write(file, {"about": np.array(json.dumps(about)), **vars(self.statistics)})
 
     @classmethod
     def read(cls, file: npz.File) -> "Survey":

@@ -6,8 +6,10 @@ from typing import Any
 
 import streamlit as st
 
+from attnviz.charts.model_layers import OPENED
 from attnviz.page import filtering, links, loading, own_arrays, settings
 from attnviz.page.loading import LoadedModel
+from attnviz.page.pinned import clicked
 from attnviz.places import is_path
 from attnviz.results import Trace
 from attnviz.wording import escaped, size
@@ -176,6 +178,13 @@ def open_head(layer: int, head: int) -> None:
     """Show another head; for buttons."""
     _set("layer", layer)
     _set("head", head)
+
+
+def open_clicked(view: str, chart_key: str) -> None:
+    """Show the head that was clicked in a view's chart; its callback."""
+    for point in st.session_state[chart_key].selection.get(OPENED) or []:
+        open_head(point["layer"], point["head"])
+        clicked(view, (point["layer"], point["head"]))
 
 
 # What a control is set to so that it shows its default.

@@ -11,7 +11,7 @@ from attnviz.charts.model_layers import OPENED
 from attnviz.charts.scatter import BRUSHED, brushed, scatter_figure
 from attnviz.filters import Filters
 from attnviz.page import exporting, filtering, links, loading, tables
-from attnviz.page.controls import open_head, select
+from attnviz.page.controls import open_clicked, open_head, select
 from attnviz.page.defining import TITLES, defined
 from attnviz.page.figures import show_figure
 from attnviz.page.pinned import clicked, pinned
@@ -161,11 +161,5 @@ def _show_brushed(
         figure.description,
         width="content",
         selection_mode=[OPENED],
-        on_select=lambda: _open_thumbnail(chart_key),
+        on_select=lambda: open_clicked(BRUSH, chart_key),
     )
-
-
-def _open_thumbnail(chart_key: str) -> None:
-    for point in st.session_state[chart_key].selection.get(OPENED) or []:
-        open_head(point["layer"], point["head"])
-        clicked(BRUSH, (point["layer"], point["head"]))

@@ -7,9 +7,9 @@ from attnviz.charts.find import find_figure, strongest
 from attnviz.charts.model_layers import OPENED
 from attnviz.heads import pairs_called
 from attnviz.page import exporting, filtering, links, loading, pair, tables
-from attnviz.page.controls import open_head
+from attnviz.page.controls import open_clicked, open_head
 from attnviz.page.figures import show_figure
-from attnviz.page.pinned import clicked, pinned
+from attnviz.page.pinned import pinned
 from attnviz.page.reading import read_once
 from attnviz.results import HeadTrace, Trace
 from attnviz.screens import Finding, More, linked
@@ -64,7 +64,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         words=figure.description,
         width="content",
         selection_mode=[OPENED],
-        on_select=lambda: _follow_click(chart_key),
+        on_select=lambda: open_clicked(VIEW, chart_key),
     )
     st.markdown(
         "**The strongest heads.** Click one, here or in the picture, to open it in all views."
@@ -148,7 +148,7 @@ def _show_strongest(table: pd.DataFrame, of: object) -> None:
         rows,
         hide_index=True,
         column_config={
-            **dict.fromkeys(("weight", "mean", "spread"), digits),
+            **dict.fromkeys(("weight", "mean"), digits),
             "spread": st.column_config.NumberColumn(
                 format="%.3f", help="The standard deviation over the texts."
             ),
@@ -167,9 +167,3 @@ def _follow_row(key: str, rows: pd.DataFrame) -> None:
     for place in {*chosen.rows, *(row for row, _ in chosen.cells)}:
         row = rows.iloc[place]
         open_head(int(row["layer"]), int(row["head"]))
-
-
-def _follow_click(chart_key: str) -> None:
-    for point in st.session_state[chart_key].selection.get(OPENED) or []:
-        open_head(point["layer"], point["head"])
-        clicked(VIEW, (point["layer"], point["head"]))

@@ -8,10 +8,10 @@ from attnviz.charts.model_layers import OPENED
 from attnviz.filters import Filters
 from attnviz.heads import measures
 from attnviz.page import exporting, filtering, links, tables
-from attnviz.page.controls import open_head
+from attnviz.page.controls import open_clicked
 from attnviz.page.defining import TITLES, defined
 from attnviz.page.figures import show_figure
-from attnviz.page.pinned import clicked, pinned
+from attnviz.page.pinned import pinned
 from attnviz.page.reading import read_once
 from attnviz.results import HeadTrace, Trace
 
@@ -72,7 +72,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         figure.description,
         width="content",
         selection_mode=[OPENED],
-        on_select=lambda: _follow_click(chart_key),
+        on_select=lambda: open_clicked(VIEW, chart_key),
     )
 
 
@@ -85,9 +85,3 @@ def _offered(trace: Trace, kind: str) -> list[str]:
 def _measures(trace: Trace, less: Trace, filters: Filters, kind: str) -> pd.DataFrame:
     """The measures of what the filters leave of a trace."""
     return read_once(trace, ("own measures", kind, filters), lambda: measures(less, kind))
-
-
-def _follow_click(chart_key: str) -> None:
-    for point in st.session_state[chart_key].selection.get(OPENED) or []:
-        open_head(point["layer"], point["head"])
-        clicked(VIEW, (point["layer"], point["head"]))
