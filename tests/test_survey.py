@@ -555,6 +555,9 @@ def ray():
 
 @OWN_WARNINGS
 def test_a_survey_on_ray_is_that_of_one_process(minilm, ray):
+    model, tokenizer = minilm
+    # transformers leaves hooks on a model that was asked for its attentions
+    model(**tokenizer("x", return_tensors="pt"), output_attentions=True, output_hidden_states=True)
     texts = drawn(600, seed=3)
     here = survey(*minilm, [*texts, *HOSTILE], progress=False)
     told = []

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from attnviz.errors import InputError, UnsupportedModelError
@@ -29,6 +30,26 @@ class Part:
         file = io.BytesIO()
         part.save(file)
         return {"survey": [file.getvalue()], "refusal": [refusal]}
+
+
+def _sent(passes: Passes) -> Any:
+    """Ray's reference to the passes.
+
+    A model that was ever asked for its hidden states or attentions keeps hooks of transformers,
+    which hold a context variable. That cannot be sent, and nothing is collected by it during a
+    survey: an actor gets an empty one of the same name.
+    """
+    import ray
+
+    ray.util.register_serializer(
+        ContextVar,
+        serializer=lambda variable: variable.name,
+        deserializer=lambda name: ContextVar(name, default=None),
+    )
+    try:
+        return ray.put(passes)
+    finally:
+        ray.util.deregister_serializer(ContextVar)
 
 
 def partial_surveys(passes: Passes, texts: Any, column: str) -> Iterator[Survey]:
@@ -60,7 +81,7 @@ def partial_surveys(passes: Passes, texts: Any, column: str) -> Iterator[Survey]
         Part,
         batch_size=BUFFER,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
-        fn_constructor_args=(ray.put(passes), column),
+        fn_constructor_args=(_sent(passes), column),
         num_gpus=1 if processor == "GPU" else 0,
     )
     for row in parts.iter_rows():
