@@ -83,7 +83,9 @@ def _observed(function: Callable) -> Callable:
             call.weights, call.weights_as = None, []
             call.again = functools.partial(_weights, function, given)
         recording.add(call)
-        return follow(output, call.joining), weights
+        if recording.finds_projections:
+            output = follow(output, call.joining)
+        return output, weights
 
     observed.observes = function  # type: ignore[attr-defined]
     return observed

@@ -74,6 +74,7 @@ class Recording:
     """The attention calls of one pass, and the modules whose attention could not be read."""
 
     keeps_weights: bool = True  # False: those of every call that can be made again are let go
+    finds_projections: bool = True  # False: the updates are not followed to what projects them
     calls: list[Call] = field(default_factory=list)
     unread: list[nn.Module] = field(default_factory=list)
     awaiting_input: list[Call] = field(default_factory=list)  # their module is still running

@@ -33,7 +33,7 @@ def of_head(weights, norms=None, of=None, **options):
     norms = np.ones((1, n), np.float32) if norms is None else np.array([norms], np.float32)
     of = text("abcdefgh"[:n]) if of is None else of
     numbers = measured(weights, norms, places_of("self", of, of), **options)
-    return {name: float(number[0]) for name, number in numbers.items()}
+    return dict(zip(MEASURED, map(float, numbers[0]), strict=True))
 
 
 UNIFORM, IDENTITY = np.full((4, 4), 1 / 4), np.eye(4)
@@ -175,9 +175,11 @@ def test_heads_agree_with_their_mean_as_far_as_they_overlap():
     of = text()
     norms = np.ones((3, 4), np.float32)
     outputs = np.array([[1] * 4, [1] * 4, [2] * 4], np.float32)
-    numbers = measured(weights, norms, places_of("self", of, of), outputs)
-    assert numbers["agreement"] == pytest.approx([3 / 4, 3 / 4, 1 / 2], abs=1e-6)
-    assert numbers["output"] == pytest.approx([1 / 4, 1 / 4, 1 / 2])
+    numbers = pd.DataFrame(
+        measured(weights, norms, places_of("self", of, of), outputs), columns=MEASURED
+    )
+    assert list(numbers["agreement"]) == pytest.approx([3 / 4, 3 / 4, 1 / 2], abs=1e-6)
+    assert list(numbers["output"]) == pytest.approx([1 / 4, 1 / 4, 1 / 2])
 
 
 def test_the_first_token_is_the_first_that_is_not_padding():
@@ -192,13 +194,15 @@ def test_the_first_token_is_the_first_that_is_not_padding():
 def test_numpy_and_torch_measure_a_batch_with_padding_as_each_text_alone():
     rng = np.random.default_rng(0)
     lengths, longest = (5, 8, 1), 8
-    weights = np.zeros((3, 2, longest, longest), np.float32)
+    weights = rng.random((3, 2, longest, longest), dtype=np.float32)
     norms = np.zeros((3, 2, longest), np.float32)
+    is_read = (np.arange(longest) < np.array(lengths)[:, None])[:, None].astype(np.float32)
     outputs = rng.random((3, 2, longest), dtype=np.float32)
     of_all = {name: np.full((3, longest, longest), np.nan, np.float32) for name in PLACES}
     alone = []
     for row, n in enumerate(lengths):
         drawn = rng.random((2, n, n))
+        weights[row, :, :n] = 0  # padding looks at something too
         weights[row, :, :n, :n] = drawn / drawn.sum(axis=-1, keepdims=True)
         norms[row, :, :n] = rng.random((2, n))
         of = text("ab.cdefg"[:n], special={1})
@@ -211,10 +215,11 @@ def test_numpy_and_torch_measure_a_batch_with_padding_as_each_text_alone():
         alone.append(measured(weights[(*part, slice(n))], norms[part], places, outputs[part]))
     for library in (np.asarray, torch.from_numpy):
         places = Places(**{name: library(place) for name, place in of_all.items()})
-        numbers = measured(library(weights), library(norms), places, library(outputs))
-        for name in MEASURED:
-            expected = [one[name] for one in alone]
-            np.testing.assert_allclose(np.asarray(numbers[name]), expected, atol=1e-5, err_msg=name)
+        arrays = library(weights), library(norms), places, library(outputs), library(is_read)
+        numbers = np.asarray(measured(*arrays))
+        for column, name in enumerate(MEASURED):
+            expected = np.array(alone)[..., column]
+            np.testing.assert_allclose(numbers[..., column], expected, atol=1e-5, err_msg=name)
 
 
 # Traces

@@ -167,6 +167,28 @@ def test_a_model_that_padding_disturbs_has_a_pass_for_each_text(tiny, plans):
     assert_same(surveyed, one_by_one(model, tokenizer, SHORT), 5e-5)
 
 
+def test_a_pass_ends_behind_the_last_attention(tiny):
+    model, tokenizer = tiny("gpt2")
+    ran = []
+    first, last = model.h[0].mlp, model.h[-1].mlp
+    handles = [one.register_forward_hook(lambda one, *_: ran.append(one)) for one in (first, last)]
+    made = survey(model, tokenizer, SHORT, progress=False)
+    for handle in handles:
+        handle.remove()
+    assert ran.count(last) == 2 < ran.count(first)  # the two texts that are traced first
+    assert_same(made, one_by_one(model, tokenizer, SHORT))
+
+
+def test_a_model_that_puts_its_weights_away_ends_its_passes(tiny, plans, tmp_path):
+    for part in (plain := tiny("bert")):
+        part.save_pretrained(tmp_path)
+    spread, tokenizer = attnviz.load(str(tmp_path), device_map={"": "disk"})
+    surveyed = survey(spread, tokenizer, SHORT, progress=False)
+    assert plans[0] is not None
+    assert_same(surveyed, one_by_one(*plain, SHORT))
+    assert all(weight.device.type == "meta" for weight in spread.parameters())
+
+
 # What is skipped
 
 

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -256,17 +257,23 @@ class Passes:
             given["token_type_ids"] = padded([one.segments or [] for one in batch])
         about = (self._about(ids) * is_real[..., None]).astype(np.float32)
         device = device_of(model)
+        modules = modules_of(model)
         made = _Measuring(
+            finds_projections=False,
+            ends_early=not any("_hf_hook" in vars(module) for module in modules),
             roots=plan.roots,
-            places=_places(about, lengths, device),
+            places=_places(about, is_real, device),
             is_real=torch.from_numpy(is_real.astype(np.float32)).to(device),
         )
         tensors = {name: torch.from_numpy(array).to(device) for name, array in given.items()}
-        modules = modules_of(model)
         observe(modules)
-        with one_at_a_time(modules), torch.no_grad(), recording(made):
+        with one_at_a_time(modules), torch.no_grad(), recording(made), suppress(_AllRead):
             model(**tensors, **_options(model))
         return torch.cat(made.numbers, dim=1).cpu().numpy()
+
+
+class _AllRead(Exception):
+    """Ends a pass after its last attention: what follows it says nothing about a head."""
 
 
 @dataclass
@@ -278,17 +285,18 @@ class _Measuring(Recording):
     is_real: Tensor = field(
         default_factory=lambda: torch.empty(0)
     )  # (text, position): 0 is padding
+    ends_early: bool = False  # not where hooks of accelerate put weights away after a pass
     numbers: list[Tensor] = field(default_factory=list)  # of each call, (text, head, measure)
 
     def add(self, call: Call) -> None:
         assert call.weights is not None
-        weights = call.weights.float() * self.is_real[:, None, :, None]
-        norms = for_each_head(call.v.float().norm(dim=-1), weights.shape[1])
-        norms = norms * self.is_real[:, None]
+        weights, is_read = call.weights.float(), self.is_real[:, None]
+        norms = for_each_head(call.v.float().norm(dim=-1), weights.shape[1]) * is_read
         root = self.roots[len(self.numbers)]
         of_output = None if root is None else _output_norms(call.updated.float(), root)
-        numbers = measured(weights, norms, self.places, of_output)
-        self.numbers.append(torch.stack([numbers[name] for name in MEASURED], dim=-1))
+        self.numbers.append(measured(weights, norms, self.places, of_output, is_read))
+        if self.ends_early and len(self.numbers) == len(self.roots):
+            raise _AllRead
 
 
 def _output_norms(updated: Tensor, root: Tensor) -> Tensor:
@@ -336,22 +344,25 @@ def _batches(encoded: list[Encoded], batch_tokens: int) -> Iterator[list[Encoded
         yield batch
 
 
-def _places(about: np.ndarray, lengths: np.ndarray, device: torch.device) -> Places:
+def _places(about: np.ndarray, is_real: np.ndarray, device: torch.device) -> Places:
     """Those of texts that stand side by side from the first position on; NaN what one has not."""
-    position = torch.arange(about.shape[1], device=device)
+    position = torch.arange(is_real.shape[1], device=device)
     offset = position - position[:, None]
-    has_both = torch.from_numpy(_1_or_nan(lengths > 1)).to(device)[:, None, None]
+    is_query, has_two = (
+        torch.from_numpy(array).to(device)[..., None]
+        for array in (is_real.astype(np.float32), _1_or_nan(is_real.sum(axis=1) > 1)[:, None])
+    )
     of_key = about[:, None] * _1_or_nan(about.max(axis=1, keepdims=True) > 0)[:, None]
     special, punctuation = torch.from_numpy(of_key).to(device).unbind(dim=-1)
     return Places(
-        distance=offset.abs().float(),
-        offset=offset.float(),
-        self=(offset == 0).float(),
-        previous=(offset == -1) * has_both,
-        next=(offset == 1) * has_both,
-        first=(position == 0).float()[None],
-        special=special,
-        punctuation=punctuation,
+        distance=offset.abs() * is_query,
+        offset=offset * is_query,
+        self=(offset == 0) * is_query,
+        previous=(offset == -1) * is_query * has_two,
+        next=(offset == 1) * is_query * has_two,
+        first=(position == 0) * is_query,
+        special=special * is_query,
+        punctuation=punctuation * is_query,
     )
 
 

@@ -74,13 +74,13 @@ class Places:
 
     @cached_property
     def cells(self) -> Any:
-        """All of them, (..., query_pos, place, key_pos)."""
+        """All of them, (..., query_pos, key_pos, place)."""
         places = [getattr(self, name) for name in PLACES]
         some = next(place for place in places if place is not None)
         xp = array_namespace(some)
         nothing = xp.full_like(some, xp.nan)
         known = [nothing if place is None else place for place in places]
-        return xp.stack(xp.broadcast_arrays(*known), axis=-2)
+        return xp.stack(xp.broadcast_arrays(*known), axis=-1)
 
 
 PLACES = tuple(field.name for field in fields(Places))
@@ -134,45 +134,55 @@ def _stretches(tokens: Tokens) -> np.ndarray:
 
 
 def measured(
-    weights: Any, value_norms: Any, places: Places, output_norms: Any = None
-) -> dict[str, Any]:
-    """Every measure but induction of the heads of one layer, (..., head) each.
+    weights: Any, value_norms: Any, places: Places, output_norms: Any = None, is_read: Any = 1
+) -> Any:
+    """The measures of the heads of one layer, (..., head, measure), in the order of MEASURED.
 
-    `weights` (..., head, query_pos, key_pos) are 0 in the rows of queries that do not count, and
-    `value_norms` (..., head, key_pos) are ‖v‖; `output_norms` (..., head, query_pos) those of
-    each head's share of the output, None where there are none. NumPy arrays or torch tensors.
+    `weights` are (..., head, query_pos, key_pos), and `value_norms` (..., head, key_pos) are ‖v‖;
+    `output_norms` (..., head, query_pos) those of each head's share of the output, None where
+    there are none. `is_read`, which can be broadcast to (..., head, query_pos), is 0 for queries
+    that do not count, 1 for the others. NumPy arrays or torch tensors.
     """
-    return _named(*_summed(weights, value_norms, places.cells, output_norms))
+    return _quotients(*_summed(weights, value_norms, places.cells, output_norms, is_read))
 
 
 # A measure is the quotient of two sums over queries, which can be added up in parts.
 _Sums = tuple[Any, Any]  # (..., head, measure)
 
 
-def _named(totals: Any, counts: Any) -> dict[str, Any]:
-    """The quotients by their names; NaN where nothing was summed."""
+def _quotients(totals: Any, counts: Any) -> Any:
+    """NaN where nothing was summed."""
     xp = array_namespace(totals)
-    numbers = xp.where(counts > 0, totals, xp.nan) / xp.where(counts > 0, counts, 1)
-    return {name: numbers[..., column] for column, name in enumerate(MEASURED)}
+    return xp.where(counts > 0, totals, xp.nan) / xp.where(counts > 0, counts, 1)
 
 
-def _summed(weights: Any, value_norms: Any, cells: Any, output_norms: Any) -> _Sums:
+def _summed(
+    weights: Any, value_norms: Any, cells: Any, output_norms: Any, is_read: Any = 1
+) -> _Sums:
     xp = array_namespace(weights)
     least = xp.finfo(weights.dtype).smallest_normal  # for 0 · log 0 is 0
-    logarithms = xp.log(xp.clip(weights, least, None))
-    given = xp.sum(weights, axis=-1)
+    given = is_read * xp.sum(weights, axis=-1)
     is_seeing = xp.astype(given > 0, weights.dtype)
-    moved = weights * value_norms[..., None, :]
-    of_moved = logarithms + xp.log(xp.clip(value_norms, least, None))[..., None, :]
-    by_query = xp.sum(moved, axis=-1)
-    is_moving = xp.astype(by_query > 0, weights.dtype)
-    shares = is_moving / xp.where(by_query > 0, by_query, 1)  # of ‖w·v‖, of all that is moved
-    looking = _looking(weights, logarithms, given, is_seeing, cells)
-    moving = _looking(moved, of_moved, by_query, shares, cells)
+    # Two arrays of the size of weights, used again: fresh memory takes longer than the arithmetic.
+    shares = weights * value_norms[..., None, :]  # of ‖w·v‖, of all that is moved
+    moved = is_read * xp.sum(shares, axis=-1)
+    is_moving = xp.astype(moved > 0, weights.dtype)
+    moved = xp.where(moved > 0, moved, 1)
+    shares *= (is_moving / moved)[..., None]
+    moved_to = _at_places(shares, cells)
+    of_norms = (shares @ xp.log(value_norms + least)[..., None])[..., 0]
+    logarithms = weights + least
+    xp.log(logarithms, out=logarithms)
+    shares *= logarithms
+    of_shares = xp.sum(shares, axis=-1) + of_norms - is_moving * xp.log(moved)
+    moving = _looking(is_moving, of_shares, moved_to)
+    logarithms *= weights
+    of_weights = is_read * xp.sum(logarithms, axis=-1)
+    looking = _looking(given, of_weights, _at_places(weights, cells))
     n = xp.sum(is_seeing, axis=-1)
-    largest = xp.sum(xp.max(weights, axis=-1), axis=-1)
-    mean_head = xp.mean(weights, axis=-3, keepdims=True)
-    agreement = xp.sum(xp.sum(xp.minimum(weights, mean_head), axis=-1), axis=-1)
+    largest = xp.sum(is_read * xp.max(weights, axis=-1), axis=-1)
+    common = xp.minimum(weights, xp.mean(weights, axis=-3, keepdims=True), out=shares)
+    agreement = xp.sum(is_read * xp.sum(common, axis=-1), axis=-1)
     output, n_with_output = n * xp.nan, n
     if output_norms is not None:
         of_all = xp.sum(output_norms, axis=-2, keepdims=True)
@@ -184,20 +194,23 @@ def _summed(weights: Any, value_norms: Any, cells: Any, output_norms: Any) -> _S
     return xp.concat(totals, axis=-1), xp.concat(counts, axis=-1)
 
 
-def _looking(weights: Any, logarithms: Any, by_query: Any, factors: Any, cells: Any) -> _Sums:
+def _at_places(weights: Any, cells: Any) -> Any:
+    """The sums of weights at each place, (..., head, place)."""
+    xp = array_namespace(weights)
+    flat = xp.reshape(weights, (*weights.shape[:-2], -1))
+    return flat @ xp.reshape(cells, (*cells.shape[:-3], -1, len(PLACES)))
+
+
+def _looking(given: Any, logarithms: Any, at_places: Any) -> _Sums:
     """How evenly, how far and where queries look.
 
-    `by_query` are the sums of rows, (..., head, query_pos), whose entropy is that of their shares;
-    where they look is summed after each row is multiplied by its factor.
+    Of each row, (..., head, query_pos), `given` is Σ w and `logarithms` is Σ w·ln w.
     """
-    xp = array_namespace(weights)
-    sums = xp.where(by_query > 0, by_query, 1)
-    nats = xp.log(sums) - xp.sum(weights * logarithms, axis=-1) / sums
+    xp = array_namespace(given)
+    sums = xp.where(given > 0, given, 1)
+    nats = xp.log(sums) - logarithms / sums
     bits = xp.clip(nats / np.log(2), 0, None)  # −1e-8 is 0
-    at_places = xp.moveaxis(weights, -3, -2) @ xp.matrix_transpose(cells)
-    at_places = xp.sum(at_places * xp.matrix_transpose(factors)[..., None], axis=-3)
-    n = xp.sum(xp.astype(by_query > 0, weights.dtype), axis=-1)
-    whole = xp.sum(by_query * factors, axis=-1)
+    n, whole = xp.sum(xp.astype(given > 0, given.dtype), axis=-1), xp.sum(given, axis=-1)
     counts = [whole if name in ("distance", "offset") else n for name in PLACES]
     entropy = xp.sum(bits, axis=-1)[..., None]
     return xp.concat([entropy, at_places], axis=-1), xp.stack([n, *counts], axis=-1)
@@ -209,7 +222,10 @@ def _looking(weights: Any, logarithms: Any, by_query: Any, factors: Any, cells: 
 def _of_call(
     call: LayerTrace, places: Places, output_norms: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    """Its measures, from some queries at a time: of a long text all weights are never there."""
+    """Its measures by name.
+
+    Of some queries at a time, for all weights of a long text are never there.
+    """
     n_queries, n_keys = len(call.query_tokens), len(call.key_tokens)
     n_at_once = max(1, _N_CELLS // (call.n_heads * n_keys))
     value_norms = np.linalg.norm(call.v, axis=-1)
@@ -219,12 +235,12 @@ def _of_call(
     for start in range(0, n_queries, n_at_once):
         queries = slice(start, start + n_at_once)
         weights = call.own_weights_of(queries)
-        if not is_read[queries].all():
+        if not is_read[queries].all():  # those of a query without keys may be no numbers
             weights = np.where(is_read[queries], weights, 0)
         norms = None if output_norms is None else output_norms[:, queries]
         parts.append(_summed(weights, value_norms, places.cells[queries], norms))
     totals, counts = (np.sum(sums, axis=0) for sums in zip(*parts, strict=True))
-    return _named(totals, counts)
+    return dict(zip(MEASURED, _quotients(totals, counts).T, strict=True))
 
 
 def _output_norms(call: LayerTrace) -> np.ndarray | None:

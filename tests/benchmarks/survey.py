@@ -6,6 +6,7 @@ Run it where the repository lies, with what tests/requirements.txt installs. It 
 """
 
 import random
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,18 +21,16 @@ from tests.benchmarks.fresh import in_fresh_process
 from tests.benchmarks.memory import resident
 from tests.benchmarks.table import Cell, Table
 from tests.benchmarks.texts import TEXT
-from tests.benchmarks.timing import in_turns
 from tests.watched_page import memory
 
 N_TEXTS = 10_000
-N_AT_ONCE = 500  # texts of a turn
 N_WORDS = (4, 24)
 BATCH_TOKENS = 1024
 
-NOTE = f"""Texts of {N_WORDS[0]} to {N_WORDS[1]} words. Both read the same {N_TEXTS:,} texts,
-{N_AT_ONCE} at a time, in turns in one process; what is quoted are medians of these turns. The bare
-passes are those of the same eager model with the same batches, padded and masked, and split the
-texts into tokens too. A survey also finds out first whether batches are exact, in every turn."""
+NOTE = f"""Texts of {N_WORDS[0]} to {N_WORDS[1]} words. One survey reads {N_TEXTS:,}; before each
+{BUFFER} of them the bare passes take the same. They are those of the same eager model with the same
+batches, padded and masked, and split the texts into tokens too. A pass of a survey ends behind the
+last attention, which makes up for measuring."""
 
 NOTE_OF_MEMORY = """What the process took at most, as the system counts it, beyond what it took
 after a survey of 500 texts."""
@@ -64,35 +63,37 @@ def texts(n: int) -> Iterator[str]:
 def compared(name: str) -> list[Cell]:
     """A row: texts in a second, bare and surveyed, and the one divided by the other."""
     model, tokenizer = models.named(name)
-    parts = iter([part for part in _parts(list(texts(N_TEXTS + N_AT_ONCE))) for _ in range(2)])
-    seconds = in_turns(
-        {
-            "bare": lambda: bare(model, tokenizer, next(parts)),
-            "survey": lambda: survey(model, tokenizer, next(parts), progress=False),
-        },
-        N_TEXTS // N_AT_ONCE,
-    )
-    speeds = [N_AT_ONCE / seconds[way] for way in ("bare", "survey")]
+    seconds_bare = 0.0
+
+    def both() -> Iterator[str]:
+        nonlocal seconds_bare
+        for some in buffers(texts(N_TEXTS)):
+            start = time.perf_counter()
+            bare(model, tokenizer, some)
+            seconds_bare += time.perf_counter() - start
+            yield from some
+
+    bare(model, tokenizer, list(texts(BUFFER)))
+    survey(model, tokenizer, texts(BUFFER), progress=False)
+    start = time.perf_counter()
+    survey(model, tokenizer, both(), progress=False)
+    seconds = time.perf_counter() - start - seconds_bare
+    speeds = [N_TEXTS / one for one in (seconds_bare, seconds)]
     return [name, *speeds, speeds[1] / speeds[0]]
-
-
-def _parts(all_texts: Sequence[str]) -> list[Sequence[str]]:
-    return [all_texts[at : at + N_AT_ONCE] for at in range(0, len(all_texts), N_AT_ONCE)]
 
 
 def bare(model: Any, tokenizer: Any, some: Sequence[str]) -> None:
     """The forward passes alone, with the batches of a survey."""
-    for buffer in buffers(iter(some)):
-        ids = tokenizer(buffer)["input_ids"]
-        encoded = sorted((Encoded("", one, None) for one in ids), key=lambda one: len(one.ids))
-        for batch in _batches(encoded, BATCH_TOKENS):
-            lengths = np.array([len(one.ids) for one in batch])
-            is_real = np.arange(lengths.max()) < lengths[:, None]
-            padded = np.zeros(is_real.shape, np.int64)
-            padded[is_real] = np.concatenate([one.ids for one in batch])
-            given = {"input_ids": padded, "attention_mask": is_real.astype(np.int64)}
-            with torch.no_grad():
-                model(**{key: torch.from_numpy(array) for key, array in given.items()})
+    ids = tokenizer(list(some))["input_ids"]
+    encoded = sorted((Encoded("", one, None) for one in ids), key=lambda one: len(one.ids))
+    for batch in _batches(encoded, BATCH_TOKENS):
+        lengths = np.array([len(one.ids) for one in batch])
+        is_real = np.arange(lengths.max()) < lengths[:, None]
+        padded = np.zeros(is_real.shape, np.int64)
+        padded[is_real] = np.concatenate([one.ids for one in batch])
+        given = {"input_ids": padded, "attention_mask": is_real.astype(np.int64)}
+        with torch.no_grad():
+            model(**{key: torch.from_numpy(array) for key, array in given.items()})
 
 
 def grown(name: str, n_texts: int) -> list[Cell]:
