@@ -153,6 +153,23 @@ def test_the_chosen_pair_is_said_with_both_weights(opened, sentence_trace, fruit
     assert said in words(page)
 
 
+def test_the_pair_that_differs_most_is_a_button_away_in_a_long_text(opened):
+    words_of = [f"w{number % 37} on" for number in range(60)]
+    texts = {"text": " ".join(words_of), "other_text": " ".join(words_of[5:])}
+    page = opened(view="Compare", query="100", key="100", **texts)
+    before = constants(page)
+    page.button(key="largest_difference").click()
+    run(page)
+    sent = constants(page)
+    row, column = sent["framed_row"], sent["framed_column"]
+    assert row not in range(before["first_row"], before["first_row"] + 40)
+    shown = np.abs(np.float32(sent["difference_cells"]))
+    framed = shown[row - sent["first_row"], column - sent["first_column"]]
+    assert framed == shown.max()
+    assert 1 <= sent["limit"] / framed < 1.1
+    assert page.button(key="largest_difference").disabled
+
+
 def test_a_token_without_a_partner_is_said_and_named(opened):
     page = opened(view="Compare", other_text="time flies", query="3", key="4")
     assert "The query token that is chosen above has no partner in B" in words(page)

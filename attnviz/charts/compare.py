@@ -20,13 +20,13 @@ from attnviz.charts.figure import (
     structure_of,
 )
 from attnviz.charts.palette import DisplayMode, displayed
-from attnviz.charts.values import largest, nested
+from attnviz.charts.values import end_of_signed, end_of_weights, largest, nested
 from attnviz.charts.window import Window, window_around
 from attnviz.errors import InputError
 from attnviz.heads.aligning import Alignment
 from attnviz.heads.differing import SMALLEST, Difference, joined, where_largest
 from attnviz.tokens import shown
-from attnviz.wording import plain
+from attnviz.wording import number, plain
 
 LABEL_PADDING = 6  # px, of an axis
 LETTER = 0.48  # of the font size, for names that may stand out a little
@@ -75,6 +75,8 @@ def compare_figure(
     hidden = (because_a > 0, because_b > 0, difference.is_hidden[cells])
     weights = (difference.weights_a, difference.weights_b, difference.weights)
     has_hidden = bool(hidden[0].any() or hidden[1].any())
+    largest_weight = max(largest(of_one) for of_one in weights[:2])
+    end = end_of_weights(largest_weight)
     constants: dict[str, Any] = {
         **{
             f"{side}_cells": nested(np.where(is_hidden, np.float32(np.nan), values[cells]))
@@ -82,7 +84,8 @@ def compare_figure(
         },
         **_names(difference, part),
         "titles": _titles(names),
-        "note": _note(difference, part),
+        "note": [*_note(difference, part), *_note_on_colours(largest_weight, end)],
+        "end": end,
         "limit": _limit(difference),
         "first_row": part.queries.start,
         "first_column": part.keys.start,
@@ -193,10 +196,17 @@ def _note(difference: Difference, part: Window) -> list[str]:
     return [line for line in (*lines, *filtered) if line]
 
 
+def _note_on_colours(largest_weight: float, end: float) -> list[str]:
+    if end == 1:
+        return []
+    size = number(largest_weight)
+    return [f"colours of A and B end at {end:g}, not at 1, for the largest weight is {size}"]
+
+
 def _limit(difference: Difference) -> float:
     """The end of the differences' scale, shown or not; 1 where nothing differs."""
     size = largest(np.where(difference.is_hidden, 0, difference.weights))
-    return size if size > SMALLEST else 1.0
+    return end_of_signed(size) if size > SMALLEST else 1.0
 
 
 def _labels(constants: dict[str, Any]) -> tuple[tuple[tuple[str, Any], ...], int]:

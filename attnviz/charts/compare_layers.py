@@ -145,7 +145,7 @@ def _hidden(base: alt.Chart, side: Side) -> list[alt.Chart]:
 def _printed(of: Shape, base: alt.Chart, side: Side) -> alt.Chart:
     """Three decimals; a difference is that of the numbers beside it."""
     number = f"format(datum.{side}, '.3f')" if side != "difference" else _difference("3")
-    share = f"datum.{side}" if side != "difference" else "(datum.difference / limit)"
+    share = f"(datum.{side} / {'limit' if side == 'difference' else 'end'})"
     room = int(WIDTHS["a"] / of.n_columns * 0.38)  # five characters in a cell
     return (
         base.transform_filter(f"isValid(datum.{side})")
@@ -207,7 +207,7 @@ def _difference(decimals: str) -> str:
 
 
 def _scale(side: Side) -> alt.Scale:
-    return signed_scale("limit") if side == "difference" else weights_scale()
+    return signed_scale("limit") if side == "difference" else weights_scale("end")
 
 
 def _legend(side: Side) -> alt.Legend | None:
@@ -217,7 +217,7 @@ def _legend(side: Side) -> alt.Legend | None:
     is_weight = side == "a"
     return legend(
         "weight, in A and B" if is_weight else "difference of weights, B − A",
-        [0, 0.5, 1] if is_weight else alt.expr("[-limit, 0, limit]"),
+        alt.expr("[0, end / 2, end]") if is_weight else alt.expr("[-limit, 0, limit]"),
         orient="bottom",
         direction="horizontal",
         gradientLength=WIDTHS[side] - 40,

@@ -18,6 +18,7 @@ from attnviz.charts.axes import legend
 from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
 from attnviz.charts.model_layers import OPENED
 from attnviz.charts.palette import DisplayMode, displayed
+from attnviz.charts.values import end_of_weights
 from attnviz.errors import InputError
 from attnviz.heads.finding import FIRST
 from attnviz.wording import number
@@ -118,7 +119,7 @@ def find_figure(
         is_of_several=value == "mean",
     )
     largest = float(heads[value].where(np.isfinite(heads[value])).max())
-    limit = _limit(largest)
+    limit = end_of_weights(largest)
     is_framed = (heads["layer"] == layer) & (heads["head"] == head)
     if kind is not None:
         is_framed &= heads["kind"] == kind
@@ -174,14 +175,6 @@ def _value(table: pd.DataFrame) -> str:
         f"A table of {len(table)} rows with the columns {', '.join(map(repr, table.columns))} "
         "has no weights of heads.\n\nHint: pass what attnviz.heads.linking or linking_over gives."
     )
-
-
-def _limit(largest: float) -> float:
-    """Where the colours end: 1, or where no weight comes near it the next of 0.5, 0.2, 0.1 …"""
-    if not 0 < largest <= 0.5:
-        return 1.0
-    power = 10.0 ** floor(log10(largest))
-    return next(end for n in (1, 2, 5, 10) if (end := float(f"{n * power:.0e}")) >= largest)
 
 
 def _decimals(largest: float) -> int:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from math import ceil, floor, log10
 
 import altair as alt
 import numpy as np
@@ -34,9 +35,23 @@ def largest(values: np.ndarray) -> float:
     return float(str(np.float32(np.nanmax(np.abs(values), initial=0)))) or 1.0
 
 
-def weights_scale() -> alt.Scale:
-    """Weights run from 0 to 1 in every matrix."""
-    return alt.Scale(domain=[0, 1], interpolate="rgb")
+def weights_scale(end: str | None = None) -> alt.Scale:
+    """Weights run from 0 to 1, unless a parameter says where their colours end."""
+    return alt.Scale(domain=[0, 1 if end is None else alt.expr(end)], interpolate="rgb")
+
+
+def end_of_weights(largest: float) -> float:
+    """Where their colours end: 1, or where no weight comes near it the next of 0.5, 0.2, 0.1 …"""
+    if not 0 < largest <= 0.5:
+        return 1.0
+    power = 10.0 ** floor(log10(largest))
+    return next(end for n in (1, 2, 5, 10) if (end := float(f"{n * power:.0e}")) >= largest)
+
+
+def end_of_signed(largest: float) -> float:
+    """The next number of two digits, which a legend can say as it is."""
+    power = 10.0 ** (floor(log10(largest)) - 1)
+    return float(f"{ceil(round(largest / power, 3)) * power:.1e}")
 
 
 def signed_scale(limit: float | str) -> alt.Scale:

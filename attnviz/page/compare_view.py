@@ -60,7 +60,9 @@ def show(trace: Trace, head: HeadTrace) -> None:
         exporting.menu(screen, trace)
     filtering.show_notes(less, head)
     st.markdown(f"{what_differs(screen, trace)} {where_largest(of.difference)}")
-    st.markdown(about_pair(of))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(about_pair(of), width="content")
+        _offer_largest(of)
     if alone := without_partner(of):
         st.caption(f"{alone} **Alignment** says which tokens are compared; mend it there.")
     _show_picture(screen, of)
@@ -304,10 +306,28 @@ def _show_picture(screen: Screen, of: Compared) -> None:
 
 
 def _follow_click(chart_key: str, of: Compared) -> None:
-    queries, keys = of.first
     for point in st.session_state[chart_key].selection.get(PICKED_PAIR) or []:
-        query = of.difference.queries.pairs[point["row"]][0]
-        key = of.difference.keys.pairs[point["column"]][0]
-        st.session_state["query"] = queries.positions[query][0]
-        st.session_state["key"] = keys.positions[key][0]
+        _choose(of, point["row"], point["column"])
         clicked(VIEW, (point["row"], point["column"]))
+
+
+def _offer_largest(of: Compared) -> None:
+    """A way to the pair where A and B differ most, which may be outside of the part shown."""
+    ((row, column, _),) = of.difference.largest(1) or [(of.row, of.column, 0.0)]
+    st.button(
+        "Choose the largest difference",
+        icon=":material/my_location:",
+        type="tertiary",
+        key="largest_difference",
+        disabled=(row, column) == (of.row, of.column),
+        on_click=lambda: _choose(of, row, column),
+    )
+
+
+def _choose(of: Compared, row: int, column: int) -> None:
+    """Make these tokens of A the query and the key that are chosen."""
+    queries, keys = of.first
+    query = of.difference.queries.pairs[row][0]
+    key = of.difference.keys.pairs[column][0]
+    st.session_state["query"] = queries.positions[query][0]
+    st.session_state["key"] = keys.positions[key][0]
