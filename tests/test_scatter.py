@@ -119,7 +119,9 @@ def test_colours_of_signed_measures_are_centred_on_zero(table):
 def test_a_colour_may_be_the_layer_or_the_head(table, place):
     figure = scatter_figure(table, colour=place)
     assert figure.constants["point_colour"] == table[place].tolist()
-    assert figure.constants["colour_ends"] == [0, table[place].max()]
+    before, last = figure.constants["colour_ends"]
+    assert last == table[place].max()
+    assert before <= -1  # so that the first is not as white as the background
     assert set(figure.constants["colour_named"]) <= set(table[place])
     assert legends(figure.chart())["fill"]["title"] == f"colour: {place}"
 
@@ -241,13 +243,13 @@ def test_heads_without_a_number_are_left_out_and_counted(table):
     assert one.constants["note"] == ["1 of 72 heads is left out, without share of ‖output‖"]
 
 
-@pytest.mark.parametrize("name", ["induction", "punctuation"])
-def test_a_measure_that_no_head_has_leaves_an_empty_picture(table, name):
-    sent = scatter_figure(table, y=name, colour=name, size=name).constants
-    assert sent["point_x"] == []
-    assert sent["note"][0].startswith("72 of 72 heads are left out, without ")
-    export.to_svg(scatter_view(table, y=name, colour=name, size=name))
-    assert "Scatter of 0 heads" in takeaway(table, "entropy", name)
+@pytest.mark.parametrize(
+    ("name", "title"), [("induction", "induction score"), ("punctuation", "share on punctuation")]
+)
+def test_a_measure_that_no_head_has_is_refused_by_its_name(table, name, title):
+    for asked in ({"y": name}, {"colour": name}, {"size": name}):
+        with pytest.raises(attnviz.InputError, match=f"Of 72 heads none has .*{title}.\n\nHint: "):
+            scatter_figure(table, **asked)
 
 
 @pytest.mark.parametrize("value", [0.0, 2.5, -1e-30, 1e30])

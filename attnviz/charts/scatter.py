@@ -34,7 +34,7 @@ WIDTH, HEIGHT = 720, 360  # px
 FONT_SIZE = 12
 SMALLEST, LARGEST, PLAIN = 30, 500, 110  # px², of a point
 RING = 3  # px, around it
-OPACITY, FADED = 0.8, 0.1
+OPACITY, FADED = 0.8, 0.2
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,12 @@ def scatter_figure(
     _check(table, {*PLACES, *names.values()})
     numbers = pd.DataFrame({channel: _sent(table[name]) for channel, name in names.items()})
     is_known = np.isfinite(numbers.to_numpy()).all(axis=1)
+    if not is_known.any():
+        titles = " and ".join(dict.fromkeys(one.title for one in shape.measures.values()))
+        raise InputError(
+            f"Of {len(table)} heads none has {titles}.\n\nHint: choose another measure; the "
+            "induction score takes a model, not arrays alone."
+        )
     heads = table[[*PLACES]].reset_index(drop=True).join(numbers)[is_known]
     if not isinstance(shape.colour, Measure):
         heads["colour"] = heads[shape.colour]
@@ -145,8 +151,6 @@ def takeaway(table: pd.DataFrame, x: str, y: str) -> str:
     across, up = measure_named(x), measure_named(y)
     known = table[np.isfinite(table[[x, y]].to_numpy(float)).all(axis=1)]
     text = f"Scatter of {len(known)} heads: {titled(across)}, across, and {titled(up)}, up."
-    if known.empty:
-        return text
     ranges = (
         f"The {one.title} runs from {number(known[one.name].min())} to "
         f"{number(known[one.name].max())}."
@@ -185,16 +189,14 @@ def _sent(numbers: pd.Series) -> np.ndarray:
 
 def _ends(numbers: pd.Series) -> list[float]:
     """Where an axis begins and ends, with room for the points at its edges."""
-    if numbers.empty:
-        return [0.0, 1.0]
     lowest, highest = float(numbers.min()), float(numbers.max())
     room = 0.06 * (highest - lowest) or 0.1 * abs(highest) or 0.5
     return [lowest - room, highest + room]
 
 
 def _limit(numbers: pd.Series) -> float:
-    """The largest magnitude; 1 where there is none."""
-    return 1.0 if numbers.empty else float(numbers.abs().max()) or 1.0
+    """The largest magnitude; 1 where all are 0."""
+    return float(numbers.abs().max()) or 1.0
 
 
 def _colours(numbers: pd.Series, shape: _Shape) -> dict[str, Any]:
@@ -203,11 +205,11 @@ def _colours(numbers: pd.Series, shape: _Shape) -> dict[str, Any]:
         limit = _limit(numbers)
         ends = [-limit, limit] if is_signed(shape.colour) else [0.0, limit]
         return {"colour_ends": ends, "colour_named": [ends[0], sum(ends) / 2, ends[1]]}
-    places = sorted({*numbers.tolist()}) or [0]
+    places = sorted({*numbers.tolist()})
     named = sorted({places[0], places[len(places) // 2], places[-1]})
-    # A layer alone is as dark as the last of several.
-    first = places[0] if len(places) > 1 else places[0] - 1
-    return {"colour_ends": [first, places[-1]], "colour_named": named}
+    # The first place is no weak one: it has a colour of its own, not that of the background.
+    before = places[0] - max(1, (places[-1] - places[0]) / 4)
+    return {"colour_ends": [before, places[-1]], "colour_named": named}
 
 
 def _note(

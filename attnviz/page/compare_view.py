@@ -313,15 +313,16 @@ def _follow_click(chart_key: str, of: Compared) -> None:
 
 def _offer_largest(of: Compared) -> None:
     """A way to the pair where A and B differ most, which may be outside of the part shown."""
-    ((row, column, _),) = of.difference.largest(1) or [(of.row, of.column, 0.0)]
-    st.button(
-        "Choose the largest difference",
-        icon=":material/my_location:",
-        type="tertiary",
-        key="largest_difference",
-        disabled=(row, column) == (of.row, of.column),
-        on_click=lambda: _choose(of, row, column),
-    )
+    for row, column, _ in of.difference.largest(1):
+        st.button(
+            "Choose the largest difference",
+            icon=":material/my_location:",
+            type="tertiary",
+            key="largest_difference",
+            disabled=(row, column) == (of.row, of.column),
+            on_click=_choose,
+            args=(of, row, column),
+        )
 
 
 def _choose(of: Compared, row: int, column: int) -> None:
