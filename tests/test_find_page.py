@@ -249,6 +249,15 @@ def test_two_models_are_compared_by_words(offering, minilm, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "is_said"),
+    [({"other_text": "fruit flies"}, True), ({"other_text": "", "other_head": "3"}, False)],
+)
+def test_a_second_text_that_b_has_not_is_said(opened, asked, is_said):
+    page = opened(view="Compare", pair="like a banana", **asked)
+    assert ("The second text is part of A alone: B is of one text." in words(page)) == is_said
+
+
 def test_a_text_of_b_that_cannot_be_read_is_said_and_can_be_mended(opened):
     page = opened(view="Compare", other_text="time " * 3000)
     assert page.error

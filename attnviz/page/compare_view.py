@@ -150,6 +150,9 @@ def _choose_other(trace: Trace, head: HeadTrace) -> tuple[Beside, Trace | None]:
         of_head = st.container(horizontal=True, vertical_alignment="bottom")
     other = None if text is name is None else loading.beside(trace, name, text)
     whole = trace if other is None else other
+    if other is not None:
+        for what in loading.beside_text_of(trace).keys() - loading.beside_text_of(other).keys():
+            st.caption(f"The {what} is part of A alone: B is of one text.")
     with of_head:
         layer = stepper("Layer of B", "other_layer", whole.layers(head.kind), head.layer)
         heads = range(whole.n_heads(layer, head.kind))

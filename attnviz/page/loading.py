@@ -241,6 +241,12 @@ def text_of(trace: attnviz.Trace) -> str:
     return _asked_for[trace][1]
 
 
+def beside_text_of(trace: attnviz.Trace) -> dict[str, str]:
+    """The second text and the target that it was asked for with, by what the page calls them."""
+    named = zip(("second text", "target text"), _asked_for[trace][2:], strict=True)
+    return {what: text for what, text in named if text}
+
+
 def model_of(trace: attnviz.Trace) -> Any:
     """The model that computed a trace; None for somebody's own arrays."""
     if trace in _files:
