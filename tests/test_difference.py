@@ -10,7 +10,7 @@ from attnviz import filters
 from attnviz.capture import trace
 from attnviz.errors import InputError
 from attnviz.heads.aligning import Alignment, aligned
-from attnviz.heads.differing import SMALLEST, difference, where_largest
+from attnviz.heads.differing import SMALLEST, difference, joined, where_largest
 from attnviz.wording import plain
 
 TIME = ("[CLS]", "time", "flies", "like", "an", "arrow", "[SEP]")
@@ -283,3 +283,10 @@ def test_no_token_and_no_name_is_markup_in_the_sentence(names, called):
     found = difference(a, b, queries=Alignment(((0, 0), (1, 1))), keys=Alignment(((0, 0), (1, 1))))
     markup = markup_of(where_largest(found, called)) - {("strong_open", ""), ("strong_close", "")}
     assert markup <= {("italic", name) for name in names}
+
+
+def test_names_that_run_to_the_left_say_whose_they_are():
+    both = joined(
+        ["ب", "time", "like"], ["س", "fruit", "like"], Alignment(((0, 0), (1, 1), (2, 2)))
+    )
+    assert both == ["A ب / B س", "time / fruit", "like"]

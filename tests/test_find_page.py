@@ -80,8 +80,8 @@ def test_more_texts_give_means_and_say_how_many_have_the_tokens(opened, minilm, 
     texts = ["fruit flies like an arrow", "nothing of it", "An arrow flies"]
     page = opened(view="Find", query="2", key="5", texts="\n".join(texts))
     others = [attnviz.trace(*minilm, text) for text in texts]
-    lacking = "there is no *flies* or no *arrow* in “nothing of it”."
-    assert f"Of 3 texts out of 4: {lacking}" in words(page)
+    lacking = "the other has no *flies* or no *arrow*: “nothing of it”."
+    assert f"3 of 4 texts are counted; {lacking}" in words(page)
     pairs = [(sentence_trace, 2, 5), (others[0], 2, 5), (others[2], 3, 2)]
     weights = [trace.layer(5).own_weights[11, query, key] for trace, query, key in pairs]
     sent = constants(page)
@@ -176,6 +176,11 @@ def test_a_token_without_a_partner_is_said_and_named(opened):
     assert "Keys without a partner: of A *like*, *an*, *arrow*." in words(page)
 
 
+def test_a_text_that_is_alone_in_having_the_pair_has_no_spread(opened):
+    page = opened(view="Find", query="2", key="5", texts="nothing\nof it")
+    assert "1 of 3 texts is counted, which has no spread; the others have no *flies*" in words(page)
+
+
 def test_filters_of_lines_are_offered_where_lines_are_drawn(opened):
     for view in ("Find", "Compare", "Heads"):
         page = opened(view=view)
@@ -256,6 +261,20 @@ def test_two_models_are_compared_by_words(offering, minilm, tmp_path):
 def test_a_second_text_that_b_has_not_is_said(opened, asked, is_said):
     page = opened(view="Compare", pair="like a banana", **asked)
     assert ("The second text is part of A alone: B is of one text." in words(page)) == is_said
+
+
+def test_b_has_the_nearest_layer_and_head_where_its_model_has_fewer(offering, minilm, tmp_path):
+    small = {"num_hidden_layers": 2, "num_attention_heads": 2}
+    other = save_tiny(
+        tmp_path / "bert", "bert", minilm[1], vocab_size=minilm[1].vocab_size, **small
+    )
+    page = offering(settings.OFFERS[0].name, other)
+    page.query_params.update(view="Compare", other_model=str(other), layer="5", head="9")
+    run(page)
+    assert not page.exception
+    assert "There is no layer 5 in B; 1 is the nearest." in words(page)
+    assert "There is no head 9 in B; 1 is the nearest." in words(page)
+    assert "**B** is layer 1, head 1 ·" in words(page)
 
 
 def test_a_text_of_b_that_cannot_be_read_is_said_and_can_be_mended(opened):

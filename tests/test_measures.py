@@ -1,6 +1,7 @@
 """What heads do, in numbers that are known beforehand or counted again cell by cell."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -390,6 +391,9 @@ def test_every_number_is_in_the_range_of_its_measure(sentence_trace):
         known = table[measure.name].dropna()
         assert known.between(measure.lowest, measure.highest).all(), measure.name
         assert all((measure.title, measure.formula, measure.meaning, measure.source))
+        base = next(one for one in heads.MEASURES if one.name == measure.name.removeprefix("wv_"))
+        words = re.findall("[a-z]{2,}", measure.formula)
+        assert words == re.findall("[a-z]{2,}", base.formula)
 
 
 def test_one_kind_is_measured_alone_and_an_unknown_one_refused():

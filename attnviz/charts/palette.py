@@ -74,8 +74,8 @@ def text_on(share: str) -> str:
     light, dark = PALETTES["light"], PALETTES["dark"]
     return (
         f"{IS_LIGHT}"
-        f" ? (abs({share} + 0.09) > 0.77 ? '{light.background}' : '{light.text}')"
-        f" : (abs({share}) > 0.71 ? '{dark.background}' : '{dark.text}')"
+        f" ? (abs({share} + 0.087) > 0.806 ? '{light.background}' : '{light.text}')"
+        f" : (abs({share} - 0.018) > 0.672 ? '{dark.background}' : '{dark.text}')"
     )
 
 

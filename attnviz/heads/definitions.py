@@ -54,8 +54,8 @@ _OF_WEIGHTS = (
         "mean signed distance",
         "tokens",
         "Σᵢⱼ wᵢⱼ·(j − i) / Σᵢⱼ wᵢⱼ",
-        "the same with its direction: negative where heads look back, positive where they look "
-        "ahead",
+        "how far after its query a key is, the mean weighted by attention: negative where heads "
+        "look back, positive where they look ahead",
         -inf,
         inf,
         f"after {_FAR}",
@@ -127,7 +127,7 @@ _OF_NORMS = tuple(
         measure,
         name=f"{WEIGHTED}{measure.name}",
         title=f"{measure.title}, of ‖w·v‖",
-        formula=measure.formula.replace("w", "r") + "; rᵢⱼ = ‖wᵢⱼ·vⱼ‖ / Σⱼ ‖wᵢⱼ·vⱼ‖",
+        formula=measure.formula.replace("wᵢ", "rᵢ") + "; rᵢⱼ = ‖wᵢⱼ·vⱼ‖ / Σⱼ ‖wᵢⱼ·vⱼ‖",
         meaning=f"{measure.meaning}, where what counts is not the weight but how much of a value "
         "it moves",
         source=f"after {_NORMS}, with v before W_O",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from unicodedata import bidirectional
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,14 @@ class Difference:
     def key_labels(self) -> list[str]:
         """What each column is called, likewise."""
         return joined(self.a.key_tokens, self.b.key_tokens, self.keys)
+
+    def query_called(self, row: int) -> str:
+        """A row in a sentence, as Markdown, with its positions where others are called the same."""
+        return _named(self.query_labels, self.queries, row)
+
+    def key_called(self, column: int) -> str:
+        """A column, likewise."""
+        return _named(self.key_labels, self.keys, column)
 
     @property
     def left_out(self) -> LeftOut:
@@ -164,9 +173,8 @@ def where_largest(difference: Difference, names: tuple[str, str] = ("A", "B")) -
         who, than = ("it", "") if parts else (b, f" than {a}")
         before, after, by = _printed(difference, row, column)
         parts.append(
-            f"from {_named(difference.query_labels, difference.queries, row)} to "
-            f"{_named(difference.key_labels, difference.keys, column)}, {who} gives **{by}** "
-            f"{word}{than} ({after} instead of {before})"
+            f"from {difference.query_called(row)} to {difference.key_called(column)}, {who} gives "
+            f"**{by}** {word}{than} ({after} instead of {before})"
         )
     if not parts:
         return f"Nothing differs: no weight of {b} is further than {SMALLEST} from that of {a}."
@@ -178,8 +186,15 @@ def where_largest(difference: Difference, names: tuple[str, str] = ("A", "B")) -
 
 def joined(labels_a: Sequence[str], labels_b: Sequence[str], alignment: Alignment) -> list[str]:
     """What each pair is called: by its label in A alone where the two are alike."""
-    both = ((labels_a[a], labels_b[b]) for a, b in alignment.pairs)
-    return [a if alike(a, b) else f"{a} / {b}" for a, b in both]
+    return [_both(labels_a[a], labels_b[b]) for a, b in alignment.pairs]
+
+
+def _both(a: str, b: str) -> str:
+    if alike(a, b):
+        return a
+    # Between letters that run to the left a slash would run with them, and B stand before A.
+    is_leftwards = any(bidirectional(letter) in ("R", "AL") for letter in a + b)
+    return f"A {a} / B {b}" if is_leftwards else f"{a} / {b}"
 
 
 def _named(labels: Sequence[str], alignment: Alignment, place: int) -> str:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from attnviz.charts.alignment import alignment_figure
 from attnviz.charts.compare import PICKED_PAIR, compare_figure
+from attnviz.charts.window import window_around
 from attnviz.errors import AttnvizError
 from attnviz.heads import Alignment
 from attnviz.heads.differing import where_largest
@@ -18,7 +19,7 @@ from attnviz.page.refusals import show_refusal
 from attnviz.results import HeadTrace, Trace
 from attnviz.screens import NOTHING_MORE, Beside, Compared, More, Screen, heads_compared
 from attnviz.tokens import Tokens
-from attnviz.wording import escaped, fixed, token
+from attnviz.wording import escaped, fixed, token_at
 
 VIEW = "compare"
 SIDES = {"aligned_queries": "queries", "aligned_keys": "keys"}
@@ -99,7 +100,7 @@ def about_pair(of: Compared) -> str:
             f"The {which} token that is chosen above has no partner in B: choose another, or give "
             "it one under **Alignment**."
         )
-    names = token(differs.query_labels[of.row]), token(differs.key_labels[of.column])
+    names = differs.query_called(of.row), differs.key_called(of.column)
     a, b = (weights[of.row, of.column] for weights in (differs.weights_a, differs.weights_b))
     return f"From {names[0]} to {names[1]} A gives **{fixed(a, 3)}** and B **{fixed(b, 3)}**."
 
@@ -109,9 +110,9 @@ def without_partner(of: Compared) -> str:
     pairs, (_, keys_a), (_, keys_b) = of.difference.keys, of.first, of.second
     parts = []
     for side, tokens, places in (("A", keys_a, pairs.of_a), ("B", keys_b, pairs.of_b)):
-        alone = [tokens.labels[at] for at in range(len(tokens)) if at not in places]
+        alone = [at for at in range(len(tokens)) if at not in places]
         if alone:
-            named = ", ".join(map(token, alone[:MOST_NAMED]))
+            named = ", ".join(token_at(tokens.labels, at) for at in alone[:MOST_NAMED])
             more = f" and {len(alone) - MOST_NAMED} more" if len(alone) > MOST_NAMED else ""
             parts.append(f"of {side} {named}{more}")
     return f"Keys without a partner: {'; '.join(parts)}." if parts else ""
@@ -156,7 +157,7 @@ def _choose_other(trace: Trace, head: HeadTrace) -> tuple[Beside, Trace | None]:
     with of_head:
         layer = stepper("Layer of B", "other_layer", whole.layers(head.kind), head.layer)
         heads = range(whole.n_heads(layer, head.kind))
-        number = stepper("Head of B", "other_head", heads, head.head if head.head in heads else 0)
+        number = stepper("Head of B", "other_head", heads, head.head)
     beside = Beside(
         model=name,
         text=text,
@@ -317,8 +318,10 @@ def _follow_click(chart_key: str, of: Compared) -> None:
 def _offer_largest(of: Compared) -> None:
     """A way to the pair where A and B differ most, which may be outside of the part shown."""
     for row, column, _ in of.difference.largest(1):
+        part = window_around(of.row or 0, of.column or 0, *of.difference.weights.shape)
+        where = "" if row in part.queries and column in part.keys else ", outside of what is shown"
         st.button(
-            "Choose the largest difference",
+            f"Choose the largest difference{where}",
             icon=":material/my_location:",
             type="tertiary",
             key="largest_difference",

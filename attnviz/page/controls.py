@@ -157,7 +157,8 @@ def choose_head(trace: Trace) -> tuple[str, int, int]:
         kind = select("Attention", "kind", trace.kinds)
     else:
         links.check_absent("kind", "attention", f"this model has only {kind} attention", kind)
-    layer = stepper("Layer", "layer", trace.layers(kind))
+    layers = trace.layers(kind)
+    layer = stepper("Layer", "layer", layers, layers[0])
     heads = range(trace.n_heads(layer, kind))
     head = stepper("Head", "head", heads, DEFAULT_HEAD if DEFAULT_HEAD in heads else 0)
     return kind, layer, head
@@ -272,16 +273,20 @@ def select(
         disabled=key == "model" and own_arrays.is_open(),
     )
     name = names.get(chosen, chosen)
-    links.check(key, label.lower(), [*names.values(), *([name] if accepts_others else [])], name)
+    what = f"{label[0].lower()}{label[1:]}"
+    links.check(key, what, [*names.values(), *([name] if accepts_others else [])], name)
     return chosen
 
 
-def stepper(label: str, key: str, options: Sequence[int], default: int = 0) -> int:
+def stepper(label: str, key: str, options: Sequence[int], preferred: int) -> int:
     """A list of numbers with a button to either side of the chosen one.
 
-    Where what was chosen is not in the list, of another model, the nearest is, and that is said.
+    Where what was chosen, or is preferred to begin with, is not in the list, of another model, the
+    nearest is, and that is said.
     """
-    before = st.session_state.get(key)
+    before = st.session_state.get(key, preferred)
+    what = f"{label[0].lower()}{label[1:]}"
+    default = list(options).index(_nearest(options, preferred, options[0]))
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False, gap="xsmall"):
         chosen = select(label, key, options, default, replace=_nearest)
         place = list(options).index(chosen)
@@ -291,18 +296,20 @@ def stepper(label: str, key: str, options: Sequence[int], default: int = 0) -> i
                 "",
                 icon=f":material/{icon}:",
                 key=f"{key}_{name.lower()}",
-                help=f"{name} {label.lower()}",
+                help=f"{name} {what}",
                 disabled=is_last,
                 on_click=_set,
                 args=(key, None if is_last else options[place + step]),
             )
     moved = f"_moved_{key}"
-    if before is not None and before not in options and len(options) > 1:
+    if before not in options and len(options) > 1:
         st.session_state[moved] = before, chosen, options
     if moved in st.session_state:
         before, *now = st.session_state[moved]
         if now == [chosen, options]:
-            st.caption(f"There is no {label.lower()} {before} here; {chosen} is the nearest.")
+            number, _, whole = what.partition(" of ")
+            where = f"in {whole}" if whole else "here"
+            st.caption(f"There is no {number} {before} {where}; {chosen} is the nearest.")
         else:
             del st.session_state[moved]
     return chosen
@@ -317,7 +324,7 @@ def _same(options: list, value: Any, otherwise: Any) -> Any:
     return value if value in options else otherwise
 
 
-def _nearest(options: list[int], value: int | None, otherwise: int) -> int:
+def _nearest(options: Sequence[int], value: int | None, otherwise: int) -> int:
     if value is None:
         return otherwise
     return min(options, key=lambda option: abs(option - value))

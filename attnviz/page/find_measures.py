@@ -14,6 +14,7 @@ from attnviz.page import exporting, filtering, links, loading, tables
 from attnviz.page.controls import open_clicked, open_head, select
 from attnviz.page.defining import TITLES, defined
 from attnviz.page.figures import show_figure
+from attnviz.page.head_list import show_heads
 from attnviz.page.pinned import clicked, pinned
 from attnviz.page.reading import read_once
 from attnviz.results import HeadTrace, Trace
@@ -23,6 +24,7 @@ from attnviz.wording import counted, escaped
 VIEW, BRUSH = "find", "find_brushed"
 MOST_THUMBNAILS = 48
 NO_SIZE = "the same for all"
+CLEARED = "A click on an empty place, or another axis, takes the area away."
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
@@ -65,8 +67,16 @@ def show(trace: Trace, head: HeadTrace) -> None:
     with right:
         _show_brushed(trace, less, head, few, filters, x if area else None)
     names = dict.fromkeys(name for name in (x, y, colour, size) if name in TITLES)
-    st.dataframe(few[["layer", "head", *names]].rename(columns=TITLES), hide_index=True)
-    st.caption("  \n".join(f"{defined(name)}" for name in names))
+    st.markdown(f"**{'The heads in the area' if area else 'All heads'}.** Click one to open it.")
+    show_heads(
+        few[["layer", "head", *names]].rename(columns=TITLES),
+        "measured",
+        (asked, chosen, area),
+        {TITLES[name]: st.column_config.NumberColumn(format="%.4f") for name in names},
+    )
+    st.caption("  \n".join(map(defined, names)))
+    if without := [title for name, title in TITLES.items() if name not in offered]:
+        st.caption(f"Not offered, for no head has it here: {', '.join(without)}.")
 
 
 def _area(x: str, y: str) -> tuple[float, ...]:
@@ -136,11 +146,11 @@ def _show_brushed(
         )
         return
     if few.empty:
-        st.markdown("No head is in that area.")
+        st.markdown(f"No head is in that area. {CLEARED}")
         return
     shown = few.head(MOST_THUMBNAILS)
-    more = "" if len(shown) == len(few) else f"; the first {len(shown)} are shown"
-    st.markdown(f"{counted(len(few), 'head')} in that area{more}.")
+    more = "" if len(shown) == len(few) else f"; the first {len(shown)} of them are shown"
+    st.markdown(f"{counted(len(few), 'head')} in that area{more}, layer by layer. {CLEARED}")
     only = tuple(map(tuple, shown[["layer", "head"]].to_numpy().tolist()))
     asked = "pictures", head.kind, filters
     pictures = read_once(trace, asked, lambda: thumbnails(less, head.kind))

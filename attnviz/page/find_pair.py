@@ -7,13 +7,14 @@ from attnviz.charts.find import find_figure, strongest
 from attnviz.charts.model_layers import OPENED
 from attnviz.heads import pairs_called
 from attnviz.page import exporting, filtering, links, loading, pair, tables
-from attnviz.page.controls import open_clicked, open_head
+from attnviz.page.controls import open_clicked
 from attnviz.page.figures import show_figure
+from attnviz.page.head_list import show_heads
 from attnviz.page.pinned import pinned
 from attnviz.page.reading import read_once
 from attnviz.results import HeadTrace, Trace
 from attnviz.screens import Finding, More, linked
-from attnviz.wording import counted, escaped, fixed, token_at
+from attnviz.wording import escaped, fixed, token_at
 
 VIEW = "find"
 MOST_TEXTS = 20  # beside the page's own
@@ -107,8 +108,9 @@ def in_how_many(n_texts: int, lacking: tuple[str, ...], query: str, key: str) ->
     if not lacking:
         return f"The mean and the spread of {n_texts} texts, which all have {query} and {key}."
     named = ", ".join(f"“{escaped(text[:40])}{'…' if len(text) > 40 else ''}”" for text in lacking)
-    used = f"Of {counted(n_used, 'text')} out of {n_texts}"
-    return f"{used}: there is no {query} or no {key} in {named}."
+    counts = "are counted" if n_used > 1 else "is counted, which has no spread"
+    others = "the other has" if len(lacking) == 1 else "the others have"
+    return f"{n_used} of {n_texts} texts {counts}; {others} no {query} or no {key}: {named}."
 
 
 def _choose_texts(trace: Trace) -> tuple[str, ...]:
@@ -123,12 +125,13 @@ def _choose_texts(trace: Trace) -> tuple[str, ...]:
             bind="query-params",
             height=160,
             placeholder="time flies like a river\nfruit flies like an arrow",
-            help="The same two tokens are looked for in each of them, as they are written.",
+            help="The same two tokens are looked for in each of them, as they are written; the "
+            f"first {MOST_TEXTS} texts are read.",
             disabled=loading.model_of(trace) is None,
         )
-    lines = [line for line in (written or "").splitlines() if line.strip()]
-    if len(lines) > MOST_TEXTS:
-        st.caption(f"Of {len(lines)} texts the first {MOST_TEXTS} are read.")
+        lines = [line for line in (written or "").splitlines() if line.strip()]
+        if len(lines) > MOST_TEXTS:
+            st.caption(f"Of {len(lines)} texts the first {MOST_TEXTS} are read.")
     if len(lines) != n_before:  # known only once the control is there
         st.session_state["_n_texts"] = len(lines)
         st.rerun()
@@ -143,27 +146,13 @@ def _show_strongest(table: pd.DataFrame, of: object) -> None:
         among = rows["n_first"].astype(str) + " of " + rows["n_texts"].astype(str)
         rows = rows.drop(columns=["n_first", "n_texts"]).assign(among=among)
     digits = st.column_config.NumberColumn(format="%.3f")
-    key = f"strongest_{abs(hash(of))}"
-    st.dataframe(
-        rows,
-        hide_index=True,
-        column_config={
-            **dict.fromkeys(("weight", "mean"), digits),
-            "spread": st.column_config.NumberColumn(
-                format="%.3f", help="The standard deviation over the texts."
-            ),
-            "among": st.column_config.TextColumn(
-                "among first 10", help="In how many texts it is among the ten strongest heads."
-            ),
-        },
-        key=key,
-        on_select=lambda: _follow_row(key, rows),
-        selection_mode=["single-row", "single-cell"],
-    )
-
-
-def _follow_row(key: str, rows: pd.DataFrame) -> None:
-    chosen = st.session_state[key].selection
-    for place in {*chosen.rows, *(row for row, _ in chosen.cells)}:
-        row = rows.iloc[place]
-        open_head(int(row["layer"]), int(row["head"]))
+    columns = {
+        **dict.fromkeys(("weight", "mean"), digits),
+        "spread": st.column_config.NumberColumn(
+            format="%.3f", help="The standard deviation over the texts."
+        ),
+        "among": st.column_config.TextColumn(
+            "among first 10", help="In how many texts it is among the ten strongest heads."
+        ),
+    }
+    show_heads(rows, "strongest", of, columns)

@@ -56,7 +56,7 @@ def test_the_same_two_tokens_are_found_in_more_texts(visit):
     field = page.locator(".st-key-texts textarea")
     field.fill("fruit flies like an arrow\nno such words\nan arrow flies")
     field.press("Control+Enter")
-    page.get_by_text("Of 3 texts out of 4").wait_for(timeout=30_000)
+    page.get_by_text("3 of 4 texts are counted").wait_for(timeout=30_000)
     page.keyboard.press("Escape")
     assert marks(page, "find", "self, layer 5").count() == 12
     assert len(asked(page)["texts"][0].splitlines()) == 3
