@@ -226,7 +226,7 @@ def _legend(side: Side) -> alt.Legend | None:
 
 
 def _x(of: Shape, side: Side) -> alt.X:
-    width = WIDTHS[side] / of.n_columns
+    width = WIDTHS["a"] / of.n_columns  # names of one size in all three
     options = dict(of.label_angle)
     if options["labelAngle"] == -90:  # as many names as do not overlap
         font_size = int(max(SMALLEST_FONT_SIZE + 1, min(FONT_SIZE, width)))

@@ -141,21 +141,26 @@ _COLUMNS = {
 def _choose_other(trace: Trace, head: HeadTrace) -> tuple[Beside, Trace | None]:
     """What is beside the head, and its trace where that is another one."""
     text = name = None
+    models = [] if loading.model_of(trace) is None else _models(trace)
     st.caption(
         "**A** is the head that is open: its text, layer and head are chosen on the left. **B** is "
         "what it is compared with."
     )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        if loading.model_of(trace) is not None:
-            text, name = _choose_text(trace), _choose_model(trace)
-        of_head = st.container(horizontal=True, vertical_alignment="bottom")
+    with st.container(horizontal=True, vertical_alignment="top"):
+        if models:
+            text, name = _choose_text(trace), _choose_model(models)
+        of_head = st.container(horizontal=True, vertical_alignment="top")
+    if len(models) > 1:  # four controls are too many for a line
+        of_head = st.container(horizontal=True, vertical_alignment="top")
     other = None if text is name is None else loading.beside(trace, name, text)
     whole = trace if other is None else other
     if other is not None:
         for what in loading.beside_text_of(trace).keys() - loading.beside_text_of(other).keys():
             st.caption(f"The {what} is part of A alone: B is of one text.")
-    with of_head:
+    of_layer, of_number = of_head.container(), of_head.container()  # each with its notes below
+    with of_layer:
         layer = stepper("Layer of B", "other_layer", whole.layers(head.kind), head.layer)
+    with of_number:
         heads = range(whole.n_heads(layer, head.kind))
         number = stepper("Head of B", "other_head", heads, head.head)
     beside = Beside(
@@ -181,9 +186,14 @@ def _choose_text(trace: Trace) -> str | None:
     return None if not text.strip() or text == own else text
 
 
-def _choose_model(trace: Trace) -> str | None:
+def _models(trace: Trace) -> list[str]:
+    """The names of A's model and of all others on this machine."""
     own = loading.name_of(trace)
-    names = [own, *(o.name for o in settings.offers() if o.name != own and loading.is_here(o.name))]
+    return [own, *(o.name for o in settings.offers() if o.name != own and loading.is_here(o.name))]
+
+
+def _choose_model(names: list[str]) -> str | None:
+    own = names[0]
     if len(names) == 1:
         links.check_absent("other_model", "model of B", "no other model is on this machine", own)
         return None
