@@ -15,15 +15,15 @@ from tiny_models import save_tiny
 from attnviz import bundled
 from attnviz.charts.figure import Figure
 from attnviz.page import loading
-from tests.benchmarks.texts import text_of
+from tests.benchmarks.sizes import VIEWS, choices
 
-VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", "Compare")
 ANY_VIEW = 1_000_000  # bytes, at any length
 SHORT = 100_000  # bytes, of 7 tokens
 
 # What was sent and drawn when this was written: the model, the view, tokens, bytes, marks. The
 # bundled model has 6 × 12 heads of 32 dimensions, the one of GPT-2's kind 3 × 12 of 64.
-# “Steps, exact” is the timeline with the exact part of large matrices.
+# “Steps, exact” is the timeline with the exact part of large matrices, “all marked” the scatter
+# with an area around every head. Compare has another text that is as long.
 SENT_AND_DRAWN = [
     ("bundled", "Steps", 7, 83_055, 3_289),
     ("bundled", "Steps", 32, 171_580, 13_471),
@@ -42,6 +42,22 @@ SENT_AND_DRAWN = [
     ("bundled", "Model", 32, 76_787, 165),
     ("bundled", "Model", 128, 73_848, 165),
     ("bundled", "Model", 512, 73_818, 165),
+    ("bundled", "Find", 7, 12_250, 245),
+    ("bundled", "Find", 32, 12_308, 245),
+    ("bundled", "Find", 128, 12_309, 245),
+    ("bundled", "Find", 512, 12_309, 245),
+    ("bundled", "Find by measures", 7, 11_177, 76),
+    ("bundled", "Find by measures", 32, 11_177, 76),
+    ("bundled", "Find by measures", 128, 11_177, 76),
+    ("bundled", "Find by measures", 512, 11_177, 76),
+    ("bundled", "Find by measures, all marked", 7, 30_379, 223),
+    ("bundled", "Find by measures, all marked", 32, 66_769, 223),
+    ("bundled", "Find by measures, all marked", 128, 65_370, 223),
+    ("bundled", "Find by measures, all marked", 512, 66_376, 223),
+    ("bundled", "Compare", 7, 20_829, 300),
+    ("bundled", "Compare", 32, 33_998, 2_031),
+    ("bundled", "Compare", 128, 59_314, 4_803),
+    ("bundled", "Compare", 512, 59_433, 4_806),
     ("gpt2", "Steps", 7, 101_913, 5_209),
     ("gpt2", "Steps", 128, 243_642, 19_647),
     ("gpt2", "Steps", 1024, 302_160, 25_591),
@@ -55,7 +71,22 @@ SENT_AND_DRAWN = [
     ("gpt2", "Model", 7, 15_298, 90),
     ("gpt2", "Model", 128, 35_061, 90),
     ("gpt2", "Model", 1024, 32_082, 90),
+    ("gpt2", "Find", 7, 10_751, 134),
+    ("gpt2", "Find", 128, 10_751, 134),
+    ("gpt2", "Find", 1024, 10_751, 134),
+    ("gpt2", "Find by measures", 7, 9_735, 40),
+    ("gpt2", "Find by measures", 128, 9_735, 40),
+    ("gpt2", "Find by measures", 1024, 9_735, 40),
+    ("gpt2", "Compare", 7, 29_643, 363),
+    ("gpt2", "Compare", 128, 96_165, 9_480),
+    ("gpt2", "Compare", 1024, 96_284, 9_486),
 ]
+# What a link chooses besides.
+ADDITIONS = {
+    "": {},
+    "exact": {"large": "window"},
+    "all marked": {"area": "-1000,1000,-1000,1000"},
+}
 # Heads as those of GPT-2, and as many positions.
 AS_GPT2 = dict(n_positions=1024, n_embd=768, n_head=12, n_layer=3, n_inner=768)
 # Layers and heads as those of BERT-base.
@@ -80,6 +111,16 @@ MOST_MARKS = {
     "Heads": 1_400,
     # One picture of all thumbnails, two for each of 72 heads, and titles.
     "Model": 170,
+    # A cell, its weight and a frame for each of 72 heads: 216. Ten ranks, the names of 6 layers
+    # and 12 heads, and a title: 29.
+    "Find": 250,
+    # A point for each of 72 heads, a ring, what is dragged over and what is dragged: 76. Of the
+    # heads in an area at most 48 thumbnails, with two marks and a name each, their picture, its
+    # legend and what is said above: 147.
+    "Find by measures": 225,
+    # Three matrices of pairs in 40 × 40 cells, of which a hidden one is grey and crossed out:
+    # 4,800 and at most 9,600. In each a frame around a row and one around a column: 6.
+    "Compare": 14_410,
 }
 
 
@@ -128,11 +169,9 @@ def seen(models):
     @cache
     def opened(model, view, n_tokens):
         page = AppTest.from_file("../streamlit_app.py", default_timeout=120)
+        name, _, addition = view.partition(", ")
+        page.query_params.update(choices(name, n_tokens) | ADDITIONS[addition])
         page.query_params["model"] = models[model]
-        page.query_params["text"] = text_of(n_tokens)
-        page.query_params["view"], _, is_exact = view.partition(", ")
-        if is_exact:
-            page.query_params["large"] = "window"
         with pytest.MonkeyPatch.context() as patch:
             figures = noted(patch)
             run(page)

@@ -26,7 +26,7 @@ from attnviz.errors import InputError
 from attnviz.heads.aligning import Alignment
 from attnviz.heads.differing import SMALLEST, Difference, joined, where_largest
 from attnviz.tokens import shown
-from attnviz.wording import number, plain
+from attnviz.wording import plain
 
 LABEL_PADDING = 6  # px, of an axis
 LETTER = 0.48  # of the font size, for names that may stand out a little
@@ -75,8 +75,7 @@ def compare_figure(
     hidden = (because_a > 0, because_b > 0, difference.is_hidden[cells])
     weights = (difference.weights_a, difference.weights_b, difference.weights)
     has_hidden = bool(hidden[0].any() or hidden[1].any())
-    largest_weight = max(largest(of_one) for of_one in weights[:2])
-    end = end_of_weights(largest_weight)
+    end = end_of_weights(max(largest(of_one) for of_one in weights[:2]))
     constants: dict[str, Any] = {
         **{
             f"{side}_cells": nested(np.where(is_hidden, np.float32(np.nan), values[cells]))
@@ -84,7 +83,7 @@ def compare_figure(
         },
         **_names(difference, part),
         "titles": _titles(names),
-        "note": [*_note(difference, part), *_note_on_colours(largest_weight, end)],
+        "note": [*_note(difference, part), *_note_on_colours(end)],
         "end": end,
         "limit": _limit(difference),
         "first_row": part.queries.start,
@@ -100,7 +99,7 @@ def compare_figure(
         _structure(shape),
         constants,
         takeaway(difference, names),
-        n_marks=3 * shape.n_cells * (1 + shape.is_printed) + n_hidden,
+        n_marks=3 * shape.n_cells * (1 + shape.is_printed) + n_hidden * (2 - shape.is_printed),
         most_in_svg=MOST_CELLS_IN_SVG,
     )
 
@@ -196,11 +195,9 @@ def _note(difference: Difference, part: Window) -> list[str]:
     return [line for line in (*lines, *filtered) if line]
 
 
-def _note_on_colours(largest_weight: float, end: float) -> list[str]:
-    if end == 1:
-        return []
-    size = number(largest_weight)
-    return [f"colours of A and B end at {end:g}, not at 1, for the largest weight is {size}"]
+def _note_on_colours(end: float) -> list[str]:
+    """Without the largest weight itself: a note that changes with every head is drawn anew."""
+    return [] if end == 1 else [f"colours of A and B end at {end:g}, not at 1"]
 
 
 def _limit(difference: Difference) -> float:

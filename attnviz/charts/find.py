@@ -139,7 +139,8 @@ def find_figure(
             for name in ("layer", "head", *shape.columns)
         },
     }
-    return Figure(_structure(shape), constants, takeaway(table), n_marks=3 * len(heads))
+    n_marks = (2 + shape.is_printed) * len(heads)
+    return Figure(_structure(shape), constants, takeaway(table), n_marks=n_marks)
 
 
 def strongest(table: pd.DataFrame, n: int = FIRST) -> pd.DataFrame:

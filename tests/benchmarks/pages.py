@@ -25,9 +25,8 @@ from typing import Any
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from tests.benchmarks import hover
-from tests.benchmarks.sizes import SIZES, at, model_for, served
+from tests.benchmarks.sizes import BY_MEASURES, SIZES, at, choices, model_for, served
 from tests.benchmarks.table import Cell, Table
-from tests.benchmarks.texts import text_of
 from tests.benchmarks.watching import PATIENCE, drawn, opened, said, watched
 from tests.chromium import CHROMIUM, FLAGS
 
@@ -43,13 +42,17 @@ VIEWS = {
     "Neurons": ("neurons_", "query token "),
     "Heads": ("heads_", "query token "),
     "Model": ("model_", "layer "),  # a thumbnail is called by its layer and head
+    "Find": ("find_", "self, layer "),  # a cell by its kind of attention too
+    BY_MEASURES: ("find_", "layer "),
+    "Compare": ("compare_", ""),
 }
 
 # Of BertViz's neuron view: a token, and the list of heads.
 ITS_TOKEN, ITS_HEADS = "#collapsed #leftText text", "#att_head"
 
 # Brings a drawing to the top of the window; where in the window its marks can be pointed at. Cells
-# fill most of a matrix's drawing. On a canvas query tokens are the leftmost column of texts.
+# are in the middle of a drawing of matrices. On a canvas query tokens are the leftmost column of
+# texts.
 PLACES = """(drawing, label) => {
     drawing.scrollIntoView({block: "start", behavior: "instant"})
     const {left, top, width, height} = drawing.getBoundingClientRect()
@@ -58,7 +61,7 @@ PLACES = """(drawing, label) => {
     const places = () => {
         if (!label)
             return [...Array(64).keys()].map(n =>
-                [left + width * (0.5 + 0.05 * (n % 8)), top + seen * (0.35 + 0.006 * n)])
+                [left + width * 0.55, top + seen * (0.42 + 0.005 * n)])
         if (!drawing.getContext)
             return [...drawing.querySelectorAll(`[aria-label^="${label}"]`)]
                 .map(mark => middle(mark.getBoundingClientRect()))
@@ -95,10 +98,11 @@ of head and of view, each after one that is not counted. Opened: from the naviga
 with nothing in its cache until everything is drawn, from a server that has shown the same before.
 The other times begin with the time stamp of the pointer's event and end with the frame after the
 last change on the screen. Hover: a cell of the weights until its tooltip is there, a query token in
-Neurons and Heads, a thumbnail in Model. Another head: the button “Next head”. Another view: a click
-on the view's tab, from the one before it. Fixed charts: the same clicks, in turns with ours, on the
-same page whose charts stay as they were when they were first shown, which is what Streamlit needs.
-Texts of more than 512 tokens are read by a random model with the shape of the bundled one."""
+Neurons and Heads, a thumbnail in Model, a head in Find, a cell in Compare. Another head: the button
+“Next head”. Another view: a click on the view's tab, from the one before it; by measures, from
+Model. Fixed charts: the same clicks, in turns with ours, on the same page whose charts stay as they
+were when they were first shown, which is what Streamlit needs. Compare has another text that is as
+long. Texts of more than 512 tokens are read by a random model with the shape of the bundled one."""
 
 NOTE_OF_BERTVIZ = f"""The same of BertViz's neuron view, as the file that it makes of the same text
 and weights, with the scripts of its page at hand; its head is changed by its own list. Bytes are
@@ -162,12 +166,14 @@ def rows_of(
     """A row for each view of a text of so many tokens."""
     with served(n_tokens, model) as ours, served(n_tokens, model, FIXED) as fixed:
         links = {
-            view: [at(to, text=text_of(n_tokens), view=view, head=0) for to in (ours, fixed)]
+            view: [at(to, **choices(view, n_tokens), head=0) for to in (ours, fixed)]
             for view in VIEWS
         }
-        tour = list(dict.fromkeys([*views, *VIEWS]))[: max(2, len(views))]
-        of_tour = f"Another view, {n_tokens} tokens"
-        changed = attempt(of_tour, views_changed, browser, links[tour[-1]], tour, n_rounds) or {}
+        changed: dict[str, list[float]] = {}
+        for tour in tours_of(views):
+            what = f"Another view, {n_tokens} tokens"
+            link = links[tour[-1]]
+            changed = (attempt(what, views_changed, browser, link, tour, n_rounds) or {}) | changed
         rows: list[list[Cell]] = []
         for view in views:
             what = f"{view}, {n_tokens} tokens"
@@ -178,6 +184,16 @@ def rows_of(
             row = [n_tokens, view, whole(first), whole(hovered)]
             rows.append([*row, *compared(headed), *compared(changed.get(view))])
     return rows
+
+
+def tours_of(views: Sequence[str]) -> list[list[str]]:
+    """Views in the order in which they are opened; in one tour Find finds in one way."""
+    tours = []
+    if others := [view for view in views if view != BY_MEASURES]:
+        tours.append(list(dict.fromkeys([*others, *VIEWS]))[: max(2, len(others))])
+    if BY_MEASURES in views:
+        tours.append(["Model", BY_MEASURES])
+    return tours
 
 
 def first_picture(browser: Browser, link: str, first: str = DRAWING) -> float:
@@ -230,7 +246,7 @@ def views_changed(
     """The ms at each of the links until each view of a tour is drawn, which ends where it began."""
 
     def open_tab(page: Page, view: str) -> float:
-        page.get_by_role("tab", name=view).click()
+        page.get_by_role("tab", name="Find" if view == BY_MEASURES else view).click()
         return drawn(page)
 
     with all_opened(browser, links) as pages:

@@ -16,14 +16,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlencode
 
-from attnviz.page.controls import VIEWS
 from tests.benchmarks import models
 from tests.benchmarks.hover import MOST_MEMORY, bertviz_file
 from tests.benchmarks.table import Cell, Table
-from tests.benchmarks.texts import text_of
+from tests.benchmarks.texts import TEXT, text_of
 from tests.serving import serving
 from tests.visitors import Shown, run, visiting
 
+BY_MEASURES = "Find by measures"
+VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", BY_MEASURES, "Compare")
 SIZES = (7, 32, 128, 512, 1024)
 MOST_OF_BUNDLED = 512  # tokens that the bundled model reads
 # As large as the bundled one, for longer texts.
@@ -43,7 +44,8 @@ view: those of the view's charts with their numbers, and all of them, with contr
 Scripts and fonts are not counted. BertViz's page is the HTML that its view of the same name makes
 of the same text and model; the last column is its bytes divided by those of our charts. It has no
 number where that takes more than {PATIENCE:.0f} seconds or {MOST_MEMORY / 1e9:.0f} GB. Texts of
-more than {MOST_OF_BUNDLED} tokens are read by a random model with the shape of the bundled one."""
+more than {MOST_OF_BUNDLED} tokens are read by a random model with the shape of the bundled one.
+Compare has another text that is as long."""
 
 
 def tables(sizes: Sequence[int] = SIZES, views: Sequence[str] = VIEWS) -> list[Table]:
@@ -52,7 +54,7 @@ def tables(sizes: Sequence[int] = SIZES, views: Sequence[str] = VIEWS) -> list[T
     for n_tokens in sizes:
         with model_for(n_tokens) as model, served(n_tokens, model) as address:
             for view in views:
-                shown = visit(address, text=text_of(n_tokens), view=view)
+                shown = visit(address, **choices(view, n_tokens))
                 charts = sum(chart.proto.ByteSize() for chart in shown.get("vega_lite_chart"))
                 theirs = of_bertviz(compared[view], n_tokens, model) if view in compared else None
                 if theirs is None:
@@ -85,6 +87,20 @@ def served(
         serving(Path(folder), program=program, **settings) as server,
     ):
         yield server.address
+
+
+def choices(view: str, n_tokens: int) -> dict[str, str]:
+    """What a link to a view says, with a text of so many tokens and another one for Compare."""
+    texts = {"text": text_of(n_tokens), "other_text": other_text_of(n_tokens)}
+    if view == BY_MEASURES:
+        return texts | {"view": "Find", "find_by": "measures"}
+    return texts | {"view": view}
+
+
+def other_text_of(n_tokens: int) -> str:
+    """Another text of so many tokens, which begins with “fruit flies like a banana”."""
+    before = TEXT.split().index("fruit")
+    return " ".join(text_of(n_tokens + before).split()[before:])
 
 
 def at(address: str, **choices: object) -> str:
