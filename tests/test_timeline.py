@@ -363,7 +363,8 @@ def test_an_example_opens_its_state_from_any_other(page, example):
         example.query,
         example.key,
     )
-    assert not page.toggle(key="columns").value
+    assert page.session_state["view"] == example.also.get("view", "Steps")
+    assert not any(toggle.value for toggle in page.toggle if toggle.key == "columns")
     assert [info.value for info in page.info] == [
         f"**{examples.escaped(example.title)}.** {example.see}"
     ]
@@ -388,6 +389,20 @@ def test_every_example_still_shows_what_it_claims(minilm):
     _, other, _, names = head_of("Resolve an ambiguity: fruit")
     assert names == ("flies", "fruit")
     assert other.weights[2, 1] < 0.1
+
+    # "far less where flies is an insect, and [CLS] gets what is left over".
+    _, head, example, names = head_of("Compare time flies")
+    assert names == ("flies", "time")
+    assert example.also["other_text"] == "fruit flies like a banana"
+    gained = other.weights[2] - head.weights[2]
+    assert gained[1] < -0.5
+    assert gained.argmax() == 0
+
+    # "layer 5, head 11 gives most from flies to arrow".
+    trace, _, example, names = head_of("Find the head")
+    assert names == ("flies", "arrow")
+    first = attnviz.heads.linking(trace, example.query, example.key).iloc[0]
+    assert (first["layer"], first["head"]) == (5, 11)
 
     # "most of its attention to animal … and little to street".
     _, head, example, names = head_of("Find what a pronoun")

@@ -55,6 +55,22 @@ EXAMPLES = (
         *(5, 2, 2, 1),
     ),
     Example(
+        "Compare time flies with fruit flies",
+        "The same head on both sentences, and its difference: from *flies* to *time* / *fruit* it "
+        "gives far less where *flies* is an insect, and *[CLS]* gets what is left over.",
+        "time flies like an arrow",
+        *(5, 2, 2, 1),
+        also={"view": "Compare", "other_text": "fruit flies like a banana"},
+    ),
+    Example(
+        "Find the head that links two words",
+        "Of all heads, layer 5, head 11 gives most from *flies* to *arrow*: the cell of rank 1. A "
+        "click on a cell opens its head.",
+        "time flies like an arrow",
+        *(0, 8, 2, 5),
+        also={"view": "Find"},
+    ),
+    Example(
         "Find what a pronoun stands for",
         "*it* gives most of its attention to *animal*, seven words before, and little to *street*, "
         "which stands nearer.",
@@ -125,14 +141,19 @@ def show_menu() -> None:
 
 
 def show_note() -> None:
-    """What to see, while the page shows an example's text and head."""
-    for example in EXAMPLES:
-        if all(
-            st.session_state.get(name) == value
-            for name, value in example.state.items()
-            if value not in (None, "") and name not in ("query", "key")
-        ):
-            st.info(f"**{escaped(example.title)}.** {example.see}", icon=":material/lightbulb:")
+    """What to see, while the page shows an example's text and head: that which says most of it."""
+    shown = [example for example in EXAMPLES if _is_shown(example)]
+    if shown:
+        example = max(shown, key=lambda one: len(one.also))
+        st.info(f"**{escaped(example.title)}.** {example.see}", icon=":material/lightbulb:")
+
+
+def _is_shown(example: Example) -> bool:
+    return all(
+        st.session_state.get(name) == value
+        for name, value in example.state.items()
+        if value not in (None, "") and name not in ("query", "key")
+    )
 
 
 def _open(example: Example) -> None:
