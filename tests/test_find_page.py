@@ -181,6 +181,15 @@ def test_a_text_that_is_alone_in_having_the_pair_has_no_spread(opened):
     assert "1 of 3 texts is counted, which has no spread; the others have no *flies*" in words(page)
 
 
+def test_texts_of_very_different_length_are_compared_with_a_warning(opened):
+    page = opened(view="Compare", other_text="time flies like an arrow and " * 3)
+    assert "A has 7 keys and B 20: " in words(page)
+
+
+def test_texts_of_nearly_the_same_length_are_compared_without_one(opened):
+    assert "of more keys each gets less" not in words(opened(view="Compare"))
+
+
 def test_filters_of_lines_are_offered_where_lines_are_drawn(opened):
     for view in ("Find", "Compare", "Heads"):
         page = opened(view=view)

@@ -25,6 +25,7 @@ VIEW = "compare"
 SIDES = {"aligned_queries": "queries", "aligned_keys": "keys"}
 NO_PARTNER = "—"
 MOST_NAMED = 8  # tokens
+MUCH_LONGER = 1.5  # times as many keys
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
@@ -66,6 +67,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
         _offer_largest(of)
     if alone := without_partner(of):
         st.caption(f"{alone} **Alignment** says which tokens are compared; mend it there.")
+    if longer := with_more_keys(of):
+        st.caption(longer)
     _show_picture(screen, of)
 
 
@@ -116,6 +119,17 @@ def without_partner(of: Compared) -> str:
             more = f" and {len(alone) - MOST_NAMED} more" if len(alone) > MOST_NAMED else ""
             parts.append(f"of {side} {named}{more}")
     return f"Keys without a partner: {'; '.join(parts)}." if parts else ""
+
+
+def with_more_keys(of: Compared) -> str:
+    """That one text is much the longer, which makes its weights smaller; empty where none is."""
+    n_a, n_b = len(of.first[1]), len(of.second[1])
+    if max(n_a, n_b) < MUCH_LONGER * min(n_a, n_b):
+        return ""
+    return (
+        f"A has {n_a} keys and B {n_b}: the weights of a query sum to 1, so that of more keys each "
+        "gets less, whatever the head does."
+    )
 
 
 def _table(of: Compared) -> pd.DataFrame:
