@@ -149,12 +149,9 @@ def _show_brushed(
         st.markdown(f"No head is in that area. {CLEARED}")
         return
     shown = few.head(MOST_THUMBNAILS)
-    more = (
-        ""
-        if len(shown) == len(few)
-        else f"; the first {len(shown)} are shown, a smaller area shows the others"
-    )
-    st.markdown(f"{counted(len(few), 'head')} in that area{more}, layer by layer. {CLEARED}")
+    first = f"; the first {len(shown)} are shown, a smaller area shows the others"
+    more = first if len(shown) < len(few) else ""
+    st.markdown(f"{counted(len(few), 'head')} in that area, layer by layer{more}. {CLEARED}")
     only = tuple(map(tuple, shown[["layer", "head"]].to_numpy().tolist()))
     asked = "pictures", head.kind, filters
     pictures = read_once(trace, asked, lambda: thumbnails(less, head.kind))
