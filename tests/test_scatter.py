@@ -12,13 +12,12 @@ from attnviz import export, heads
 from attnviz.charts.palette import displayed
 from attnviz.charts.scatter import (
     BRUSHED,
-    FADED,
-    OPACITY,
     brushed,
     scatter_figure,
     scatter_view,
     takeaway,
 )
+from attnviz.charts.scatter_layers import FADED, OPACITY
 
 NAMES = [measure.name for measure in heads.MEASURES]
 
