@@ -46,8 +46,9 @@ def survey(
     `max_tokens`…) is skipped, and the survey says how many and why.
 
     A pass of the model takes texts of up to `batch_tokens` tokens with their padding, where that
-    gives the numbers that each text has alone; otherwise every text has its own. `progress` shows
-    a bar, or is called with the number of texts so far and that of all, None where it is not known.
+    gives the numbers that each text has alone, and ends behind the last attention; otherwise every
+    text has its own. `progress` shows a bar, or is called with the number of texts so far and that
+    of all, None where it is not known.
 
     `checkpoint` names a file that is written at least every `checkpoint_seconds`, after the texts
     at hand, and at the end, also where the survey is interrupted. Called again with the same
