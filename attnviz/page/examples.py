@@ -72,7 +72,7 @@ EXAMPLES = (
     Example(
         "Find which heads know the pronoun",
         "Of all heads two give most of the attention of *it* to *animal*: layer 3, head 1, and "
-        "layer 5, head 11. The next gives less than half as much. A click on a cell opens its head.",
+        "layer 5, head 11. The next gives less than half as much. A click on a cell opens it.",
         "the animal did not cross the street because it was too tired",
         *(0, 8, 9, 2),
         also={"view": "Find"},
