@@ -764,7 +764,13 @@ def test_a_full_disk_is_a_sentence():
 def test_an_interrupted_process_says_nothing():
     given = [sys.executable, "-m", "attnviz", "-"]
     waiting = subprocess.Popen(
-        given, stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+        given,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        # what a shell runs in the background ignores it, and so does all that this starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     process, before = psutil.Process(waiting.pid), None
     while (now := (process.status(), process.cpu_times()[:2])) != before or now[0] != "sleeping":
