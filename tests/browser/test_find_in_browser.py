@@ -100,25 +100,6 @@ def test_a_click_on_a_cell_is_marked_in_both_heads_and_in_their_difference(visit
     wait_for(page, query=r"3\+like", key=r"1\+time")
 
 
-def test_an_alignment_is_mended_by_hand_and_taken_back(visit):
-    page = visit("?view=Compare&layer=5&head=2&query=2+flies", height=1300, wait_for="compare_")
-    page.locator(".st-key-alignment button").click()
-    chart(page, "aligned_keys")  # which moves what is below it
-    table = page.get_by_test_id("stDataFrame").locator("canvas").first
-    table.wait_for(timeout=20_000)
-    page.wait_for_timeout(500)
-    box = table.bounding_box()
-    page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 35 * 6.5)  # the partner of arrow
-    page.keyboard.press("Enter")
-    page.locator("#portal input").wait_for()
-    page.keyboard.type("1 fruit")
-    page.wait_for_timeout(500)  # until the list has only that
-    page.keyboard.press("Enter")
-    page.wait_for_url(re.compile(r"aligned_keys=0-0\+2-2\+3-3\+4-4\+5-1\+6-6"), timeout=20_000)
-    page.get_by_role("button", name="As attnviz pairs them").click()
-    page.wait_for_url(lambda url: "aligned_keys" not in url, timeout=20_000)
-
-
 def test_the_largest_difference_is_a_click_away(visit):
     page = visit("?view=Compare&layer=5&head=2&query=3+like", height=1300, wait_for="compare_")
     page.get_by_role("button", name="Choose the largest difference").click()
