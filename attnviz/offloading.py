@@ -33,11 +33,15 @@ def stored_weights(module: nn.Module) -> Mapping[str, Tensor] | None:
     return None
 
 
+def hooked(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """Those that accelerate does something for before and after they run."""
+    return [module for module in modules if "_hf_hook" in vars(module)]
+
+
 @contextmanager
 def one_at_a_time(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Let no other thread run such a model meanwhile: the weights that come are taken from it."""
-    hooked = [module for module in modules if "_hf_hook" in vars(module)]
-    if any(stored_weights(module) is not None for module in hooked):
+    if any(stored_weights(module) is not None for module in hooked(modules)):
         with _running:
             yield
     else:

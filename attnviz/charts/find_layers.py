@@ -7,7 +7,8 @@ import altair as alt
 
 from attnviz.charts import palette
 from attnviz.charts.axes import legend
-from attnviz.charts.model_layers import OPENED
+from attnviz.charts.model_layers import opening
+from attnviz.charts.values import weights_scale
 from attnviz.heads.finding import FIRST
 
 WIDTH = 800  # px, of a layer, on a screen 1280 px wide
@@ -61,7 +62,6 @@ def grid(of: Shape) -> alt.LayerChart:
 
 
 def _cells(of: Shape) -> alt.Chart:
-    end = alt.expr("limit")
     return (
         _tiles(of)
         .mark_rect(stroke=alt.expr(palette.HIDDEN), strokeWidth=1, aria=False, tooltip=None)
@@ -69,7 +69,7 @@ def _cells(of: Shape) -> alt.Chart:
             **_box(),
             color=alt.Color(
                 "value:Q",
-                scale=alt.Scale(domain=[0, end], interpolate="rgb"),
+                scale=weights_scale("limit"),
                 legend=legend(
                     of.title,
                     alt.expr("[0, limit / 2, limit]"),
@@ -159,14 +159,7 @@ def _frames(of: Shape) -> alt.Chart:
         "(opened.layer ? datum.kind === opened.kind[0] && datum.layer === opened.layer[0]"
         " && datum.head === opened.head[0] : datum.tile === framed)"
     )
-    opened = alt.selection_point(
-        name=OPENED,
-        fields=list(PLACES),
-        on="@tiles_marks:click",
-        clear=False,
-        toggle=False,
-        empty=False,
-    )
+    opened = opening(PLACES, "tiles_marks")
     tooltip = [alt.Tooltip("kind:N"), alt.Tooltip("layer:O"), alt.Tooltip("head:O")]
     if of.is_of_several:
         tooltip += [

@@ -2,6 +2,7 @@
 and on it a frame, a bar and a name for each head."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -128,20 +129,25 @@ def _thumbnails(of: Shape) -> alt.Chart:
     )
 
 
+def opening(fields: Sequence[str], marks: str) -> alt.Parameter:
+    """The selection parameter that reports which head was clicked, among these marks."""
+    return alt.selection_point(
+        name=OPENED,
+        fields=list(fields),
+        on=f"@{marks}:click",
+        clear=False,
+        toggle=False,
+        empty=False,
+    )
+
+
 def _frames(of: Shape) -> alt.Chart:
     """Around each thumbnail; they answer the pointer."""
     is_open = (
         "(opened.layer ? datum.layer === opened.layer[0] && datum.head === opened.head[0]"
         " : datum.tile === framed)"
     )
-    opened = alt.selection_point(
-        name=OPENED,
-        fields=["layer", "head"],
-        on="@tiles_marks:click",
-        clear=False,
-        toggle=False,
-        empty=False,
-    )
+    opened = opening(["layer", "head"], "tiles_marks")
     numbers = (alt.Tooltip(f"tile_{m.name}:Q", title=titled(m), format=".4~g") for m in of.said)
     return (
         _tiles(of)

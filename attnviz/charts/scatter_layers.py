@@ -8,7 +8,7 @@ import altair as alt
 
 from attnviz.charts import palette
 from attnviz.charts.axes import legend
-from attnviz.charts.model_layers import OPENED, is_signed, titled
+from attnviz.charts.model_layers import is_signed, opening, titled
 from attnviz.charts.values import LEGEND_NUMBER, signed_scale
 from attnviz.heads import Measure
 
@@ -70,14 +70,7 @@ def _brush() -> alt.Parameter:
 
 
 def _points(of: Shape) -> alt.Chart:
-    opened = alt.selection_point(
-        name=OPENED,
-        fields=[*PLACES],
-        on="@points_marks:click",
-        clear=False,
-        toggle=False,
-        empty=False,
-    )
+    opened = opening(PLACES, "points_marks")
     told: dict[Measure, str] = {one: channel for channel, one in of.measures.items()}
     said = "".join(
         f" + ', {one.title} ' + format(datum.{channel}, '.3~g')" for one, channel in told.items()

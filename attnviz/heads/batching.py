@@ -24,7 +24,7 @@ from attnviz.errors import InputError, UnsupportedModelError
 from attnviz.heads.measuring import Places, measured, measures
 from attnviz.heads.statistics import MEASURED, Head, Statistics, Survey, Surveyed
 from attnviz.observing import observe
-from attnviz.offloading import device_of, one_at_a_time
+from attnviz.offloading import device_of, hooked, one_at_a_time
 from attnviz.recording import Call, Recording, for_each_head, modules_of, parameters_of, recording
 from attnviz.results import TOLERANCE, LayerTrace, Trace
 
@@ -257,13 +257,14 @@ class Passes:
             given["token_type_ids"] = padded([one.segments or [] for one in batch])
         about = (self._about(ids) * is_real[..., None]).astype(np.float32)
         device = device_of(model)
+        is_read = torch.from_numpy(is_real.astype(np.float32)).to(device)
         modules = modules_of(model)
         made = _Measuring(
             finds_projections=False,
-            ends_early=not any("_hf_hook" in vars(module) for module in modules),
+            ends_early=not hooked(modules),
             roots=plan.roots,
-            places=_places(about, is_real, device),
-            is_real=torch.from_numpy(is_real.astype(np.float32)).to(device),
+            places=_places(about, is_read),
+            is_real=is_read,
         )
         tensors = {name: torch.from_numpy(array).to(device) for name, array in given.items()}
         observe(modules)
@@ -344,16 +345,15 @@ def _batches(encoded: list[Encoded], batch_tokens: int) -> Iterator[list[Encoded
         yield batch
 
 
-def _places(about: np.ndarray, is_real: np.ndarray, device: torch.device) -> Places:
+def _places(about: np.ndarray, is_real: Tensor) -> Places:
     """Those of texts that stand side by side from the first position on; NaN what one has not."""
-    position = torch.arange(is_real.shape[1], device=device)
+    position = torch.arange(is_real.shape[1], device=is_real.device)
     offset = position - position[:, None]
-    is_query, has_two = (
-        torch.from_numpy(array).to(device)[..., None]
-        for array in (is_real.astype(np.float32), _1_or_nan(is_real.sum(axis=1) > 1)[:, None])
-    )
-    of_key = about[:, None] * _1_or_nan(about.max(axis=1, keepdims=True) > 0)[:, None]
-    special, punctuation = torch.from_numpy(of_key).to(device).unbind(dim=-1)
+    is_query = is_real[..., None]
+    has_two = torch.where(is_real.sum(dim=1) > 1, 1.0, torch.nan)[:, None, None]
+    is_there = about.max(axis=1, keepdims=True) > 0
+    of_key = (about * np.where(is_there, np.float32(1), np.float32(np.nan)))[:, None]
+    special, punctuation = torch.from_numpy(of_key).to(is_real.device).unbind(dim=-1)
     return Places(
         distance=offset.abs() * is_query,
         offset=offset * is_query,
@@ -364,10 +364,6 @@ def _places(about: np.ndarray, is_real: np.ndarray, device: torch.device) -> Pla
         special=special * is_query,
         punctuation=punctuation * is_query,
     )
-
-
-def _1_or_nan(is_so: Any) -> np.ndarray:
-    return np.where(is_so, np.float32(1), np.float32(np.nan))
 
 
 def _options(model: Any) -> dict[str, Any]:

@@ -273,8 +273,7 @@ def select(
         disabled=key == "model" and own_arrays.is_open(),
     )
     name = names.get(chosen, chosen)
-    what = f"{label[0].lower()}{label[1:]}"
-    links.check(key, what, [*names.values(), *([name] if accepts_others else [])], name)
+    links.check(key, _within(label), [*names.values(), *([name] if accepts_others else [])], name)
     return chosen
 
 
@@ -285,7 +284,7 @@ def stepper(label: str, key: str, options: Sequence[int], preferred: int) -> int
     nearest is, and that is said.
     """
     before = st.session_state.get(key, preferred)
-    what = f"{label[0].lower()}{label[1:]}"
+    what = _within(label)
     default = list(options).index(_nearest(options, preferred, options[0]))
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False, gap="xsmall"):
         chosen = select(label, key, options, default, replace=_nearest)
@@ -313,6 +312,11 @@ def stepper(label: str, key: str, options: Sequence[int], preferred: int) -> int
         else:
             del st.session_state[moved]
     return chosen
+
+
+def _within(label: str) -> str:
+    """A label inside a sentence."""
+    return f"{label[0].lower()}{label[1:]}"
 
 
 def _set(key: str, value: object) -> None:
