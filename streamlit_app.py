@@ -2,40 +2,32 @@
 
 import streamlit as st
 
-from attnviz.page import (
-    compare_view,
-    controls,
-    download_view,
+from attnviz.page import figures, header
+from attnviz.page.controls import (
+    chart_clicks,
     examples,
-    exporting,
-    figures,
-    find_view,
-    header,
-    heads_view,
+    export_menu,
     links,
-    loading,
-    model_view,
-    neurons_view,
     own_arrays,
     pair,
-    pinned,
-    steps_view,
-    talk,
+    sidebar,
 )
 from attnviz.page.icon import ICON
 from attnviz.page.refusals import show_refusal
-from attnviz.wording import escaped
+from attnviz.page.service import loading
+from attnviz.page.views import compare, download, find, heads, model, neurons, present, steps
+from attnviz.text.phrases import escaped
 
 st.set_page_config(
     page_title="attnviz",
     page_icon=ICON,
     layout="wide",
-    initial_sidebar_state="collapsed" if talk.is_on() else "auto",
+    initial_sidebar_state="collapsed" if present.is_on() else "auto",
 )
 figures.let_wide_figures_scroll()
-figures.begin_run(are_kept=exporting.is_open())
+figures.begin_run(are_kept=export_menu.is_open())
 links.remember()
-pinned.begin_run()
+chart_clicks.begin_run()
 notes = st.container()
 
 with st.sidebar:
@@ -50,53 +42,53 @@ with st.sidebar:
     which_pair = st.container()
     file = own_arrays.choose()
     with which_text:
-        text = controls.choose_text()
-    st.button("Reset", icon=":material/restart_alt:", on_click=controls.reset, type="tertiary")
+        text = sidebar.choose_text()
+    st.button("Reset", icon=":material/restart_alt:", on_click=sidebar.reset, type="tertiary")
 
 try:
     with which_model:
-        model_name = controls.choose_model()
+        model_name = sidebar.choose_model()
     with menu:
         examples.show_menu()
     if file is None and loading.must_be_downloaded(model_name):
         links.show_notes(notes)
-        download_view.show(model_name)
-        pinned.end_run()
+        download.show(model_name)
+        chart_clicks.end_run()
         st.stop()
     short_name = model_name.rstrip("/").rsplit("/", 1)[-1]  # of a folder, not where it is
     with st.spinner(f"Loading {escaped(short_name)} and reading the text …", show_time=True):
         if file is not None:
-            trace = loading.own_arrays(file.name, file.getvalue())
+            trace = loading.arrays(file.name, file.getvalue())
         else:
             with which_device:
-                device, dtype = controls.choose_device()
+                device, dtype = sidebar.choose_device()
             loaded = loading.model(model_name, device, dtype)
             with second_text:
-                second, target = controls.choose_second_text(loaded)
+                second, target = sidebar.choose_second_text(loaded)
             trace = loading.trace(loaded, text, second, target)
 except Exception as error:
     links.show_notes(notes)
     show_refusal(error)
-    pinned.end_run()
+    chart_clicks.end_run()
     st.stop()
 
 with which_head:
-    kind, layer, head_number = controls.choose_head(trace)
+    kind, layer, head_number = sidebar.choose_head(trace)
 head = trace.head(layer, head_number, kind)
 
-if talk.is_on():
+if present.is_on():
     with which_pair:
         followed = pair.choose(trace, head, is_large=True)
-    talk.show(followed)
+    present.show(followed)
     links.show_notes(notes)
-    pinned.end_run()
+    chart_clicks.end_run()
     st.stop()
 
 header.show(trace, head)
 examples.show_note()
-views = (steps_view, neurons_view, heads_view, model_view, find_view, compare_view)
-tabs = st.tabs(controls.VIEWS, key="view", bind="query-params")
-links.check("view", "view", controls.VIEWS, st.session_state["view"])
+views = (steps, neurons, heads, model, find, compare)
+tabs = st.tabs(sidebar.VIEWS, key="view", bind="query-params")
+links.check("view", "view", sidebar.VIEWS, st.session_state["view"])
 for tab, view in zip(tabs, views, strict=True):
     if tab.open:
         with tab:
@@ -106,4 +98,4 @@ for tab, view in zip(tabs, views, strict=True):
                 show_refusal(error)
 links.drop_unwritten()
 links.show_notes(notes)
-pinned.end_run()
+chart_clicks.end_run()

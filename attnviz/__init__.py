@@ -4,13 +4,21 @@ The public names below load on first use: `import attnviz` imports neither torch
 transformers.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from attnviz.text.version import VERSION as __version__  # noqa: F401
+
 if TYPE_CHECKING:
-    from attnviz import filters, heads
-    from attnviz.arrays import from_arrays
-    from attnviz.capture import trace, trace_inputs
+    from attnviz import heads
+    from attnviz.attention import filters
+    from attnviz.attention.head import HeadTrace
+    from attnviz.attention.own_arrays import from_arrays
+    from attnviz.attention.trace import Trace
+    from attnviz.attention.what_if import what_if
+    from attnviz.capture.forward_pass import trace, trace_inputs
     from attnviz.charts.compare import compare_view
     from attnviz.charts.find import find_view
     from attnviz.charts.heads import head_view
@@ -19,43 +27,40 @@ if TYPE_CHECKING:
     from attnviz.charts.scatter import scatter_view
     from attnviz.charts.steps import steps_view
     from attnviz.charts.what_if import what_if_view
-    from attnviz.errors import (
+    from attnviz.export.figures import save
+    from attnviz.export.notebook import show
+    from attnviz.models.loader import load
+    from attnviz.text.errors import (
         AttnvizError,
         InputError,
         ModelLoadError,
         NoAttentionError,
         UnsupportedModelError,
     )
-    from attnviz.export.figures import save
-    from attnviz.models import load
-    from attnviz.notebook import show
-    from attnviz.results import HeadTrace, Trace
-    from attnviz.whatif import what_if
 
-__version__ = "0.1.0"
 
 _HOME_OF = {
-    "AttnvizError": "attnviz.errors",
-    "HeadTrace": "attnviz.results",
-    "InputError": "attnviz.errors",
-    "ModelLoadError": "attnviz.errors",
-    "NoAttentionError": "attnviz.errors",
-    "Trace": "attnviz.results",
-    "UnsupportedModelError": "attnviz.errors",
+    "AttnvizError": "attnviz.text.errors",
+    "HeadTrace": "attnviz.attention.head",
+    "InputError": "attnviz.text.errors",
+    "ModelLoadError": "attnviz.text.errors",
+    "NoAttentionError": "attnviz.text.errors",
+    "Trace": "attnviz.attention.trace",
+    "UnsupportedModelError": "attnviz.text.errors",
     "compare_view": "attnviz.charts.compare",
     "find_view": "attnviz.charts.find",
-    "from_arrays": "attnviz.arrays",
+    "from_arrays": "attnviz.attention.own_arrays",
     "head_view": "attnviz.charts.heads",
-    "load": "attnviz.models",
+    "load": "attnviz.models.loader",
     "model_view": "attnviz.charts.model",
     "neuron_view": "attnviz.charts.neurons",
     "scatter_view": "attnviz.charts.scatter",
     "save": "attnviz.export.figures",
-    "show": "attnviz.notebook",
+    "show": "attnviz.export.notebook",
     "steps_view": "attnviz.charts.steps",
-    "trace": "attnviz.capture",
-    "trace_inputs": "attnviz.capture",
-    "what_if": "attnviz.whatif",
+    "trace": "attnviz.capture.forward_pass",
+    "trace_inputs": "attnviz.capture.forward_pass",
+    "what_if": "attnviz.attention.what_if",
     "what_if_view": "attnviz.charts.what_if",
 }
 
@@ -87,13 +92,21 @@ __all__ = [
 ]
 
 
-# Rooms with names of their own: `attnviz.filters.hide_special(trace)`.
-_ROOMS = ("filters", "heads")
+class _Room(ModuleType):
+    """A module under another name, imported when something is asked of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(_ROOMS[self.__name__]), name)
+
+
+# With names of their own: `attnviz.filters.hide_special(trace)`, `from attnviz.filters import …`.
+_ROOMS = {"attnviz.filters": "attnviz.attention.filters", "attnviz.heads": "attnviz.heads"}
+sys.modules.setdefault("attnviz.filters", _Room("attnviz.filters"))
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"attnviz.{name}")
+    if (room := f"{__name__}.{name}") in _ROOMS:
+        return import_module(_ROOMS[room])
     if name not in _HOME_OF:
         raise AttributeError(f"module 'attnviz' has no attribute {name!r}")
     return getattr(import_module(_HOME_OF[name]), name)

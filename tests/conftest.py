@@ -10,19 +10,28 @@ from jaxtyping import install_import_hook
 
 # Every annotated shape of the maths and of the results is held in all tests.
 _hook = install_import_hook(
-    ["attnviz.attention", "attnviz.charts.blocks", "attnviz.results", "attnviz.steps"],
+    [
+        "attnviz.attention.maths",
+        "attnviz.charts.parts.blocks",
+        "attnviz.attention.call",
+        "attnviz.attention.head",
+        "attnviz.attention.replay",
+        "attnviz.attention.steps",
+        "attnviz.attention.trace",
+    ],
     "beartype.beartype",
 )
 _hook.__enter__()
 
-import notebooks
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import attnviz
-from attnviz import models
-from attnviz.charts import figure
-from attnviz.page import loading
+from attnviz.charts.parts import figure
+from attnviz.models import loader
+from attnviz.page.service import loading
+from tests.support import notebooks
+from tests.support.places import PAGE
 
 figure.IS_CHECKED = True
 
@@ -57,7 +66,7 @@ def shown_in_notebook(tmp_path_factory):
 
 @pytest.fixture
 def page():
-    return AppTest.from_file("../streamlit_app.py", default_timeout=60)
+    return AppTest.from_file(PAGE, default_timeout=60)
 
 
 @pytest.fixture
@@ -77,7 +86,7 @@ def offering(monkeypatch, page):
 
 def pytest_collection_modifyitems(config, items):
     """Tests that need a GPU are no part of a run where there is none."""
-    if models.devices() != ("cpu",):
+    if loader.devices() != ("cpu",):
         return
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if on_gpu:

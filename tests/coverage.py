@@ -38,10 +38,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 import attnviz
-from attnviz import attention
-from attnviz.results import TOLERANCE, LayerTrace, Trace
-from tests import architectures, supported
-from tests.own_numbers import OwnNumbers, Softmax, output_in, own_numbers
+from attnviz.attention import maths
+from attnviz.attention.call import LayerTrace
+from attnviz.attention.tolerance import TOLERANCE
+from attnviz.attention.trace import Trace
+from tests.support import architectures, supported
+from tests.support.own_numbers import OwnNumbers, Softmax, output_in, own_numbers
 
 # Types and variants that are not captured exactly, and why. The list can only shrink: one that
 # is exact after all fails the run as one does that is not exact and not listed.
@@ -208,7 +210,7 @@ def _as_returned(
     if trace.layer(layer, kind).sink_logits is None or (returned.sum(axis=-1) < 0.999).any():
         return weights
     heads = (trace.head(layer, head, kind) for head in range(len(weights)))
-    return np.stack([attention.softmax(head.masked)[0] for head in heads])
+    return np.stack([maths.softmax(head.masked)[0] for head in heads])
 
 
 def _last_of(weights: np.ndarray, returned: np.ndarray) -> np.ndarray:
@@ -316,7 +318,7 @@ def _softmax_error(weights: np.ndarray, softmax: Softmax) -> float:
 
 
 def _is_something(attention: Any) -> bool:
-    return attention is not None and not (isinstance(attention, Tensor) and not attention.numel())
+    return attention is not None and not (isinstance(maths, Tensor) and not maths.numel())
 
 
 def _are_weights(tensor: Any) -> bool:

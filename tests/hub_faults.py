@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import ByT5Tokenizer
 
-from tests.hub_page import Page
-from tests.hub_processes import Hub
-from tests.tiny_models import build, save_tiny
+from tests.support.hub_page import Page
+from tests.support.hub_processes import Hub
+from tests.support.tiny_models import build, save_tiny
 
 
 def pickled(folder):

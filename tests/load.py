@@ -28,10 +28,10 @@ import numpy as np
 from websockets.exceptions import WebSocketException
 
 import attnviz
-from attnviz.page.controls import DEFAULT_HEAD, DEFAULT_TEXT
-from tests.serving import Server, serving
-from tests.visitors import PageFailed, Shown, visiting
-from tests.watched_page import SLOW, Diary, memory_of
+from attnviz.page.controls.sidebar import DEFAULT_HEAD, DEFAULT_TEXT
+from tests.support.serving import Server, serving
+from tests.support.visitors import PageFailed, Shown, visiting
+from tests.support.watched_page import SLOW, Diary, memory_of
 
 N_LAYERS, N_HEADS = 6, 12  # of the model that the page opens with
 A_TEXT = (
@@ -39,7 +39,7 @@ A_TEXT = (
     "ran to river before sun went down over small town where nobody reads letters from far away"
 )
 WORDS = A_TEXT.split()
-WATCHED = ("tests.watched_page",)
+WATCHED = ("tests.support.watched_page",)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from pathlib import Path
 from tests.benchmarks.models import BASE, save
 from tests.benchmarks.texts import texts_of
 from tests.load import WATCHED
-from tests.serving import serving
-from tests.visitors import visiting
-from tests.watched_page import Diary, memory_of
+from tests.support.serving import serving
+from tests.support.visitors import visiting
+from tests.support.watched_page import Diary, memory_of
 
 N_TOKENS = 512
 

@@ -21,9 +21,10 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from attnviz.sentences import headline
-from tests.chromium import CHROMIUM, FLAGS
-from tests.serving import ROOT, serving
+from attnviz.attention.explained.sentences import headline
+from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.places import ROOT
+from tests.support.serving import serving
 
 FOLDER = ROOT / ".github" / "pictures"
 WIDTH = 1280  # px

@@ -22,12 +22,12 @@ from statistics import median
 from transformers import AutoTokenizer
 from websockets.exceptions import WebSocketException
 
-from attnviz import bundled
-from tests import tiny_models
+from attnviz.models import bundled
 from tests.load import WATCHED, WORDS
-from tests.serving import Server, serving
-from tests.visitors import PageFailed, visiting
-from tests.watched_page import Diary
+from tests.support import tiny_models
+from tests.support.serving import Server, serving
+from tests.support.visitors import PageFailed, visiting
+from tests.support.watched_page import Diary
 
 FAMILIES = ("bert", "gpt2", "llama", "t5", "bart", "modernbert")
 SMALL = {"ATTNVIZ_MODEL_CACHE_MB": "20", "ATTNVIZ_TRACE_CACHE_MB": "2", "ATTNVIZ_KEEP_SECONDS": "3"}

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import altair as alt
 
-from attnviz.charts import palette
-from attnviz.charts.axes import CHARACTER, FONT_SIZE, LABEL_LENGTH
-from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
-from attnviz.charts.window import MAX_TOKENS
+from attnviz.charts.parts import palette
+from attnviz.charts.parts.axes import CHARACTER, FONT_SIZE, LABEL_LENGTH
+from attnviz.charts.parts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.charts.parts.window import MAX_TOKENS
 from attnviz.heads.aligning import Alignment, alike
-from attnviz.wording import counted
+from attnviz.text.phrases import counted
 
 WIDTH = 860  # px, at most
 GAP = 12  # px between two tokens

@@ -10,23 +10,24 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from attnviz.charts.axes import FONT_SIZE, LABEL_LENGTH, label_angle
 from attnviz.charts.compare_layers import PICKED_PAIR, SIDES, WIDTHS, Shape, panels
-from attnviz.charts.figure import (
+from attnviz.charts.parts.axes import FONT_SIZE, LABEL_LENGTH, label_angle
+from attnviz.charts.parts.figure import (
     MAX_STRUCTURES,
     MOST_CELLS_IN_SVG,
     Figure,
     note_above,
     structure_of,
 )
-from attnviz.charts.palette import DisplayMode, displayed
-from attnviz.charts.values import end_of_signed, end_of_weights, largest, nested
-from attnviz.charts.window import Window, window_around
-from attnviz.errors import InputError
+from attnviz.charts.parts.in_notebook import displayed
+from attnviz.charts.parts.palette import DisplayMode
+from attnviz.charts.parts.values import end_of_signed, end_of_weights, largest, nested
+from attnviz.charts.parts.window import Window, window_around
 from attnviz.heads.aligning import Alignment
-from attnviz.heads.differing import SMALLEST, Difference, joined, where_largest
-from attnviz.tokens import shown
-from attnviz.wording import plain
+from attnviz.heads.comparing import SMALLEST, Difference, joined, where_largest
+from attnviz.text.characters import shown
+from attnviz.text.errors import InputError
+from attnviz.text.phrases import plain
 
 LABEL_PADDING = 6  # px, of an axis
 LETTER = 0.48  # of the font size, for names that may stand out a little

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import altair as alt
 
-from attnviz.charts import palette
-from attnviz.charts.axes import FONT_SIZE, axis, edge_to_edge, legend, ticks
-from attnviz.charts.pointer import LEAVES
-from attnviz.charts.values import WHY_HIDDEN, signed_scale, weights_scale
+from attnviz.charts.parts import palette
+from attnviz.charts.parts.axes import FONT_SIZE, axis, edge_to_edge, legend, ticks
+from attnviz.charts.parts.pointer import LEAVES
+from attnviz.charts.parts.values import WHY_HIDDEN, signed_scale, weights_scale
 
 # The selection parameters, each with the fields `row` and `column`, of all that is compared.
 PICKED_PAIR = "picked_pair"  # reports a click

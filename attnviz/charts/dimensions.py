@@ -6,12 +6,17 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from attnviz.charts import palette
-from attnviz.charts.axes import FONT_SIZE, axis, ticks
-from attnviz.charts.figure import Figure, structure_of
-from attnviz.dimensions import ENOUGH, dimension_shares, dimensions_sentence, n_enough
-from attnviz.results import HeadTrace
-from attnviz.wording import plain
+from attnviz.attention.explained.dimensions import (
+    ENOUGH,
+    dimension_shares,
+    dimensions_sentence,
+    n_enough,
+)
+from attnviz.attention.head import HeadTrace
+from attnviz.charts.parts import palette
+from attnviz.charts.parts.axes import FONT_SIZE, axis, ticks
+from attnviz.charts.parts.figure import Figure, structure_of
+from attnviz.text.phrases import plain
 
 HEIGHT = 150
 FIELDS = ("dimension", "product", "share", "running")

@@ -12,14 +12,15 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
 from attnviz.charts.find_layers import OF_ONE, OF_SEVERAL, PLACES, Shape, grid
 from attnviz.charts.model_layers import OPENED
-from attnviz.charts.palette import DisplayMode, displayed
-from attnviz.charts.values import end_of_weights
-from attnviz.errors import InputError
+from attnviz.charts.parts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.charts.parts.in_notebook import displayed
+from attnviz.charts.parts.palette import DisplayMode
+from attnviz.charts.parts.values import end_of_weights
 from attnviz.heads.finding import FIRST
-from attnviz.wording import number
+from attnviz.text.errors import InputError
+from attnviz.text.phrases import number
 
 __all__ = ["OPENED", "find_figure", "find_view", "strongest", "takeaway"]
 

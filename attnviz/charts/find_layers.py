@@ -5,10 +5,10 @@ from typing import Any
 
 import altair as alt
 
-from attnviz.charts import palette
-from attnviz.charts.axes import legend
 from attnviz.charts.model_layers import opening
-from attnviz.charts.values import weights_scale
+from attnviz.charts.parts import palette
+from attnviz.charts.parts.axes import legend
+from attnviz.charts.parts.values import weights_scale
 from attnviz.heads.finding import FIRST
 
 WIDTH = 800  # px, of a layer, on a screen 1280 px wide

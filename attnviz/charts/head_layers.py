@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import altair as alt
 
-from attnviz.charts import palette
-from attnviz.charts.pointer import LEAVES
+from attnviz.charts.parts import palette
+from attnviz.charts.parts.pointer import LEAVES
 
 # The selection parameters that report clicks: tokens by their place in the window, heads.
 CLICKED_QUERY = "clicked"  # field `query`

@@ -14,15 +14,17 @@ import altair as alt
 import numpy as np
 from jaxtyping import Bool, Float
 
-from attnviz.charts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.attention.call import LayerTrace
+from attnviz.attention.trace import Trace
 from attnviz.charts.head_layers import INVISIBLE, MOST_LINES, Shape, layers
-from attnviz.charts.palette import DisplayMode, displayed
-from attnviz.charts.sink import SINK_ROW, SMALLEST_SINK
-from attnviz.charts.values import as_bits, nested
-from attnviz.charts.window import MAX_TOKENS, Window, window
-from attnviz.errors import InputError
-from attnviz.results import LayerTrace, Trace
-from attnviz.wording import percent, plain, token_at
+from attnviz.charts.parts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.charts.parts.in_notebook import displayed
+from attnviz.charts.parts.palette import DisplayMode
+from attnviz.charts.parts.sink import SINK_ROW, SMALLEST_SINK
+from attnviz.charts.parts.values import as_bits, nested
+from attnviz.charts.parts.window import MAX_TOKENS, Window, window
+from attnviz.text.errors import InputError
+from attnviz.text.phrases import percent, plain, token_at
 
 Focus = Literal["all", "query", "key"]  # whose lines are shown
 
@@ -95,7 +97,7 @@ def heads_figure(
     weights = call.own_weights_of(queries)[:, :, keys]
     has_line = None if call.has_line is None else call.has_line[:, queries, keys]
     key_names = shown.named(call.key_tokens.labels, shown.keys)
-    key_padding = [call.key_tokens.is_padding[key] for key in shown.keys]
+    key_padding = [call.key_tokens[key].is_padding for key in shown.keys]
     has_sink = call.sinks is not None and bool(call.sinks.max() > SMALLEST_SINK)
     if call.sinks is not None and has_sink:  # behind the last key
         weights = np.concatenate([weights, call.sinks[:, queries, None]], axis=2)

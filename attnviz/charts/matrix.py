@@ -9,9 +9,11 @@ import altair as alt
 import numpy as np
 from jaxtyping import Float
 
-from attnviz import masks
-from attnviz.charts import palette, sink
-from attnviz.charts.axes import (
+from attnviz.attention import masks
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.steps import Step
+from attnviz.charts.parts import palette, sink
+from attnviz.charts.parts.axes import (
     AXIS_TITLES,
     FONT_SIZE,
     axis,
@@ -24,7 +26,7 @@ from attnviz.charts.axes import (
     ticks,
     value_title,
 )
-from attnviz.charts.blocks import (
+from attnviz.charts.parts.blocks import (
     MAX_DIMENSIONS,
     MAX_TOKENS,
     Blocks,
@@ -34,12 +36,10 @@ from attnviz.charts.blocks import (
     in_blocks,
     strongest_cells,
 )
-from attnviz.charts.figure import MAX_STRUCTURES, MOST_CELLS_IN_SVG, Figure, structure_of
-from attnviz.charts.pair import Pair
-from attnviz.charts.values import WHY_HIDDEN, largest, nested
-from attnviz.charts.window import around
-from attnviz.results import HeadTrace
-from attnviz.steps import Step
+from attnviz.charts.parts.figure import MAX_STRUCTURES, MOST_CELLS_IN_SVG, Figure, structure_of
+from attnviz.charts.parts.pair import Pair
+from attnviz.charts.parts.values import WHY_HIDDEN, largest, nested
+from attnviz.charts.parts.window import around
 
 VALUES_FIT = 12  # a matrix of at most this many rows and columns has its values printed
 WIDTH, NARROW_WIDTH, LARGE_WIDTH = 310, 150, 480  # px of a row, on a screen 1280 px wide

@@ -13,21 +13,17 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from attnviz.charts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
-from attnviz.charts.model_layers import (
-    NARROW_WIDTH,
-    WIDTH,
-    Shape,
-    layers,
-    pitch_of,
-    size_of,
-)
-from attnviz.charts.palette import DisplayMode, displayed
-from attnviz.charts.thumbnails import beside_sink, sheet, thumbnail
-from attnviz.errors import InputError
-from attnviz.heads import MEASURES, Measure, measures
-from attnviz.results import LayerTrace, Trace
-from attnviz.wording import number
+from attnviz.attention.call import LayerTrace
+from attnviz.attention.trace import Trace
+from attnviz.charts.model_layers import NARROW_WIDTH, WIDTH, Shape, layers, pitch_of, size_of
+from attnviz.charts.parts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.charts.parts.in_notebook import displayed
+from attnviz.charts.parts.palette import DisplayMode
+from attnviz.charts.parts.thumbnails import beside_sink, sheet, thumbnail
+from attnviz.heads.definitions import MEASURES, Measure
+from attnviz.heads.measuring import measures
+from attnviz.text.errors import InputError
+from attnviz.text.phrases import number
 
 MARKS_OF_HEAD = 2  # what answers a click and the bar; the thumbnails are one picture
 Pictures = dict[tuple[int, int], UInt8[np.ndarray, "row column"]]  # by layer and head

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import altair as alt
 
-from attnviz.charts import palette
-from attnviz.charts.axes import CHARACTER, legend
-from attnviz.charts.thumbnails import COLOUR, most_cells
-from attnviz.charts.values import signed_scale
-from attnviz.heads import MEASURES, Measure
+from attnviz.charts.parts import palette
+from attnviz.charts.parts.axes import CHARACTER, legend
+from attnviz.charts.parts.thumbnails import COLOUR, most_cells
+from attnviz.charts.parts.values import signed_scale
+from attnviz.heads.definitions import MEASURES, Measure
 
 # Said of each head that is pointed at, before the measure that is shown.
 ALWAYS_SAID = tuple(m for m in MEASURES if m.name in ("entropy", "distance", "first", "special"))

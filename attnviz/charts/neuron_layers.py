@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import altair as alt
 
-from attnviz.charts import palette
 from attnviz.charts.neuron_layout import (
     PITCH,
     TITLE_LINE,
@@ -26,9 +25,10 @@ from attnviz.charts.neuron_layout import (
     x,
     y,
 )
-from attnviz.charts.pointer import LEAVES
-from attnviz.charts.sink import SINK_ROW
-from attnviz.charts.values import LEGEND_NUMBER, WHY_HIDDEN, signed_scale
+from attnviz.charts.parts import palette
+from attnviz.charts.parts.pointer import LEAVES
+from attnviz.charts.parts.sink import SINK_ROW
+from attnviz.charts.parts.values import LEGEND_NUMBER, WHY_HIDDEN, signed_scale
 
 # The selection parameters that report a clicked token, by its place in the window.
 CLICKED_QUERY = "clicked"  # field `query`

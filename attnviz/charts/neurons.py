@@ -12,17 +12,18 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from attnviz.charts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.attention.explained.dimensions import order_of
+from attnviz.attention.head import HeadTrace
 from attnviz.charts.neuron_layers import ASKED, CLICKED_QUERY, layers
 from attnviz.charts.neuron_layout import Shape
-from attnviz.charts.palette import DisplayMode, displayed
-from attnviz.charts.sink import SINK_ROW, SMALLEST_SINK
-from attnviz.charts.values import as_bits, largest, nested
-from attnviz.charts.window import Window, window
-from attnviz.dimensions import order_of
-from attnviz.errors import InputError
-from attnviz.results import HeadTrace
-from attnviz.wording import percent, plain, token_at
+from attnviz.charts.parts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.charts.parts.in_notebook import displayed
+from attnviz.charts.parts.palette import DisplayMode
+from attnviz.charts.parts.sink import SINK_ROW, SMALLEST_SINK
+from attnviz.charts.parts.values import as_bits, largest, nested
+from attnviz.charts.parts.window import Window, window
+from attnviz.text.errors import InputError
+from attnviz.text.phrases import percent, plain, token_at
 
 NOTEBOOK_WIDTH = 960  # px
 

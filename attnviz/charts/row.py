@@ -6,13 +6,21 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from attnviz.charts import palette, sink
-from attnviz.charts.axes import AXIS_TITLES, axis, colour, labels_of, names_of, ticks, value_title
-from attnviz.charts.blocks import MAX_DIMENSIONS
-from attnviz.charts.figure import MOST_CELLS_IN_SVG, Figure, structure_of
-from attnviz.charts.values import WHY_HIDDEN, largest, nested
-from attnviz.results import HeadTrace
-from attnviz.steps import Step
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.steps import Step
+from attnviz.charts.parts import palette, sink
+from attnviz.charts.parts.axes import (
+    AXIS_TITLES,
+    axis,
+    colour,
+    labels_of,
+    names_of,
+    ticks,
+    value_title,
+)
+from attnviz.charts.parts.blocks import MAX_DIMENSIONS
+from attnviz.charts.parts.figure import MOST_CELLS_IN_SVG, Figure, structure_of
+from attnviz.charts.parts.values import WHY_HIDDEN, largest, nested
 
 PER_LINE = MAX_DIMENSIONS
 

@@ -4,10 +4,10 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from attnviz.charts import palette
-from attnviz.charts.axes import FONT_SIZE, axis
-from attnviz.results import HeadTrace
-from attnviz.scaling import FACTORS, entropy_curve
+from attnviz.attention.explained.scaling import FACTORS, entropy_curve
+from attnviz.attention.head import HeadTrace
+from attnviz.charts.parts import palette
+from attnviz.charts.parts.axes import FONT_SIZE, axis
 
 
 def entropy_chart(head: HeadTrace, query: int) -> alt.LayerChart:

@@ -13,14 +13,15 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from attnviz.charts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above, structure_of
 from attnviz.charts.model import measure_named
 from attnviz.charts.model_layers import OPENED, is_signed, titled
-from attnviz.charts.palette import DisplayMode, displayed
+from attnviz.charts.parts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_above, structure_of
+from attnviz.charts.parts.in_notebook import displayed
+from attnviz.charts.parts.palette import DisplayMode
 from attnviz.charts.scatter_layers import BRUSHED, PLACES, Shape, points
-from attnviz.errors import InputError
-from attnviz.heads import MEASURES, Measure
-from attnviz.wording import number
+from attnviz.heads.definitions import MEASURES, Measure
+from attnviz.text.errors import InputError
+from attnviz.text.phrases import number
 
 __all__ = ["BRUSHED", "OPENED", "brushed", "scatter_figure", "scatter_view", "takeaway"]
 

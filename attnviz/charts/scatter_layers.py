@@ -6,11 +6,11 @@ from typing import Any
 
 import altair as alt
 
-from attnviz.charts import palette
-from attnviz.charts.axes import legend
 from attnviz.charts.model_layers import is_signed, opening, titled
-from attnviz.charts.values import LEGEND_NUMBER, signed_scale
-from attnviz.heads import Measure
+from attnviz.charts.parts import palette
+from attnviz.charts.parts.axes import legend
+from attnviz.charts.parts.values import LEGEND_NUMBER, signed_scale
+from attnviz.heads.definitions import Measure
 
 BRUSHED = "brushed"  # the selection parameter that reports an area: `x` and `y`, two ends each
 PLACES = ("layer", "head")  # what a colour may be besides a measure

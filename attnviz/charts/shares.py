@@ -6,12 +6,12 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from attnviz.charts import palette
-from attnviz.charts.axes import FONT_SIZE, colour
-from attnviz.charts.figure import Figure, structure_of
-from attnviz.charts.values import largest, nested
-from attnviz.results import HeadTrace
-from attnviz.shares import value_shares
+from attnviz.attention.explained.shares import value_shares
+from attnviz.attention.head import HeadTrace
+from attnviz.charts.parts import palette
+from attnviz.charts.parts.axes import FONT_SIZE, colour
+from attnviz.charts.parts.figure import Figure, structure_of
+from attnviz.charts.parts.values import largest, nested
 
 MAX_KEYS = 8  # with a band of their own; the others are added up
 PITCH = 22  # px a row

@@ -4,16 +4,17 @@ import textwrap
 
 import altair as alt
 
-from attnviz.arithmetic import arithmetic
-from attnviz.charts.figure import MOST_MARKS_IN_SVG, ON_CANVAS, Figure
+from attnviz.attention.explained.arithmetic import arithmetic
+from attnviz.attention.explained.sentences import look_for, sentence
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.steps import Convention, Step, steps_of
 from attnviz.charts.matrix import Large, matrix_chart
-from attnviz.charts.pair import Pair, pair_of
-from attnviz.charts.palette import DisplayMode, displayed
+from attnviz.charts.parts.figure import MOST_MARKS_IN_SVG, ON_CANVAS, Figure
+from attnviz.charts.parts.in_notebook import displayed
+from attnviz.charts.parts.pair import Pair, pair_of
+from attnviz.charts.parts.palette import DisplayMode
 from attnviz.charts.shares import shares_chart
-from attnviz.results import HeadTrace
-from attnviz.sentences import look_for, sentence
-from attnviz.steps import Convention, Step, steps_of
-from attnviz.wording import plain
+from attnviz.text.phrases import plain
 
 LINE = 100  # characters of a sentence in one line
 

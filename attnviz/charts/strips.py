@@ -6,11 +6,19 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from attnviz.charts import palette, sink
-from attnviz.charts.axes import FONT_SIZE, axis, edge_to_edge, label_angle, legend, names_of, ticks
-from attnviz.charts.blocks import MAX_DIMENSIONS, MAX_TOKENS, in_blocks
 from attnviz.charts.matrix import VALUES_FIT
-from attnviz.charts.values import nested, signed_scale, weights_scale
+from attnviz.charts.parts import palette, sink
+from attnviz.charts.parts.axes import (
+    FONT_SIZE,
+    axis,
+    edge_to_edge,
+    label_angle,
+    legend,
+    names_of,
+    ticks,
+)
+from attnviz.charts.parts.blocks import MAX_DIMENSIONS, MAX_TOKENS, in_blocks
+from attnviz.charts.parts.values import nested, signed_scale, weights_scale
 
 PITCH = 30
 WIDTH = 620  # px of all cells of a row, on a screen 1280 px wide

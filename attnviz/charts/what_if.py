@@ -6,16 +6,17 @@ from dataclasses import dataclass
 import altair as alt
 import numpy as np
 
-from attnviz.charts.figure import Figure
+from attnviz.attention.explained.sentences import effect
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.steps import Convention, Step, steps_of
 from attnviz.charts.matrix import matrix_chart
-from attnviz.charts.pair import Pair, pair_of
-from attnviz.charts.palette import DisplayMode, displayed
+from attnviz.charts.parts.figure import Figure
+from attnviz.charts.parts.in_notebook import displayed
+from attnviz.charts.parts.pair import Pair, pair_of
+from attnviz.charts.parts.palette import DisplayMode
+from attnviz.charts.parts.values import largest
 from attnviz.charts.strips import strips_chart
-from attnviz.charts.values import largest
-from attnviz.results import HeadTrace
-from attnviz.sentences import effect
-from attnviz.steps import Convention, Step, steps_of
-from attnviz.wording import fixed, plain, token_at
+from attnviz.text.phrases import fixed, plain, token_at
 
 TITLES = ("before", "after", "after − before")
 _CALLED = ("before", "after", "difference")

@@ -1,11 +1,11 @@
 """What stands below a figure: all that it takes to make it again."""
 
-from attnviz.heads import MEASURES
-from attnviz.results import Trace
-from attnviz.screens import OF_ALL_HEADS, Screen
-from attnviz.sentences import changes
-from attnviz.tokens import shown
-from attnviz.wording import plain, ranges, token_at
+from attnviz.attention.explained.sentences import changes
+from attnviz.attention.trace import Trace
+from attnviz.export.screen import OF_ALL_HEADS, Screen
+from attnviz.heads.definitions import MEASURES
+from attnviz.text.characters import shown
+from attnviz.text.phrases import plain, ranges, token_at
 
 LONGEST_TEXT = 300  # characters of a text, in a caption
 MOST_TEXTS = 5

@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from attnviz import attention, filters
+from attnviz.attention import filters, maths
+from attnviz.attention.filters import NO_FILTERS, Filters
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.trace import Trace
+from attnviz.attention.what_if import what_if
 from attnviz.charts.compare import compare_view
 from attnviz.charts.find import find_view
 from attnviz.charts.heads import head_view
@@ -18,11 +22,8 @@ from attnviz.charts.neurons import neuron_view
 from attnviz.charts.scatter import scatter_view
 from attnviz.charts.steps import steps_view
 from attnviz.charts.what_if import what_if_view
-from attnviz.filters import NO_FILTERS, Filters
-from attnviz.results import HeadTrace, Trace
-from attnviz.screens import Screen
-from attnviz.whatif import what_if
-from attnviz.wording import ranges
+from attnviz.export.screen import Screen
+from attnviz.text.phrases import ranges
 
 LINE = 100  # characters
 # Format characters without which emoji and words of several scripts fall apart.
@@ -134,7 +135,7 @@ def _head(screen: Screen) -> str:
 
 
 def _chart(screen: Screen) -> list[str]:
-    """The view's chart, as `attnviz.screens.drawn` makes it."""
+    """The view's chart, as `attnviz.export.screen.drawn` makes it."""
     if screen.view == "steps":
         places = _differing(_default_of(steps_view), query=screen.query, key=screen.key)
         options: dict[str, Any] = {"convention": screen.convention, "large": screen.large}
@@ -424,7 +425,7 @@ def _mask_of(head: HeadTrace) -> np.ndarray | None:
 def _is_causal(mask: np.ndarray) -> bool:
     """Whether the mask hides every later key and does nothing else."""
     is_later = np.triu(np.ones(mask.shape, dtype=bool), k=1)
-    hides = np.array_equal(attention.hidden(mask, mask.shape), is_later)
+    hides = np.array_equal(maths.hidden(mask, mask.shape), is_later)
     return bool(hides and not mask[~is_later].any())
 
 

@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-import attnviz
-from attnviz.masks import REASONS, SEEN
-from attnviz.results import HeadTrace, Trace
-from attnviz.tokens import Tokens, shown
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.masks import REASONS, SEEN
+from attnviz.attention.trace import Trace
+from attnviz.text.characters import shown
+from attnviz.text.tokens import Tokens
+from attnviz.text.version import VERSION
 
 _REASONS = ["", *(REASONS[code] for code in sorted(REASONS))]  # by their codes
 
@@ -94,7 +96,7 @@ def about(trace: Trace, head: HeadTrace, **more: Any) -> dict[str, Any]:
     """
     target = {} if trace.target is None else _tokens(trace.target, "target_")
     return {
-        "attnviz": attnviz.__version__,
+        "attnviz": VERSION,
         "model": trace.model_name,
         "revision": trace.revision,
         "dtype": trace.dtype,
@@ -179,9 +181,9 @@ def _layers(trace: Trace, kind: str) -> list[dict[str, int]]:
 def _tokens(tokens: Tokens, of: str = "") -> dict[str, list]:
     return {
         f"{of}tokens": list(tokens.labels),
-        f"{of}special": list(tokens.is_special),
-        f"{of}segments": list(tokens.segments),
-        f"{of}padding": list(tokens.is_padding),
+        f"{of}special": [token.is_special for token in tokens],
+        f"{of}segments": [token.segment for token in tokens],
+        f"{of}padding": [token.is_padding for token in tokens],
     }
 
 

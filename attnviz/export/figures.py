@@ -14,12 +14,13 @@ from xml.etree import ElementTree
 import altair as alt
 import vl_convert
 
-from attnviz.charts.palette import PALETTES, DisplayMode, display_mode_of, displayed
-from attnviz.errors import InputError
+from attnviz.charts.parts.in_notebook import displayed
+from attnviz.charts.parts.palette import PALETTES, DisplayMode, display_mode_of
 from attnviz.export.fonts import missing, width_of
 from attnviz.export.outlines import SVG, outline
-from attnviz.tokens import shown
-from attnviz.writing import write
+from attnviz.text.characters import shown
+from attnviz.text.errors import InputError
+from attnviz.text.files import write
 
 # Of a figure in one column and across both, as Nature asks for them; most journals are within 2 mm.
 ONE_COLUMN, TWO_COLUMNS = 89.0, 183.0  # mm

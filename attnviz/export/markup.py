@@ -10,10 +10,10 @@ import pandas as pd
 from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
 
-from attnviz.tokens import shown
-from attnviz.wording import fixed, number
+from attnviz.text.characters import shown
+from attnviz.text.phrases import fixed, number
 
-_JOINER = "\u2060"  # of `attnviz.wording.escaped`: it parts what only the page would read twice
+_JOINER = "\u2060"  # of `phrases.escaped`: it parts what only the page would read twice
 DECIMALS = 4
 LARGEST_FIXED = 1e6  # beyond it digits after the point say nothing
 

@@ -6,37 +6,9 @@ from typing import Any
 
 import altair as alt
 
-from attnviz.arithmetic import arithmetic, products
-from attnviz.charts.axes import AXIS_TITLES, is_of_pairs
-from attnviz.charts.blocks import MAX_DIMENSIONS
-from attnviz.charts.figure import Figure, structure_of
-from attnviz.charts.matrix import is_in_blocks, matrix_chart
-from attnviz.charts.pair import Pair, pair_of
-from attnviz.charts.palette import IDENTITY, PALETTES, DisplayMode, configuration, displayed
-from attnviz.charts.row import row_chart
-from attnviz.charts.shares import shares_chart
-from attnviz.charts.tables import heads_table, query_table, step_table
-from attnviz.charts.what_if import TITLES, compared
-from attnviz.charts.window import strongest_outside, window_around
-from attnviz.checks import NOT_EXACT, check_line, check_of_output, not_shown
-from attnviz.errors import InputError
-from attnviz.export.captions import caption
-from attnviz.export.documents import Picture, document
-from attnviz.export.markup import formula, paragraphs, table, words
-from attnviz.heads import MEASURES
-from attnviz.results import HeadTrace, Trace
-from attnviz.screens import (
-    NOTHING_MORE,
-    OF_ALL_HEADS,
-    VIEWS,
-    More,
-    Screen,
-    drawn,
-    following,
-    other_head,
-    tabulated,
-)
-from attnviz.sentences import (
+from attnviz.attention.agreement import NOT_EXACT, check_line, check_of_output, not_shown
+from attnviz.attention.explained.arithmetic import arithmetic, products
+from attnviz.attention.explained.sentences import (
     about_row,
     changes,
     effect,
@@ -48,8 +20,38 @@ from attnviz.sentences import (
     no_output,
     sentence,
 )
-from attnviz.steps import Step, steps_of
-from attnviz.wording import plain, token_at
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.steps import Step, steps_of
+from attnviz.attention.trace import Trace
+from attnviz.charts.matrix import is_in_blocks, matrix_chart
+from attnviz.charts.parts.axes import AXIS_TITLES, is_of_pairs
+from attnviz.charts.parts.blocks import MAX_DIMENSIONS
+from attnviz.charts.parts.document import Picture, document
+from attnviz.charts.parts.figure import Figure, structure_of
+from attnviz.charts.parts.in_notebook import displayed
+from attnviz.charts.parts.pair import Pair, pair_of
+from attnviz.charts.parts.palette import IDENTITY, PALETTES, DisplayMode, configuration
+from attnviz.charts.parts.tables import heads_table, query_table, step_table
+from attnviz.charts.parts.window import strongest_outside, window_around
+from attnviz.charts.row import row_chart
+from attnviz.charts.shares import shares_chart
+from attnviz.charts.what_if import TITLES, compared
+from attnviz.export.captions import caption
+from attnviz.export.markup import formula, paragraphs, table, words
+from attnviz.export.screen import (
+    NOTHING_MORE,
+    OF_ALL_HEADS,
+    VIEWS,
+    More,
+    Screen,
+    drawn,
+    following,
+    other_head,
+    tabulated,
+)
+from attnviz.heads.definitions import MEASURES
+from attnviz.text.errors import InputError
+from attnviz.text.phrases import plain, token_at
 
 # px, below which it scrolls: a matrix in a narrow place, any other figure, a whole view
 NARROW, FIGURE, WIDE = 280, 480, 760

@@ -4,19 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from attnviz.heads.aligning import Alignment, aligned
+from attnviz.heads.comparing import Difference, difference
 from attnviz.heads.definitions import MEASURES, Measure
-from attnviz.heads.differing import Difference, difference
 from attnviz.heads.finding import linking, linking_over, pairs_called
 from attnviz.heads.measuring import measures
 
 if TYPE_CHECKING:
-    from attnviz.heads.repeating import induction
+    from attnviz.heads.induction_score import induction
     from attnviz.heads.surveying import Survey, survey
 
 # These run models; whoever only reads traces waits for none.
 _HOME_OF = {
     "Survey": "attnviz.heads.surveying",
-    "induction": "attnviz.heads.repeating",
+    "induction": "attnviz.heads.induction_score",
     "survey": "attnviz.heads.surveying",
 }
 

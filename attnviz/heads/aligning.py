@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from numbers import Integral
 
-from attnviz.errors import InputError
-from attnviz.tokens import quoted
+from attnviz.text.characters import quoted
+from attnviz.text.errors import InputError
 
 _SPELLED = re.compile(r"\d{1,6}-\d{1,6}( \d{1,6}-\d{1,6})*", re.ASCII)
 

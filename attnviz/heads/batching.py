@@ -17,16 +17,25 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from attnviz import inputs
-from attnviz import tokens as tokens_module
-from attnviz.capture import checked_modules, trace
-from attnviz.errors import InputError, UnsupportedModelError
+from attnviz.attention.call import LayerTrace
+from attnviz.attention.tolerance import TOLERANCE
+from attnviz.attention.trace import Trace
+from attnviz.capture import inputs
+from attnviz.capture.eager import observe
+from attnviz.capture.forward_pass import checked_modules, trace
+from attnviz.capture.recording import (
+    Call,
+    Recording,
+    for_each_head,
+    modules_of,
+    parameters_of,
+    recording,
+)
+from attnviz.capture.several_devices import device_of, hooked, one_at_a_time
 from attnviz.heads.measuring import Places, measured, measures
 from attnviz.heads.statistics import MEASURED, Head, Statistics, Survey, Surveyed
-from attnviz.observing import observe
-from attnviz.offloading import device_of, hooked, one_at_a_time
-from attnviz.recording import Call, Recording, for_each_head, modules_of, parameters_of, recording
-from attnviz.results import TOLERANCE, LayerTrace, Trace
+from attnviz.text.errors import InputError, UnsupportedModelError
+from attnviz.text.tokenizing import of_ids
 
 N_SPARE = 2  # columns of padding in the trial, where the model has positions for them
 
@@ -175,8 +184,8 @@ class Passes:
             self.known = np.concatenate([self.known, more])
         new = np.unique(ids[self.known[ids, 0] < 0])
         if len(new):
-            of_ids = tokens_module.of_ids(self.tokenizer, new.tolist())
-            self.known[new] = np.array([of_ids.is_special, of_ids.is_punctuation]).T
+            read = of_ids(self.tokenizer, new.tolist())
+            self.known[new] = [(token.is_special, token.is_punctuation) for token in read]
         return self.known[ids]
 
     # One pass for each text

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from attnviz.errors import InputError
-from attnviz.results import LayerTrace, Trace
+from attnviz.attention.call import LayerTrace
+from attnviz.attention.trace import Trace
+from attnviz.text.errors import InputError
 
 FIRST = 10  # ranks that `linking_over` counts
 

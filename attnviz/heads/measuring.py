@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from array_api_compat import array_namespace
 
+from attnviz.attention.call import LayerTrace
+from attnviz.attention.trace import Trace
 from attnviz.heads.definitions import MEASURED, MEASURES, Measure
-from attnviz.results import LayerTrace, Trace
-from attnviz.tokens import Tokens
+from attnviz.text.tokens import Tokens
 
 __all__ = ["MEASURES", "Measure", "Places", "measured", "measures", "places_of"]
 
@@ -92,23 +93,18 @@ def places_of(kind: str, queries: Tokens, keys: Tokens) -> Places:
     A word stands in the middle of its pieces; its neighbours are those whose pieces are beside
     its own. The first token is the first that is not padding.
     """
-    padding = {
-        position
-        for positions, is_padding in zip(keys.positions, keys.is_padding, strict=True)
-        if is_padding
-        for position in positions
-    }
+    padding = {position for token in keys if token.is_padding for position in token.positions}
     first = next(position for position in count() if position not in padding)
-    is_cell = ~np.array(queries.is_padding)[:, None] & ~np.array(keys.is_padding)
+    is_cell = ~_are("is_padding", queries)[:, None] & ~_are("is_padding", keys)
 
     def shares(is_such: Any) -> np.ndarray:
         cells = (is_cell & is_such).astype(np.float32)
         return cells if cells.any() else np.full_like(cells, np.nan)
 
     of_keys = {
-        "first": shares([first in positions for positions in keys.positions]),
-        "special": shares(keys.is_special),
-        "punctuation": shares(keys.is_punctuation),
+        "first": shares([first in token.positions for token in keys]),
+        "special": shares(_are("is_special", keys)),
+        "punctuation": shares(_are("is_punctuation", keys)),
     }
     if kind == "cross":
         return Places(**of_keys)
@@ -125,12 +121,15 @@ def places_of(kind: str, queries: Tokens, keys: Tokens) -> Places:
     )
 
 
+def _are(claim: str, tokens: Tokens) -> np.ndarray:
+    """Of which tokens a claim is true."""
+    return np.array([getattr(token, claim) for token in tokens], dtype=bool)
+
+
 def _stretches(tokens: Tokens) -> np.ndarray:
     """Where each token begins, has its middle and ends, in its text."""
-    return np.array(
-        [(place[0], sum(place) / len(place), place[-1]) for place in tokens.positions],
-        dtype=np.float32,
-    ).T
+    stretches = [(place[0], sum(place) / len(place), place[-1]) for place in tokens.places]
+    return np.array(stretches, dtype=np.float32).T
 
 
 def measured(

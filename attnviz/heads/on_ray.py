@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
-from attnviz.errors import InputError, UnsupportedModelError
 from attnviz.heads.batching import Passes
 from attnviz.heads.statistics import Survey
-from attnviz.heads.surveying import BUFFER, check_column, texts_of
+from attnviz.heads.texts import BUFFER, check_column, texts_of
+from attnviz.text.errors import InputError, UnsupportedModelError
 
 
 class Part:

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
-from attnviz import npz
-from attnviz.errors import InputError, gist
+from attnviz.attention import npz
+from attnviz.attention.file_schema import NotAsAnnotated, array_as, json_in, values_as
 from attnviz.heads.definitions import MEASURED
-from attnviz.tokens import quoted
+from attnviz.text.characters import quoted
+from attnviz.text.errors import InputError
 
 Head = tuple[str, int, int]  # kind, layer, head
 
@@ -180,69 +182,44 @@ class Survey:
     def read(cls, file: npz.File) -> "Survey":
         """The survey in a file. Raises InputError for a file that holds none."""
         try:
-            arrays = npz.read(file, ("about", *_ARRAYS))
-            return _survey(arrays)
+            return _survey(npz.read(file, ("about", *_ARRAYS)))
         except InputError as error:
             fact = str(error).partition("\n\nHint: ")[0]
             raise InputError(f"{fact}{_HINT}") from error
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise InputError(
-                f"The file holds no survey of attnviz ({gist(error)}).{_HINT}"
-            ) from error
+        except NotAsAnnotated as why:
+            raise InputError(f"The file holds no survey of attnviz: {why}.{_HINT}") from None
 
 
 # What is read
 
 _HINT = "\n\nHint: name a file that was written by survey.save(file)."
-_MOST = 2**53  # texts: beyond it a float64 skips numbers
+_ABOUT: dict[str, Any] = {
+    "of": Surveyed,
+    "heads": tuple[Head, ...],
+    "n_texts": int,
+    "skipped": Mapping[str, int],
+}
 
 
 def _survey(arrays: Mapping[str, np.ndarray]) -> Survey:
-    about = json.loads(str(arrays["about"][()]))
-    of = Surveyed(**about["of"] | {"measures": tuple(about["of"]["measures"])})
-    heads = tuple((kind, layer, head) for kind, layer, head in about["heads"])
-    survey = Survey(
-        of,
-        heads,
-        Statistics(**{name: arrays[name].astype(np.float64) for name in _ARRAYS}),
-        about["n_texts"],
-        dict(about["skipped"]),
-    )
-    _check(_is_of(of), "what it is of is not said")
-    _check(len(set(heads)) == len(heads) and all(map(_is_head, heads)), "its heads are none")
-    counts = (survey.n_texts, *survey.skipped.values())
-    _check(all(map(_is_count, counts)), "its counts are none")
+    about = values_as(_ABOUT, json_in(arrays, "about"), "about")
+    sizes = {"head": len(about["heads"]), "measure": len(about["of"].measures)}
+    array, infinite = Float64[np.ndarray, "head measure"], (np.inf, -np.inf)  # where n is 0
+    known = {name: array_as(array, arrays, name, sizes, infinite=infinite) for name in _ARRAYS}
+    survey = Survey(statistics=Statistics(**known), **about)
+    _check(len(set(survey.heads)) == len(survey.heads), "its heads are none")
+    _check(len(set(survey.of.measures)) == len(survey.of.measures), "its measures are none")
     _check_statistics(survey)
     return survey
 
 
 def _check(is_so: Any, otherwise: str) -> None:
     if not is_so:
-        raise ValueError(otherwise)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _MOST
-
-
-def _is_head(head: Head) -> bool:
-    return isinstance(head[0], str) and all(map(_is_count, head[1:]))
-
-
-def _is_of(of: Surveyed) -> bool:
-    texts = (of.model_name, of.dtype, of.weights, *of.measures)
-    return (
-        all(isinstance(text, str) for text in texts)
-        and isinstance(of.revision, str | None)
-        and (of.max_tokens is None or _is_count(of.max_tokens))
-        and len(set(of.measures)) == len(of.measures)
-    )
+        raise NotAsAnnotated(otherwise)
 
 
 def _check_statistics(survey: Survey) -> None:
     known = survey.statistics
-    shape = (len(survey.heads), len(survey.of.measures))
-    _check(all(array.shape == shape for array in vars(known).values()), "its shapes are others")
     n, is_known = known.n, known.n > 0
     _check(((n >= 0) & (n <= survey.n_texts) & (n == np.floor(n))).all(), "its counts are none")
     of_known = {name: array[is_known] for name, array in vars(known).items()}

@@ -1,26 +1,22 @@
 """What heads do in a whole corpus: one stream of texts, of which nothing but statistics is kept."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import pandas as pd
-
-from attnviz import npz
-from attnviz.errors import InputError
+from attnviz.attention import npz
+from attnviz.heads.batching import Passes, surveyed
+from attnviz.heads.on_ray import partial_surveys
 from attnviz.heads.statistics import Survey, Surveyed
-from attnviz.tokens import quoted
-
-if TYPE_CHECKING:
-    from attnviz.heads.batching import Passes
+from attnviz.heads.texts import buffers, texts_of
+from attnviz.text.characters import quoted
+from attnviz.text.errors import InputError
 
 __all__ = ["Survey", "survey"]
 
-BUFFER = 256  # texts that are held at once, so that those of one length can share a pass
-BUFFER_CHARACTERS = 4_000_000  # of them together, at most, unless one alone has more
 
 Progress = bool | Callable[[int, int | None], object]
 
@@ -66,8 +62,6 @@ def survey(
             "\n\nHint: leave it out, unless there is a Ray cluster."
         )
     _check_counts(max_tokens=max_tokens, batch_tokens=batch_tokens)
-    from attnviz.heads.batching import Passes, surveyed
-
     passes = Passes(model, tokenizer, surveyed(model, max_tokens), batch_tokens)
     with _shown(progress, _n_of(texts)) as show:
         if on == "here":
@@ -77,8 +71,6 @@ def survey(
                 "A survey on Ray takes no checkpoint: its parts are done in any order."
                 "\n\nHint: leave checkpoint out, or survey parts of the texts and merge them by +."
             )
-        from attnviz.heads.on_ray import partial_surveys
-
         done = Survey(passes.of)
         for part in partial_surveys(passes, texts, column):
             done += part
@@ -87,7 +79,7 @@ def survey(
 
 
 def _here(
-    passes: "Passes",
+    passes: Passes,
     texts: Iterator[Any],
     show: Callable[[int], object],
     checkpoint: Path | str | None,
@@ -124,59 +116,6 @@ def _resumed(of: Surveyed, checkpoint: Path | str) -> Survey:
     begun = Survey.read(checkpoint)
     begun.check_same(of, "A survey goes on from a checkpoint")
     return begun
-
-
-# What is read
-
-
-def texts_of(texts: Iterable[Any], column: str) -> Iterator[Any]:
-    """Each text. Raises InputError for what holds none, and for rows without this column."""
-    is_text = isinstance(texts, str | bytes)
-    if is_text or isinstance(texts, Mapping | pd.DataFrame) or not isinstance(texts, Iterable):
-        raise InputError(
-            f"The texts are an iterable of strings, or a dataset's rows; received "
-            f"{type(texts).__name__}.\n\nHint: "
-            + (
-                "[text]"
-                if is_text
-                else "name one of its parts, as dataset['train'] or table['text']"
-            )
-            + "."
-        )
-    names = getattr(texts, "column_names", None)  # of a dataset, where it knows them
-    if names and hasattr(texts, "select_columns"):
-        check_column(names, column)
-        texts = texts.select_columns([column])
-    return (_text_in(row, column) if isinstance(row, Mapping) else row for row in texts)
-
-
-def _text_in(row: Mapping, column: str) -> Any:
-    check_column(row, column)
-    return row[column]
-
-
-def check_column(names: Collection[Any], column: str) -> None:
-    """Raise InputError for a column that is not among these."""
-    if column not in names:
-        others = ", ".join(quoted(str(name)) for name in islice(names, 10))
-        raise InputError(
-            f"The texts' rows have no column {quoted(str(column))}."
-            f"\n\nHint: column=…, one of {others or 'none'}."
-        )
-
-
-def buffers(texts: Iterator[Any]) -> Iterator[list[Any]]:
-    """A few hundred texts at a time, fewer of long ones."""
-    buffer: list[Any] = []
-    n_characters = 0
-    for text in texts:
-        buffer.append(text)
-        n_characters += len(text) if isinstance(text, str) else 0
-        if len(buffer) == BUFFER or n_characters >= BUFFER_CHARACTERS:
-            yield buffer
-            buffer, n_characters = [], 0
-    if buffer:
-        yield buffer
 
 
 def _n_of(texts: Any) -> int | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import streamlit as st
 
-from attnviz.charts.figure import NUMBERS, Figure
+from attnviz.charts.parts.figure import NUMBERS, Figure
 
 
 def show_figure(

@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from attnviz.checks import NOT_EXACT, check_line, not_shown
-from attnviz.heads import linking
-from attnviz.page.controls import open_head
-from attnviz.results import HeadTrace, Trace
-from attnviz.wording import counted, escaped, percent, token_at
+from attnviz.attention.agreement import NOT_EXACT, check_line, not_shown
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.trace import Trace
+from attnviz.heads.finding import linking
+from attnviz.page.controls.sidebar import open_head
+from attnviz.text.phrases import counted, escaped, percent, token_at
 
 
 def show(trace: Trace, head: HeadTrace) -> None:

@@ -4,8 +4,8 @@ import logging
 
 import streamlit as st
 
-from attnviz.errors import AttnvizError
-from attnviz.wording import escaped
+from attnviz.text.errors import AttnvizError
+from attnviz.text.phrases import escaped
 
 
 def show_error(error: AttnvizError) -> None:

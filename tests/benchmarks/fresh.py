@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tests.serving import ROOT
+from tests.support.places import ROOT
 
 CODE = """
 import importlib, json, sys

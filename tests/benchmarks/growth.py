@@ -13,17 +13,17 @@ import torch
 from transformers import PreTrainedModel
 
 import attnviz
-from attnviz.charts.axes import is_of_pairs
-from attnviz.charts.blocks import MAX_DIMENSIONS
-from attnviz.charts.figure import Figure
 from attnviz.charts.heads import heads_figure, most_tokens
 from attnviz.charts.matrix import drawn_cells, matrix_chart
 from attnviz.charts.model import model_figure
 from attnviz.charts.neurons import neurons_figure
-from attnviz.charts.pair import Pair
+from attnviz.charts.parts.axes import is_of_pairs
+from attnviz.charts.parts.blocks import MAX_DIMENSIONS
+from attnviz.charts.parts.figure import Figure
+from attnviz.charts.parts.pair import Pair
+from attnviz.charts.parts.window import window_around
 from attnviz.charts.row import row_chart
 from attnviz.charts.shares import shares_chart
-from attnviz.charts.window import window_around
 from attnviz.heads import measures
 from tests.benchmarks import models
 from tests.benchmarks.fresh import in_fresh_process

@@ -34,13 +34,13 @@ import numpy as np
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 import attnviz
-from attnviz.charts.window import MAX_TOKENS
+from attnviz.charts.parts.window import MAX_TOKENS
 from attnviz.export import to_html
 from tests.benchmarks.models import of_bertviz
 from tests.benchmarks.table import Cell, Table
 from tests.benchmarks.texts import text_of
 from tests.benchmarks.watching import PATIENCE, drawn, said, watched
-from tests.chromium import CHROMIUM, FLAGS
+from tests.support.chromium import CHROMIUM, FLAGS
 
 SIZES, N_HOVERS = (7, 32, 128, 512), 20
 LAYER, HEAD = 0, 8

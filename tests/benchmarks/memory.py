@@ -15,13 +15,13 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import attnviz
-import attnviz.page.process  # this process allocates memory as the page's does
+import attnviz.page.service.process  # this process allocates memory as the page's does
 from tests.benchmarks import models
 from tests.benchmarks.fresh import in_fresh_process
 from tests.benchmarks.table import Cell, Table
 from tests.benchmarks.texts import texts_of
 from tests.memory import N_TOKENS, peaks
-from tests.watched_page import memory
+from tests.support.watched_page import memory
 
 N_TEXTS, BUDGET_MB = 10, 1500
 SHOWN = (1, 5, N_TEXTS)  # texts after which the peak is quoted

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import AutoModel, AutoTokenizer, BertConfig, PreTrainedModel
 
 import attnviz
-from attnviz import bundled
+from attnviz.models import bundled
 
 # As large as BERT-base; random, with the bundled tokenizer's vocabulary.
 BASE = dict(num_hidden_layers=12, num_attention_heads=12, hidden_size=768, intermediate_size=3072)

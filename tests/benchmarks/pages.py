@@ -28,7 +28,7 @@ from tests.benchmarks import hover
 from tests.benchmarks.sizes import BY_MEASURES, SIZES, at, choices, model_for, served
 from tests.benchmarks.table import Cell, Table
 from tests.benchmarks.watching import PATIENCE, drawn, opened, said, watched
-from tests.chromium import CHROMIUM, FLAGS
+from tests.support.chromium import CHROMIUM, FLAGS
 
 N_ROUNDS, N_OPENED, N_HOVERED = 5, 2, 8
 FIXED = ("tests.benchmarks.fixed_charts",)

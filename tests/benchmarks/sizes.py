@@ -20,8 +20,8 @@ from tests.benchmarks import models
 from tests.benchmarks.hover import MOST_MEMORY, bertviz_file
 from tests.benchmarks.table import Cell, Table
 from tests.benchmarks.texts import TEXT, text_of
-from tests.serving import serving
-from tests.visitors import Shown, run, visiting
+from tests.support.serving import serving
+from tests.support.visitors import Shown, run, visiting
 
 BY_MEASURES = "Find by measures"
 VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", BY_MEASURES, "Compare")

@@ -16,11 +16,12 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from attnviz import bundled
+from attnviz.models import bundled
 from tests.benchmarks.table import Table
-from tests.chromium import CHROMIUM, FLAGS
-from tests.serving import ROOT, serving
-from tests.visitors import Shown, run, visiting
+from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.places import ROOT
+from tests.support.serving import serving
+from tests.support.visitors import Shown, run, visiting
 
 N_ROUNDS = 5
 PATIENCE = 120_000  # milliseconds

@@ -21,7 +21,7 @@ from tests.benchmarks.fresh import in_fresh_process
 from tests.benchmarks.memory import resident
 from tests.benchmarks.table import Cell, Table
 from tests.benchmarks.texts import TEXT
-from tests.watched_page import memory
+from tests.support.watched_page import memory
 
 N_TEXTS = 10_000
 N_WORDS = (4, 24)

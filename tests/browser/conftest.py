@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from chromium import CHROMIUM, FLAGS
 from playwright.sync_api import sync_playwright
 
-from tests.serving import serving
+from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.serving import serving
 
 
 @pytest.fixture(scope="session")

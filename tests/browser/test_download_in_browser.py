@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from attnviz.bundled import BUNDLED
-from tests.hub_processes import Hub, loading_from
-from tests.serving import serving
-from tests.tiny_models import save_tiny
+from attnviz.models.bundled import BUNDLED
+from tests.support.hub_processes import Hub, loading_from
+from tests.support.serving import serving
+from tests.support.tiny_models import save_tiny
 
 pytestmark = pytest.mark.browser
 

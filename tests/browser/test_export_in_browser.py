@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 import attnviz
 from attnviz.export import code
-from attnviz.screens import Screen
+from attnviz.export.screen import Screen
 
 pytestmark = pytest.mark.browser
 

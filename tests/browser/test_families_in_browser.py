@@ -1,11 +1,11 @@
 """The page on tiny saved models of many families, from folders that the deployment allows."""
 
 import pytest
-from serving import serving
 from transformers import AutoTokenizer
 
-from attnviz import bundled
-from tests import architectures
+from attnviz.models import bundled
+from tests.support import architectures
+from tests.support.serving import serving
 
 BIAS = "3a · Add a bias"
 ROTARY = "1b · Rotate each query and key by its position"

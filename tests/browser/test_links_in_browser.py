@@ -5,11 +5,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import TimeoutError
-from serving import serving
-from test_models import save_tiny
 from transformers import ByT5Tokenizer
 
-from attnviz.page import links
+from attnviz.page.controls import links
+from tests.support.serving import serving
+from tests.support.tiny_models import save_tiny
 
 pytestmark = pytest.mark.browser
 

@@ -1,12 +1,12 @@
 """What an executed notebook shows in a real Chromium, without network."""
 
 import altair as alt
-import hand_made
 import pytest
 
 import attnviz
 from attnviz import export
-from attnviz.charts.palette import PALETTES
+from attnviz.charts.parts.palette import PALETTES
+from tests.support import hand_made
 
 pytestmark = pytest.mark.browser
 

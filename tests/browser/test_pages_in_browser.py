@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 import attnviz
-from attnviz.charts.palette import PALETTES
+from attnviz.attention.what_if import Change
+from attnviz.charts.parts.palette import PALETTES
 from attnviz.export.pages import view_page
-from attnviz.screens import VIEWS, Beside, Screen
-from attnviz.tokens import shown
-from attnviz.whatif import Change
+from attnviz.export.screen import VIEWS, Beside, Screen
+from attnviz.text.characters import shown
 
 pytestmark = pytest.mark.browser
 
@@ -145,7 +145,7 @@ def test_each_chart_has_a_name_for_those_who_do_not_see_it(opened, traces):
 @pytest.mark.parametrize("view", VIEWS)
 def test_hostile_tokens_are_text(opened, traces, view):
     trace = traces[SENTENCE]
-    tokens = dataclasses.replace(trace.source, labels=HOSTILE)
+    tokens = trace.source.relabelled(HOSTILE)
     calls = {
         key: dataclasses.replace(call, query_tokens=tokens, key_tokens=tokens)
         for key, call in trace.calls.items()

@@ -2,11 +2,11 @@
 
 from urllib.parse import urlencode
 
-import marks
 import pytest
-from showing import run
 
 from tests.benchmarks.texts import text_of
+from tests.support import marks
+from tests.support.showing import run
 
 pytestmark = pytest.mark.browser
 

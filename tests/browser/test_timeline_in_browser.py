@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from test_browser import address, cell, chart, texts, wait_for_texts
 
 import attnviz
-from attnviz.arithmetic import arithmetic
-from attnviz.page.examples import EXAMPLES
-from attnviz.page.talk import BEATS
-from attnviz.sentences import headline, sentence
-from attnviz.whatif import what_if
-from attnviz.wording import plain
+from attnviz.attention.explained.arithmetic import arithmetic
+from attnviz.attention.explained.sentences import headline, sentence
+from attnviz.attention.what_if import what_if
+from attnviz.page.controls.examples import EXAMPLES
+from attnviz.page.views.present import BEATS
+from attnviz.text.phrases import plain
+from tests.support.browsing import address, cell, chart, texts, wait_for_texts
 
 pytestmark = pytest.mark.browser
 

@@ -1,0 +1,1 @@
+"""The four steps of one head: their maths, what a trace holds, and what is said about it."""

@@ -1,0 +1,214 @@
+"""The steps of one head, in order: what each is called, how it is computed, what came out.
+
+The page, the tables and the exports iterate `head.steps`; a step that a head does not have (a
+soft-cap, a bias) is not in its list.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from attnviz.attention.replay import Replay
+
+# How scores and weights are written. "rows": weights[i, j], a query's row sums to 1, as in code
+# and in BertViz. "columns": wⱼᵢ, the key's index first, a query's column sums to 1, as in
+# "Natural Language Processing with Transformers", chapter 3.
+Convention = Literal["rows", "columns"]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of one head."""
+
+    name: str  # the attribute of HeadTrace that holds the array
+    number: (
+        str  # its place: "in", the four steps "1", "1b", "2", "3a", "cap", "bias" … "4", "beyond"
+    )
+    title: str
+    formula: str  # LaTeX, with this head's own sizes
+    formula_text: str  # the same where no LaTeX is drawn
+    array: Float[np.ndarray, "rows columns"]
+    axes: tuple[str, str]  # what a row is and what a column is
+    hidden_because: UInt8[np.ndarray, "rows columns"] | None = None  # a code of masks
+    sink: Float[np.ndarray, " query_pos"] | None = None  # a key more, which is no token
+
+    @property
+    def is_hidden(self) -> Bool[np.ndarray, "rows columns"] | None:
+        """Cells that the mask hides, or that have no meaning; None where the step has none."""
+        return None if self.hidden_because is None else self.hidden_because > 0
+
+
+def steps_of(head: Replay, convention: Convention = "rows") -> tuple[Step, ...]:
+    """The steps that this head has, in order."""
+    steps = [
+        *_inputs(head),
+        *_projections(head),
+        *_scores(head, convention),
+        _update(head, convention),
+    ]
+    if head.output is not None:
+        x = r"(x'_i \odot \text{gate}_i)" if head.output_gate is not None else "x'_i"
+        formula = (
+            rf"\text{{output}}_i = {x}\,W_O,\quad "
+            rf"W_O : {head.v.shape[1]} \times {head.output.shape[1]}"
+        )
+        text = "output = (x′ ⊙ gate) · W_O" if head.output_gate is not None else "output = x′ · W_O"
+        axes = ("query_pos", "d_model")
+        codes = _meaningless(head, head.output)
+        steps.append(Step("output", "beyond", "output", formula, text, head.output, axes, codes))
+    return tuple(steps)
+
+
+def _inputs(head: Replay) -> list[Step]:
+    if head.x_query is None or head.x_key is None:
+        return []
+    if head.x_key is head.x_query:
+        return [_input("x_query", "token embeddings", "x", "x", head.x_query, "query_pos")]
+    x_query, x_key = r"x_{\text{query}}", r"x_{\text{key}}"
+    return [
+        _input("x_query", "queries' embeddings", x_query, "x_query", head.x_query, "query_pos"),
+        _input("x_key", "keys' embeddings", x_key, "x_key", head.x_key, "key_pos"),
+    ]
+
+
+def _input(name: str, title: str, latex: str, text: str, x: np.ndarray, axis: str) -> Step:
+    rows, columns = x.shape
+    formula = rf"{latex} : {rows} \times {columns}"
+    return Step(name, "in", title, formula, f"{text}: {rows} × {columns}", x, (axis, "d_model"))
+
+
+def _projections(head: Replay) -> list[Step]:
+    """Query, key and value; where there is a rotary embedding, query and key before and after."""
+    value = _projection(head, "v", "v", "value", "key_pos")
+    if head.q_before_rotary is None or head.k_before_rotary is None:
+        return [
+            _projection(head, "q", "q", "query", "query_pos"),
+            _projection(head, "k", "k", "key", "key_pos"),
+            value,
+        ]
+    return [
+        _projection(head, "q", "q_before_rotary", "query", "query_pos"),
+        _projection(head, "k", "k_before_rotary", "key", "key_pos"),
+        value,
+        _rotary(head.q, "q", "rotated query", "query_pos", "i"),
+        _rotary(head.k, "k", "rotated key", "key_pos", "j"),
+    ]
+
+
+def _projection(head: Replay, letter: str, name: str, title: str, axis: str) -> Step:
+    """One of q, k and v as what it is known to be of x."""
+    array: np.ndarray = getattr(head, name)
+    rows, columns = array.shape
+    upper, of = letter.upper(), axis.removesuffix("_pos")
+    is_shared = head.x_query is head.x_key  # not so in cross attention
+    x, x_text = ("x", "x") if is_shared else (rf"x_{{\text{{{of}}}}}", f"x_{of}")
+    origin = head.origins.get(letter)
+    if origin is None:
+        latex, text = rf"f_{upper}({x})", f"f_{upper}({x_text})"
+    else:
+        bias = f" + b_{upper}" if origin.has_bias else ""
+        latex, text = rf"{x}\,W_{upper}{bias}", f"{x_text} · W_{upper}{bias}"
+        if origin.is_normed:
+            latex, text = rf"\text{{norm}}({latex})", f"norm({text})"
+    symbol = letter if name == letter else rf"\tilde {letter}"
+    is_given = origin is None and head.x_query is None  # what it was computed from is not known
+    made, made_text = ("", "") if is_given else (f"= {latex} ", f" = {text}")
+    dimension = "d_value" if letter == "v" else "d_head"
+    return Step(
+        *(name, "1", title),
+        formula=rf"{symbol} {made}: {rows} \times {columns}",
+        formula_text=f"{name}{made_text}: {rows} × {columns}",
+        array=array,
+        axes=(axis, dimension),
+    )
+
+
+def _rotary(array: np.ndarray, letter: str, title: str, axis: str, index: str) -> Step:
+    rows, columns = array.shape
+    formula = rf"{letter}_{index} = R_{index}\,\tilde {letter}_{index} : {rows} \times {columns}"
+    text = f"{letter} = R · {letter}_before_rotary: {rows} × {columns}"
+    return Step(letter, "1b", title, formula, text, array, (axis, "d_head"))
+
+
+def _scores(head: Replay, convention: Convention) -> list[Step]:
+    """Every matrix of queries and keys, from the scores to the weights."""
+    is_rows = convention == "rows"
+    ij = "ij" if is_rows else "ji"
+    d_head = head.q.shape[1]
+
+    def named(name: str, index: str = ij) -> str:
+        return rf"\text{{{name}}}_{{{index}}}"
+
+    def step(name: str, number: str, title: str, latex: str, text: str) -> Step:
+        array: np.ndarray = getattr(head, name)
+        # What a model adds to a score that it hides as well is not known, and decides nothing.
+        codes = None if name in ("scores", "scaled", "capped") else head.hiding.codes
+        axes = ("query_pos", "key_pos")
+        if not is_rows:
+            array, axes = array.T, ("key_pos", "query_pos")
+            codes = None if codes is None else codes.T
+        sink = None
+        if head.sink_logits is not None and name in ("masked", "weights"):
+            sink = head.sink if name == "weights" else head.sink_logits
+        return Step(name, number, title, latex, f"{name} = {text}", array, axes, codes, sink)
+
+    product = rf"q_i \cdot k_j = \sum_{{d=1}}^{{{d_head}}} q_{{id}}\,k_{{jd}}"
+    steps = [step("scores", "2", "score", f"{named('scores')} = {product}", "q · k")]
+
+    by, by_text = _scaling(head.scaling, d_head)
+    latex = rf"{named('scaled')} = {named('scores')} \times {by}"
+    steps.append(step("scaled", "3a", "scale", latex, f"scores × {by_text}"))
+    if head.softcap is not None:
+        cap = f"{head.softcap:g}"
+        latex = rf"{named('capped')} = {cap} \cdot \tanh({named('scaled')} / {cap})"
+        steps.append(step("capped", "cap", "soft-cap", latex, f"{cap} · tanh(scaled / {cap})"))
+    if head.bias is not None:
+        before = steps[-1].name
+        rows, columns = head.bias.shape if is_rows else head.bias.T.shape
+        latex = rf"{named('bias')} : {rows} \times {columns}"
+        steps.append(
+            step("bias", "bias", "bias", latex, f"what the model adds: {rows} × {columns}")
+        )
+        latex = f"{named('biased')} = {named(before)} + {named('bias')}"
+        steps.append(step("biased", "bias", "scores with their bias", latex, f"{before} + bias"))
+
+    before = steps[-1].name
+    latex = f"{named('masked')} = {named(before)}"
+    if head.mask is None:
+        steps.append(step("masked", "3b", "mask", latex, before))
+    else:
+        steps.append(step("masked", "3b", "mask", f"{latex} + {named('mask')}", f"{before} + mask"))
+
+    t = "" if head.temperature == 1 else f" / {head.temperature:g}"
+    sink = rf" + \exp(\text{{sink}}{t})" if head.sink_logits is not None else ""
+    every = named("masked", ij.replace("j", "j'"))
+    share = rf"\frac{{\exp({named('masked')}{t})}}{{\sum_{{j'}} \exp({every}{t}){sink}}}"
+    text = f"softmax of masked{t} over the keys{' and the sink' if sink else ''}"
+    steps.append(step("weights", "3c", "softmax", f"w_{{{ij}}} = {share}", text))
+    return steps
+
+
+def _update(head: Replay, convention: Convention) -> Step:
+    is_rows = convention == "rows"
+    weight, weight_text = ("w_{ij}", "wᵢⱼ") if is_rows else ("w_{ji}", "wⱼᵢ")
+    formula = rf"x'_i = \sum_{{j=1}}^{{{len(head.v)}}} {weight}\,v_j"
+    text = f"x′ᵢ = Σⱼ {weight_text} · vⱼ"
+    axes, codes = ("query_pos", "d_value"), _meaningless(head, head.updated)
+    return Step("updated", "4", "update", formula, text, head.updated, axes, codes)
+
+
+def _meaningless(head: Replay, array: np.ndarray) -> UInt8[np.ndarray, "rows columns"] | None:
+    """Why a query's row has no meaning, for each of its cells; None where all have one."""
+    if not head.is_meaningless.any():
+        return None
+    because = np.where(head.is_meaningless, head.hiding.codes[:, 0], 0).astype(np.uint8)
+    return np.repeat(because[:, None], array.shape[1], axis=1)
+
+
+def _scaling(scaling: float, d_head: int) -> tuple[str, str]:
+    """The factor in LaTeX and as text: 1/√d_head where it is that."""
+    if np.isclose(scaling, d_head**-0.5):
+        return rf"\tfrac{{1}}{{\sqrt{{{d_head}}}}}", f"1/√{d_head}"
+    return f"{scaling:.4g}", f"{scaling:.4g}"

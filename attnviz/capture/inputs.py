@@ -1,0 +1,292 @@
+"""What a model is given: a text, a sentence pair or a source and a target, as tensors."""
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from attnviz.attention.free_memory import free_memory
+from attnviz.capture.attention_modules import calls_eager, writes_softmax
+from attnviz.capture.recording import modules_of, parameters_of
+from attnviz.capture.several_devices import device_of
+from attnviz.text import tokenizing
+from attnviz.text.characters import quoted, shown
+from attnviz.text.errors import InputError
+from attnviz.text.phrases import size
+from attnviz.text.tokens import Tokens, numbered, plain
+
+MAX_DECODED_TOKENS = 32
+MAX_CHARACTERS_A_TOKEN = 100  # on average; a text with more is not even split into tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """A batch of one, and what its positions are called."""
+
+    tensors: dict[str, Tensor]
+    source: Tokens
+    target: Tokens | None = None
+    target_is_decoded: bool = False
+
+
+def from_text(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    text: str,
+    pair: str | None,
+    target: str | None,
+    max_tokens: int | None,
+) -> Inputs:
+    """The inputs for a text. Raises InputError for one that the model cannot take."""
+    if pair is not None and not tokenizing.takes_pair(tokenizer):
+        raise InputError(
+            f"{model_name(model)} takes one text, not a sentence pair: its tokenizer has no "
+            f"separator; received {quoted(pair)} as the second."
+            "\n\nHint: leave pair out, or choose a model such as bert-base-uncased."
+        )
+    if target is not None and not takes_target(model):
+        raise InputError(
+            f"{model_name(model)} takes no target text: it is not an encoder-decoder; received "
+            f"{quoted(target)}.\n\nHint: leave target out, or choose a model such "
+            "as google/flan-t5-small."
+        )
+    for part, what in ((text, "text"), (pair, "second text"), (target, "target text")):
+        _check_characters(part, max_tokens, what)
+    encoded, source = tokenizing.encode(tokenizer, text, pair)
+    _check_length(model, len(source), max_tokens, "text")
+    check_room(model, len(source))
+    _check_known(model, encoded["input_ids"])
+    device = device_of(model)
+    tensors = {
+        name: torch.tensor([ids], device=device)
+        for name, ids in encoded.items()
+        if name in ("input_ids", "attention_mask")
+        or (name == "token_type_ids" and name in parameters_of(type(model).forward))
+    }
+    if not takes_target(model):
+        return Inputs(tensors, source)
+    decoder_ids = _written(model, tensors) if target is None else _given(model, tokenizer, target)
+    target_tokens = tokenizing.of_ids(tokenizer, decoder_ids[0].tolist())
+    _check_length(model, len(target_tokens), max_tokens, "target text")
+    tensors["decoder_input_ids"] = decoder_ids
+    return Inputs(tensors, source, target_tokens, target_is_decoded=target is None)
+
+
+def from_tensors(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Tensor],
+    tokens: Sequence[str] | None,
+    target_tokens: Sequence[str] | None,
+) -> Inputs:
+    """The inputs that a tokenizer returned. Raises InputError for anything but a batch of one."""
+    tensors = {
+        name: value.to(device_of(model))
+        for name, value in inputs.items()
+        if isinstance(value, Tensor)
+    }
+    for name, tensor in tensors.items():
+        if tensor.ndim and tensor.shape[0] != 1:
+            raise InputError(
+                f"A trace shows one text; {name} is a batch of {tensor.shape[0]}."
+                f"\n\nHint: pass one row: {name}[:1]."
+            )
+    if "input_ids" not in tensors:
+        raise InputError(
+            f"The inputs hold no input_ids tensor; received {', '.join(inputs) or 'nothing'}."
+            "\n\nHint: pass what the tokenizer returns: tokenizer(text, return_tensors='pt')."
+        )
+    source = _named(model, tensors["input_ids"], tokens, "tokens")
+    source = _padded(source, tensors.get("attention_mask"))
+    if not takes_target(model):
+        return Inputs(tensors, source)
+    if "decoder_input_ids" not in tensors:
+        raise InputError(
+            f"{model_name(model)} is an encoder-decoder, and the inputs hold no decoder_input_ids."
+            "\n\nHint: pass the ids that the decoder is given, or call attnviz.trace with a text."
+        )
+    target = _named(model, tensors["decoder_input_ids"], target_tokens, "target_tokens")
+    target = _padded(target, tensors.get("decoder_attention_mask"))
+    return Inputs(tensors, source, target)
+
+
+def _padded(tokens: Tokens, attention_mask: Tensor | None) -> Tokens:
+    """The tokens, with those that the mask leaves out known to be padding.
+
+    A mask of another shape says something else.
+    """
+    if attention_mask is None or attention_mask.shape != (1, len(tokens)):
+        return tokens
+    return tokens.padded((attention_mask[0] == 0).tolist())
+
+
+def model_name(model: PreTrainedModel) -> str:
+    """What to call the model in front of people."""
+    return model.config.name_or_path or type(model).__name__
+
+
+def takes_target(model: PreTrainedModel) -> bool:
+    """Whether the model has an encoder and a decoder, each with a text of its own."""
+    takes_ids = "decoder_input_ids" in parameters_of(type(model).forward)
+    return model.config.is_encoder_decoder and takes_ids
+
+
+def n_positions(model: PreTrainedModel) -> int | None:
+    """How many tokens the model has positions for, or None where there is no bound.
+
+    A table of learned positions decides, less the rows that some models keep for padding
+    (roberta, bart); a model without one, or one whose tables may be those of another modality,
+    has the length that its configuration names.
+    """
+    config = model.config.get_text_config()
+    learned = [
+        part.num_embeddings - _rows_kept(part)
+        for module in modules_of(model)
+        for name in _POSITION_TABLES & module._modules.keys()
+        if isinstance(part := module._modules[name], nn.Embedding)
+    ]
+    if learned and config is model.config:
+        return min(learned)
+    named = getattr(config, "max_position_embeddings", None)
+    return named if named is not None and named > 0 else None
+
+
+_POSITION_TABLES = {
+    *("position_embedding", "position_embeddings", "positional_embedding"),
+    *("positional_embeddings", "embed_positions", "wpe"),
+}
+
+
+def _rows_kept(table: nn.Embedding) -> int:
+    padding = 0 if table.padding_idx is None else table.padding_idx + 1
+    return int(getattr(table, "offset", padding))
+
+
+def _check_characters(text: str | None, max_tokens: int | None, what: str) -> None:
+    """Refuse what is far too long before the tokenizer spends seconds on it."""
+    if not isinstance(text, str) or max_tokens is None:
+        return
+    most = MAX_CHARACTERS_A_TOKEN * max_tokens
+    if len(text) > most:
+        raise InputError(
+            f"The {what} has {len(text):,} characters, and at most {most:,} are read here."
+            f"\n\nHint: shorten it by {len(text) - most:,} characters."
+        )
+
+
+def _check_length(model: PreTrainedModel, n_tokens: int, max_tokens: int | None, what: str) -> None:
+    positions = n_positions(model)
+    if positions is not None and n_tokens > positions:
+        raise InputError(
+            f"The {what} has {n_tokens:,} tokens, and {model_name(model)} has {positions:,} "
+            f"positions for them.\n\nHint: shorten it by {_tokens(n_tokens - positions)}."
+        )
+    if max_tokens is not None and n_tokens > max_tokens:
+        raise InputError(
+            f"The {what} has {n_tokens:,} tokens, and at most {max_tokens:,} are shown here."
+            f"\n\nHint: shorten it by {_tokens(n_tokens - max_tokens)}."
+        )
+
+
+def keeps_weights(model: PreTrainedModel, modules: Iterable[nn.Module]) -> bool:
+    """Whether the weights of all layers have to be there until a pass is over.
+
+    They tell whose a call was where there are several kinds, and what a module writes by hand is
+    not computed again. All others are let go at once: they grow with the square of the text.
+    """
+    return (
+        takes_target(model)
+        or getattr(model.config, "add_cross_attention", False)
+        or any(writes_softmax(one) and not calls_eager(one) for one in set(map(type, modules)))
+    )
+
+
+# While the weights of a head are computed they are there twice.
+_BYTES_OF_A_WEIGHT = 8
+_ALWAYS_FREE = 100_000_000  # bytes
+
+
+def check_room(model: PreTrainedModel, n_tokens: int) -> None:
+    """Raise InputError where the weights, of those heads whose are there at once, find no room."""
+    config = model.config.get_text_config()
+    keeps_all = keeps_weights(model, modules_of(model))
+    names = ("num_attention_heads", *(("num_hidden_layers",) if keeps_all else ()))
+    counts = (getattr(config, name, None) for name in names)
+    n_heads = math.prod(count for count in counts if isinstance(count, int))
+    n_bytes = n_heads * n_tokens**2 * _BYTES_OF_A_WEIGHT
+    if n_bytes > _ALWAYS_FREE and n_bytes > (free := free_memory()):
+        raise InputError(
+            f"The text has {n_tokens:,} tokens; for them the weights of {n_heads:,} heads take "
+            f"{size(n_bytes)} of memory, and {size(free)} are free on this machine."
+            "\n\nHint: shorten it, or choose a smaller model."
+        )
+
+
+def _check_known(model: PreTrainedModel, ids: Sequence[int]) -> None:
+    n_known = n_known_ids(model)
+    if not ids or not 0 <= min(ids) <= max(ids) < n_known:
+        received = f"{min(ids)} to {max(ids)}" if ids else "none"
+        raise InputError(
+            f"Token ids of {model_name(model)} run from 0 to {n_known - 1}; received {received}."
+            "\n\nHint: pass what this model's own tokenizer returns."
+        )
+
+
+def _tokens(n: int) -> str:
+    return f"{n:,} token{'s' * (n > 1)}"
+
+
+def _named(
+    model: PreTrainedModel, ids: Tensor, labels: Sequence[str] | None, argument: str
+) -> Tokens:
+    n_tokens = ids.shape[-1]
+    if labels is None:
+        labels = numbered(n_tokens).labels
+    if len(labels) != n_tokens:
+        raise InputError(
+            f"{argument} has {len(labels)} names for {n_tokens} positions."
+            "\n\nHint: give one name for each position, or none at all."
+        )
+    _check_length(model, n_tokens, None, "text")
+    _check_known(model, ids.flatten().tolist())
+    return plain([shown(label) for label in labels])
+
+
+def n_known_ids(model: PreTrainedModel) -> int:
+    """How many token ids the model has embeddings for; any number where it hashes them (canine)."""
+    try:
+        return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
+    except NotImplementedError:
+        return getattr(model.config.get_text_config(), "vocab_size", sys.maxunicode + 1)
+
+
+def _given(model: PreTrainedModel, tokenizer: Any, target: str) -> Tensor:
+    """The target as the decoder is given it in training: moved right behind a start token."""
+    tokenizing.check_text(target, "target text")
+    ids = list(tokenizer(text_target=target)["input_ids"])
+    if ids and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()
+    config = model.config
+    candidates = (config.decoder_start_token_id, config.bos_token_id, config.pad_token_id, 0)
+    start = next(token_id for token_id in candidates if token_id is not None)
+    return torch.tensor([[start, *ids]], device=device_of(model))
+
+
+def _written(model: Any, tensors: dict[str, Tensor]) -> Tensor:
+    """The target as the model writes it: greedily, at most 32 tokens, without the end token."""
+    if not model.can_generate():
+        raise InputError(
+            f"{model_name(model)} was loaded as {type(model).__name__}, without the language-model "
+            "head that could write a target text.\n\nHint: pass target='…', or load it with "
+            "attnviz.load(name)."
+        )
+    n_new_tokens = min(MAX_DECODED_TOKENS, (n_positions(model) or MAX_DECODED_TOKENS + 1) - 1)
+    with torch.no_grad():
+        ids = model.generate(**tensors, max_new_tokens=n_new_tokens, do_sample=False, num_beams=1)
+    end = model.generation_config.eos_token_id
+    ends = end if isinstance(end, list) else [end]
+    return ids[:, :-1] if ids.shape[1] > 1 and ids[0, -1].item() in ends else ids

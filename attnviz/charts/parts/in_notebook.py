@@ -1,0 +1,84 @@
+"""Charts of attnviz in a notebook: each as an HTML page of its own, which needs no network.
+
+Altair's own output loads its scripts from one; that is a setting of the whole process, which is
+not ours to change.
+"""
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any, TypeVar
+
+import altair as alt
+
+from attnviz.charts.parts.document import Picture, document
+from attnviz.charts.parts.palette import DisplayMode, configuration, display_mode_of
+
+START_HEIGHT = 480  # pixels, until the page in the frame has set its own
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Shown:
+    """What a notebook shows: `page`, an HTML page that needs no network, in a frame of its own.
+
+    `description` says in one line what is on it.
+    """
+
+    description: str
+    page: str
+
+    def __repr__(self) -> str:
+        return self.description
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe title="{escape(self.description)}" srcdoc="{escape(self.page)}"'
+            f' style="display: block; width: 100%; height: {START_HEIGHT}px; border: 0"></iframe>'
+        )
+
+
+def of_chart(chart: alt.TopLevelMixin, description: str = "") -> Shown:
+    """A chart as it is, which is described by itself unless something else describes it."""
+    specification = chart.to_dict()
+    description = description or specification.get("description") or "A chart of attnviz"
+    page = document(description, display_mode_of(specification), [Picture(specification)])
+    return Shown(description, page)
+
+
+class _BringsAll:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """The chart as an HTML page of its own, in a frame."""
+        shown = of_chart(self)  # type: ignore[arg-type] # it is one of those below
+        return {"text/html": shown._repr_html_(), "text/plain": repr(shown)}
+
+
+class Chart(_BringsAll, alt.Chart):
+    pass
+
+
+class LayerChart(_BringsAll, alt.LayerChart):
+    pass
+
+
+class HConcatChart(_BringsAll, alt.HConcatChart):
+    pass
+
+
+class VConcatChart(_BringsAll, alt.VConcatChart):
+    pass
+
+
+_KINDS: dict[type, type] = {
+    alt.Chart: Chart,
+    alt.LayerChart: LayerChart,
+    alt.HConcatChart: HConcatChart,
+    alt.VConcatChart: VConcatChart,
+}
+ChartT = TypeVar("ChartT", bound=alt.TopLevelMixin)
+
+
+def displayed(chart: ChartT, display_mode: DisplayMode) -> ChartT:
+    """The chart with the colours of this display, shown as said above, for notebooks and files."""
+    chart = chart.configure(**configuration(display_mode))
+    # Not as any other attribute: Altair would take it for a part of the specification.
+    object.__setattr__(chart, "__class__", _KINDS.get(type(chart), type(chart)))
+    return chart

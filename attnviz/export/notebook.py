@@ -1,0 +1,110 @@
+"""A view in a notebook, by one call, and every chart of attnviz by itself."""
+
+from textwrap import shorten
+from typing import Any
+
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.trace import Trace
+from attnviz.charts.heads import Focus, most_tokens
+from attnviz.charts.parts.in_notebook import Shown, of_chart
+from attnviz.charts.parts.pair import pair_of
+from attnviz.charts.parts.palette import DisplayMode, configuration
+from attnviz.charts.parts.window import MAX_TOKENS, window_around
+from attnviz.export.pages import check_view, view_page
+from attnviz.export.screen import NOTHING_MORE, Beside, More, Screen, View, drawn, following
+from attnviz.text.errors import InputError
+
+DEFAULT_HEAD = 8  # the source's
+
+
+def show(
+    model: Any,
+    tokenizer: Any,
+    text: str,
+    layer: int = 0,
+    head: int | None = None,
+    display_mode: DisplayMode = "light",
+    view: View = "neurons",
+    *,
+    query: int | None = None,
+    key: int | None = None,
+    pair: str | None = None,
+    target: str | None = None,
+    kind: str | None = None,
+    other_text: str | None = None,
+    other_layer: int | None = None,
+    other_head: int | None = None,
+) -> Shown:
+    """A view of a text, for the last line of a notebook's cell.
+
+    `view` is "steps", "neurons" (of one head), "heads" (of one layer), "model", "find" (which head
+    links `query` to `key`) or "compare" (with the head of `other_text`, `other_layer` and
+    `other_head`, one of which has to be given; of two models `attnviz.compare_view` draws it).
+    `query` and `key` are positions of tokens: those that Steps follows, that Neurons selects, that
+    Compare frames and to or from which Heads shows lines. Without a `head` it is head 8, or head 0
+    of a layer that has fewer. `pair`, `target` and `kind` are those of `attnviz.trace` and of
+    `Trace.head`; `display_mode` is "light" or "dark". Raises InputError for a view, display mode,
+    layer, head, kind or token that is not there, and what `attnviz.trace` raises.
+    """
+    from attnviz.capture import forward_pass  # torch, which the name alone does not wait for
+
+    configuration(display_mode)  # refuses an unknown one before the model runs
+    check_view(view)
+    beside = Beside(text=other_text, layer=other_layer, head=other_head)
+    if view == "compare" and beside == Beside():
+        raise InputError(
+            "Compare sets another head beside this one, and none is named.\n\nHint: pass "
+            "other_text, other_layer or other_head; of two models, call attnviz.compare_view."
+        )
+    trace = forward_pass.trace(model, tokenizer, text, pair=pair, target=target)
+    if head is None:
+        head = DEFAULT_HEAD if trace.n_heads(layer, kind) > DEFAULT_HEAD else 0
+    head_trace = trace.head(layer, head, kind)
+    pair_of(head_trace, query, key)
+    focus: Focus = "all" if query is key is None else "query" if query is not None else "key"
+    n_heads = trace.n_heads(layer, kind)
+    part = window_around(
+        query or 0,
+        key or 0,
+        len(head_trace.query_tokens),
+        len(head_trace.key_tokens),
+        size=most_tokens(n_heads) if view == "heads" else MAX_TOKENS,
+    )
+    screen = Screen(
+        model=trace.model_name,
+        text=text,
+        layer=layer,
+        head=head,
+        view=view,
+        pair=pair,
+        target=target,
+        kind=kind,
+        query=query,
+        key=key,
+        display_mode=display_mode,
+        first_query=part.queries.start,
+        first_key=part.keys.start,
+        focus=focus,
+        beside=beside,
+    )
+    description = _description(trace, head_trace)
+    if view == "steps":
+        return Shown(description, view_page(screen, trace))
+    if view == "find":
+        screen = following(screen, trace)
+    more = NOTHING_MORE
+    if view == "compare" and other_text is not None:
+        more = More([forward_pass.trace(model, tokenizer, other_text)])
+    return of_chart(drawn(screen, trace, more), description)
+
+
+def _description(trace: Trace, head: HeadTrace) -> str:
+    """One line: model, layer, head, and the query's and the key's tokens where they differ."""
+    of_kind = f", {head.kind} attention" if len(trace.kinds) > 1 else ""
+    tokens = dict.fromkeys((head.query_tokens, head.key_tokens))
+    return shorten(
+        f"{trace.model_name}, layer {head.layer}, head {head.head}{of_kind}: "
+        + " → ".join(" ".join(labels) for labels in tokens),
+        120,
+        placeholder=" …",
+    )

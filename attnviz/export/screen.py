@@ -1,0 +1,330 @@
+"""What a screen shows, as plain values: what it is drawn, written as a script and called by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import altair as alt
+import pandas as pd
+
+from attnviz.attention.filters import NO_FILTERS, Filters, in_words
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.steps import Convention
+from attnviz.attention.trace import Trace
+from attnviz.attention.what_if import NO_CHANGE, Change
+from attnviz.charts.compare import compare_view
+from attnviz.charts.find import find_view
+from attnviz.charts.heads import Focus, head_view
+from attnviz.charts.matrix import Large
+from attnviz.charts.model import model_view
+from attnviz.charts.neurons import neuron_view
+from attnviz.charts.parts.opening_pair import start_pair
+from attnviz.charts.parts.palette import DisplayMode
+from attnviz.charts.scatter import scatter_view
+from attnviz.charts.steps import steps_view
+from attnviz.heads.aligning import Alignment
+from attnviz.heads.comparing import Difference, difference
+from attnviz.heads.finding import linking, linking_over, pairs_called
+from attnviz.heads.measuring import measures
+from attnviz.text.errors import InputError
+from attnviz.text.tokens import Tokens
+
+View = Literal["steps", "neurons", "heads", "model", "find", "compare"]
+VIEWS: tuple[View, ...] = ("steps", "neurons", "heads", "model", "find", "compare")
+OF_TABLES = ("find", "compare")  # whose numbers are a table, not the arrays of a head
+OF_ALL_HEADS = ("model", "find")  # the views in which no head is chosen, only marked
+FindBy = Literal["pair", "measures"]
+FIND_BY: tuple[FindBy, ...] = ("pair", "measures")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What Find looks for: heads that link a pair, in more texts too, or all heads by measures."""
+
+    by: FindBy = "pair"
+    texts: tuple[str, ...] = ()
+    x: str = "entropy"
+    y: str = "distance"
+    colour: str = "layer"
+    size: str | None = None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What Compare sets beside the head: what is None is the same as there.
+
+    `queries` and `keys` pair places of the two texts' tokens where a visitor has mended that.
+    """
+
+    model: str | None = None
+    text: str | None = None
+    layer: int | None = None
+    head: int | None = None
+    queries: Alignment | None = None
+    keys: Alignment | None = None
+
+    @property
+    def is_of_another_trace(self) -> bool:
+        return self.model is not None or self.text is not None
+
+    def is_of_text(self, text: str) -> bool:
+        """Whether B reads this text too, and with it its second text or its target."""
+        return self.text is None or self.text == text
+
+
+@dataclass(frozen=True)
+class Screen:
+    """One state of attnviz. `query` and `key` are positions in their texts, filtered or not."""
+
+    model: str
+    text: str
+    layer: int
+    head: int
+    view: View = "steps"
+    pair: str | None = None
+    target: str | None = None
+    revision: str | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    kind: str | None = None  # None: the first that the model has
+    query: int | None = None
+    key: int | None = None
+    display_mode: DisplayMode = "light"
+    filters: Filters = NO_FILTERS  # of all views but Steps
+    # Steps
+    convention: Convention = "rows"
+    large: Large = "maximum"
+    change: Change = NO_CHANGE  # of its What if?
+    # Neurons, and its first tokens and those of Heads, for long texts
+    is_expanded: bool = True
+    is_sorted: bool = False  # the dimensions, by their share of the pair's score
+    is_asked: bool = False
+    first_query: int = 0
+    first_key: int = 0
+    # Heads
+    heads: tuple[int, ...] | None = None  # those that are on; None: all
+    focus: Focus = "all"
+    # Model
+    measure: str = "entropy"
+    is_by_measure: bool = False
+    find: Finding = Finding()
+    beside: Beside = Beside()
+
+    @property
+    def linked(self) -> tuple[int, int]:
+        """The query and the key that Find links: the first token where none is named."""
+        return self.query or 0, self.key or 0
+
+    @property
+    def is_by_words(self) -> bool:
+        """Whether Compare compares words, for two models split texts each in their own way."""
+        return self.beside.model not in (None, self.model)
+
+
+@dataclass(frozen=True, eq=False)
+class More:
+    """What Find and Compare look at besides a trace: others, not filtered, and the model's scores.
+
+    The others are those of Find's more texts, or the one that Compare sets beside.
+    """
+
+    traces: Sequence[Trace] = ()
+    induction: pd.DataFrame | None = None
+
+    @property
+    def other(self) -> Trace | None:
+        return self.traces[0] if self.traces else None
+
+
+NOTHING_MORE = More()
+
+
+def following(screen: Screen, trace: Trace) -> Screen:
+    """The screen with the tokens that attnviz opens with, where it names none.
+
+    Raises InputError for a head that the trace does not have.
+    """
+    start = start_pair(trace, trace.head(screen.layer, screen.head, screen.kind))
+    return replace(
+        screen,
+        query=start.query if screen.query is None else screen.query,
+        key=start.key if screen.key is None else screen.key,
+    )
+
+
+def drawn(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> alt.TopLevelMixin:
+    """The screen's view of a trace, which is not filtered yet, as an Altair chart.
+
+    Raises InputError for what the trace does not have.
+    """
+    if screen.view == "steps":
+        return steps_view(
+            trace.head(screen.layer, screen.head, screen.kind),
+            screen.query,
+            screen.key,
+            convention=screen.convention,
+            large=screen.large,
+            display_mode=screen.display_mode,
+        )
+    if screen.view == "compare":
+        of = heads_compared(screen, trace, more)
+        return compare_view(
+            of.difference, query=of.row, key=of.column, display_mode=screen.display_mode
+        )
+    if screen.view == "find":
+        return _found(screen, trace, more)
+    trace = screen.filters(trace)
+    if screen.view == "model":
+        return model_view(
+            trace,
+            screen.kind,
+            measure=screen.measure,
+            is_sorted=screen.is_by_measure,
+            layer=screen.layer,
+            head=screen.head,
+            display_mode=screen.display_mode,
+        )
+    queries, keys = trace.tokens_of(screen.layer, screen.kind)
+    query, key = _place(queries, screen.query, "query"), _place(keys, screen.key, "key")
+    firsts = {"first_query": screen.first_query, "first_key": screen.first_key}
+    if screen.view == "neurons":
+        return neuron_view(
+            trace.head(screen.layer, screen.head, screen.kind),
+            query,
+            key,
+            expanded=screen.is_expanded,
+            sort_dimensions=screen.is_sorted,
+            asked=screen.is_asked,
+            display_mode=screen.display_mode,
+            **firsts,
+        )
+    return head_view(
+        trace,
+        screen.layer,
+        screen.kind,
+        heads=screen.heads,
+        query=query if screen.focus == "query" else None,
+        key=key if screen.focus == "key" else None,
+        framed=screen.head,
+        display_mode=screen.display_mode,
+        **firsts,
+    )
+
+
+def _found(screen: Screen, trace: Trace, more: More) -> alt.TopLevelMixin:
+    find = screen.find
+    if find.by == "pair":
+        return find_view(
+            linked(screen, trace, more),
+            layer=screen.layer,
+            head=screen.head,
+            display_mode=screen.display_mode,
+        )
+    return scatter_view(
+        measured(screen, trace, more),
+        x=find.x,
+        y=find.y,
+        colour=find.colour,
+        size=find.size,
+        layer=screen.layer,
+        head=screen.head,
+        display_mode=screen.display_mode,
+    )
+
+
+def measured(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> pd.DataFrame:
+    """Each head of the screen's kind in numbers."""
+    kind = screen.kind or trace.kinds[0]
+    return measures(screen.filters(trace), kind, induction=more.induction)
+
+
+def linked(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> pd.DataFrame:
+    """How much each head gives from the screen's query token to its key token.
+
+    With more texts, over those of them that have tokens called the same.
+    """
+    kind = screen.kind or trace.kinds[0]
+    less = screen.filters(trace)
+    queries, keys = less.tokens_of(screen.layer, kind)
+    query, key = (
+        _place_of(tokens, position, what)
+        for tokens, position, what in zip(
+            (queries, keys), screen.linked, ("query", "key"), strict=True
+        )
+    )
+    if not more.traces:
+        return linking(less, query, key, kind)
+    called = queries.labels[query], keys.labels[key]
+    traces = (screen.filters.elsewhere(other) for other in more.traces)
+    return linking_over([(less, query, key), *pairs_called(traces, *called, kind)], kind)
+
+
+def tabulated(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> pd.DataFrame:
+    """The numbers of a view that is not of one head: a row a head, or a pair of tokens."""
+    if screen.view == "compare":
+        return heads_compared(screen, trace, more).difference.table()
+    if screen.view == "find" and screen.find.by == "pair":
+        return linked(screen, trace, more)
+    return measured(screen, trace, more)
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Two heads, what differs between them, and the pair that is followed."""
+
+    difference: Difference
+    first: tuple[Tokens, Tokens]  # the queries and keys of the screen's own head, as compared
+    second: tuple[Tokens, Tokens]
+    row: int | None  # of the difference; None where the token has no partner
+    column: int | None
+
+
+def heads_compared(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> Compared:
+    """The screen's head and the one beside it, of the same trace where there is no other.
+
+    Raises InputError for a head that is not there, and where no token has a partner.
+    """
+    beside, filters, other = screen.beside, screen.filters, more.other
+    first, second = filters(trace), filters(trace) if other is None else filters.elsewhere(other)
+    if screen.is_by_words:
+        first, second = in_words(first), in_words(second)
+    differs = difference(
+        first.head(screen.layer, screen.head, screen.kind),
+        other_head(screen, second),
+        queries=beside.queries,
+        keys=beside.keys,
+    )
+    tokens = first.tokens_of(screen.layer, screen.kind)
+    row, column = (
+        pairs.row_of(None if position is None else of.place_of(position))
+        for pairs, of, position in zip(
+            (differs.queries, differs.keys), tokens, (screen.query, screen.key), strict=True
+        )
+    )
+    others = second.tokens_of(differs.b.layer, screen.kind)
+    return Compared(differs, tokens, others, row, column)
+
+
+def other_head(screen: Screen, trace: Trace) -> HeadTrace:
+    """The head that Compare sets beside the screen's own, of this trace."""
+    layer, head = screen.beside.layer, screen.beside.head
+    return trace.head(
+        screen.layer if layer is None else layer,
+        screen.head if head is None else head,
+        screen.kind,
+    )
+
+
+def _place(tokens: Tokens, position: int | None, what: str) -> int | None:
+    """Where a filter left the token of this position."""
+    return None if position is None else _place_of(tokens, position, what)
+
+
+def _place_of(tokens: Tokens, position: int, what: str) -> int:
+    place = tokens.place_of(position)
+    if place is None:
+        raise InputError(
+            f"There is no {what} token {position!r}, or a filter hides it."
+            f"\n\nHint: there are {len(tokens)} tokens; positions count from 0."
+        )
+    return place

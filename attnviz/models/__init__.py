@@ -1,0 +1,1 @@
+"""The only loader: a model from the installed package, a folder or the Hub."""

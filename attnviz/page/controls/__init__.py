@@ -1,0 +1,1 @@
+"""What a visitor chooses with, and what a link says of it."""

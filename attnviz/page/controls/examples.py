@@ -1,0 +1,171 @@
+"""Examples: each opens one instructive state of the page and says what to see there.
+
+Layers and heads were chosen by measuring all heads of the model; a test holds what is claimed.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
+
+from attnviz.page.controls import sidebar
+from attnviz.page.service import loading, settings
+from attnviz.text.phrases import escaped
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+T5 = "google/flan-t5-small"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A state of the page; positions count from 0, special tokens among them."""
+
+    title: str  # a verb phrase
+    see: str  # Markdown
+    text: str
+    layer: int
+    head: int
+    query: int
+    key: int
+    model: str = MINILM
+    pair: str = ""
+    target: str = ""
+    kind: str | None = None
+    also: dict[str, Any] = field(default_factory=dict)  # other controls
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The value of every control that is not as the page opens."""
+        names = ("model", "text", "pair", "target", "kind", "layer", "head", "query", "key")
+        return {name: getattr(self, name) for name in names} | self.also
+
+
+EXAMPLES = (
+    Example(
+        "Resolve an ambiguity: time flies",
+        "*flies* gives most of its attention to *time*, its subject: flying is what time does. "
+        "In the next example *flies* is an insect, and the same head tells the two apart.",
+        "time flies like an arrow",
+        *(5, 2, 2, 1),
+    ),
+    Example(
+        "Resolve an ambiguity: fruit flies",
+        "The same head as for *time flies*, on nearly the same words: *flies* is an insect here, "
+        "no longer what *fruit* does, and gives *fruit* next to nothing.",
+        "fruit flies like a banana",
+        *(5, 2, 2, 1),
+    ),
+    Example(
+        "Compare time flies with fruit flies",
+        "The same head on both sentences, and its difference: from *flies* to *time* / *fruit* it "
+        "gives far less where *flies* is an insect, and *[CLS]* gets what is left over.",
+        "time flies like an arrow",
+        *(5, 2, 2, 1),
+        also={"view": "Compare", "other_text": "fruit flies like a banana"},
+    ),
+    Example(
+        "Find what a pronoun stands for",
+        "*it* gives most of its attention to *animal*, seven words before, and little to *street*, "
+        "which stands nearer.",
+        "the animal did not cross the street because it was too tired",
+        *(3, 1, 9, 2),
+    ),
+    Example(
+        "Find which heads know the pronoun",
+        "Of all heads two give most of the attention of *it* to *animal*: layer 3, head 1, and "
+        "layer 5, head 11. The next gives less than half as much. A click on a cell opens it.",
+        "the animal did not cross the street because it was too tired",
+        *(0, 8, 9, 2),
+        also={"view": "Find"},
+    ),
+    Example(
+        "Match words across two sentences",
+        "Both texts are read as one, joined by [SEP]. *cat* gives most of its attention to "
+        "*kitten*, in the other sentence.",
+        "the cat sat on the mat",
+        *(5, 4, 2, 9),
+        pair="a kitten rested on the rug",
+    ),
+    Example(
+        "Watch an attention sink",
+        "Nearly every word gives most of its attention to [CLS], but the value of [CLS] is tiny: "
+        "see in step 4 how little it adds. The head has found a place to look at nothing.",
+        "the quick brown fox jumps over the lazy dog",
+        *(2, 7, 4, 0),
+    ),
+    Example(
+        "Look at the previous token",
+        "In the picture of step 3c the weights stand just beside the diagonal: every token "
+        "attends to the one before it, whatever the words.",
+        "the quick brown fox jumps over the lazy dog",
+        *(0, 2, 4, 3),
+    ),
+    Example(
+        "Hide the future, as a what-if",
+        "This model sees the whole text. **What if?**, below, puts a causal mask on it, as models "
+        "that write text have: no query sees a later key, and each row is shared out anew.",
+        "time flies like an arrow",
+        *(0, 8, 2, 1),
+        also={"what_if": True, "if_causal": True},
+    ),
+    Example(
+        "Translate, with cross attention",
+        "Queries are tokens of the translation, keys are tokens of the source: *Haus* looks for "
+        "*house*. The link above the steps opens the head in which it finds it most.",
+        "translate English to German: The house is wonderful.",
+        *(0, 0, 2, 6),
+        model=T5,
+        target="Das Haus ist wunderbar.",
+        kind="cross",
+    ),
+)
+
+
+def show_menu() -> None:
+    """One button an example; those whose model is not on this machine say so."""
+    menu = st.popover(
+        "Examples", icon=":material/lightbulb:", width="stretch", key="examples", on_change="rerun"
+    )
+    with menu:
+        for place, example in enumerate(EXAMPLES):
+            missing = _missing(example.model)
+            st.button(
+                example.title,
+                key=f"example_{place}",
+                on_click=_open,
+                args=(example,),
+                disabled=missing is not None,
+                type="tertiary",
+            )
+            if missing is not None:
+                st.caption(missing)
+
+
+def show_note() -> None:
+    """What to see, while the page shows an example's text and head: that which says most of it."""
+    shown = [example for example in EXAMPLES if _is_shown(example)]
+    if shown:
+        example = max(shown, key=lambda one: len(one.also))
+        st.info(f"**{escaped(example.title)}.** {example.see}", icon=":material/lightbulb:")
+
+
+def _is_shown(example: Example) -> bool:
+    return all(
+        st.session_state.get(name) == value
+        for name, value in example.state.items()
+        if value not in (None, "") and name not in ("query", "key")
+    )
+
+
+def _open(example: Example) -> None:
+    st.session_state["examples"] = False  # the menu closes
+    sidebar.open_state(example.state)
+
+
+def _missing(model: str) -> str | None:
+    """Why an example cannot be opened now, or None."""
+    if model not in [offer.name for offer in settings.offers()]:
+        return f"Needs {escaped(model)}, which is not offered here."
+    if not loading.is_here(model):
+        return f"Needs {escaped(model)}, which is not on this machine: choose it under Model."
+    return None

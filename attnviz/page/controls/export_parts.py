@@ -1,0 +1,249 @@
+"""What the Export menu offers, made when it is opened: the first picture waits for none of it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import altair as alt
+import streamlit as st
+
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.trace import Trace
+from attnviz.charts.parts.figure import standing_alone
+from attnviz.export import captions, code, data, figures, fonts, pages
+from attnviz.export.screen import OF_ALL_HEADS, OF_TABLES, Screen, drawn, tabulated
+from attnviz.page import figures as on_page
+from attnviz.page.controls import links
+from attnviz.page.service import loading
+from attnviz.text.phrases import escaped
+
+PARTS = ("Figure", "Web page", "Data", "Code", "Link")
+WIDTHS = {
+    "as on the page": None,
+    f"one column, {figures.ONE_COLUMN:g} mm": figures.ONE_COLUMN,
+    f"two columns, {figures.TWO_COLUMNS:g} mm": figures.TWO_COLUMNS,
+}
+FORMATS = {
+    "SVG": "svg",
+    "PDF": "pdf",
+    **{f"PNG {scale}×": f"png@{scale}" for scale in figures.PNG_SCALES},
+}
+MIME = {
+    "svg": "image/svg+xml",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "html": "text/html",
+    "npz": "application/octet-stream",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+    "json": "application/json",
+}
+
+
+# The button that copies, also where nothing can point at it.
+_ALWAYS_COPY = (
+    "<style>.st-key-export_link div:has([data-testid=stElementToolbarButton]) "
+    "{opacity: 1; transform: none}</style>"
+)
+
+
+def show(screen: Screen, trace: Trace) -> None:
+    """The part of the menu that is chosen."""
+    part = st.segmented_control(
+        "Export",
+        PARTS,
+        default=PARTS[0],
+        required=True,
+        key="export_part",
+        label_visibility="collapsed",
+    )
+    {
+        "Figure": _figure,
+        "Web page": _page,
+        "Data": _data,
+        "Code": _code,
+        "Link": _link,
+    }[part](screen, trace)
+
+
+# Its parts
+
+
+def _figure(screen: Screen, trace: Trace) -> None:
+    whole = {"steps": "All steps"}.get(screen.view, "The view")
+    others = on_page.shown()
+    names = [whole, *others]
+    name = st.selectbox("Figure", names, key="export_figure")
+    chosen = st.segmented_control(
+        "Format", list(FORMATS), default="SVG", required=True, key="export_format"
+    )
+    width = WIDTHS[st.selectbox("Width", list(WIDTHS), key="export_width")]
+    has_caption = st.toggle("Caption: model, head and text below it", True, key="export_caption")
+    is_transparent = st.toggle("Transparent background", key="export_transparent")
+    kind, _, scale = FORMATS[chosen].partition("@")
+    is_text = kind == "svg" and st.toggle(
+        "Text that can be edited",
+        key="export_text",
+        help="Off: outlines, which look the same everywhere. On: text in the reader's own font.",
+    )
+    key, figure = others.get(name, ("", None))
+    words = captions.caption(screen, trace, is_changed=key.startswith("what_if_"))
+    if name != whole:
+        words = f"{name}. {words}"
+    caption = words if has_caption else ""
+    draw: Callable[[], alt.TopLevelMixin]
+    if figure is None:
+        draw = partial(_drawn, screen, loading.again(trace))
+    else:
+        draw = partial(standing_alone, figure)
+    display_mode = screen.display_mode
+
+    def made(ending: str, outlines: bool) -> figures.Written:
+        return figures.figure(
+            draw(),
+            ending,
+            display_mode,
+            caption=caption,
+            width_mm=width,
+            is_transparent=is_transparent,
+            outlines=outlines,
+            scale=int(scale or figures.PNG_SCALES[0]),
+        )
+
+    notes: tuple[str, ...] = ()
+    if width is not None:
+        notes = made(".svg", False).notes
+    elif lost := fonts.missing(words + "".join(_labels(trace))):
+        notes = (figures.note_on_missing(lost),)
+    for note in notes:
+        sentence, _, hint = note.partition("\n\nHint: ")
+        st.warning(f"{escaped(sentence)} {escaped(hint[:1].upper() + hint[1:])}")
+    part = "" if name == whole else name
+    _button(f"Download {chosen}", lambda: made(f".{kind}", not is_text).content, screen, kind, part)
+
+
+def _drawn(screen: Screen, again: Callable[[], Trace]) -> alt.TopLevelMixin:
+    trace = again()
+    return drawn(screen, trace, loading.more(screen, trace))
+
+
+def _labels(trace: Trace) -> tuple[str, ...]:
+    return trace.tokens + (trace.target_tokens or ())
+
+
+def _page(screen: Screen, trace: Trace) -> None:
+    st.markdown(
+        "This view as one file that opens anywhere, without network: it answers the pointer, and "
+        "has the same numbers."
+    )
+    again = loading.again(trace)
+
+    def written() -> bytes:
+        trace = again()
+        return pages.view_page(screen, trace, loading.more(screen, trace)).encode()
+
+    _button("Download HTML", written, screen, "html")
+
+
+def _data(screen: Screen, trace: Trace) -> None:
+    again = loading.again(trace)
+    if screen.view in OF_TABLES:
+        _table(screen, again)
+        return
+    is_changed = False
+    if screen.change:
+        which = ("the model's own", "changed by What if?")
+        is_changed = (
+            st.segmented_control("Head", which, default=which[0], required=True, key="export_head")
+            == which[1]
+        )
+    st.markdown(
+        "Every matrix of this head, in full precision: as arrays for NumPy, or as a table with a "
+        "row for each value."
+    )
+    about = {"text": screen.text, "pair": screen.pair, "target": screen.target}
+
+    def head_of(trace: Trace) -> HeadTrace:
+        less = trace if screen.view == "steps" else screen.filters(trace)
+        head = less.head(screen.layer, screen.head, screen.kind)
+        return screen.change(head) if is_changed else head
+
+    def written(ending: str) -> bytes:
+        whole = again()
+        return data.written(ending, whole, head_of(whole), **about)
+
+    with st.container(horizontal=True):
+        for name in ("NPZ", "CSV", "Parquet", "JSON"):
+            kind = name.lower()
+            _button(name, partial(written, f".{kind}"), screen, kind)
+    st.caption(
+        "NPZ opens again under **Own arrays**, or by `attnviz.HeadTrace.from_npz`. JSON has what "
+        "is known about the model, the text and the head, without the matrices."
+    )
+
+
+def _table(screen: Screen, again: Callable[[], Trace]) -> None:
+    """The view's numbers, a row a head or a pair of tokens."""
+    st.markdown("The numbers behind the picture, all of them, in full precision.")
+
+    def written(ending: str) -> bytes:
+        trace = again()
+        return data.written_table(ending, tabulated(screen, trace, loading.more(screen, trace)))
+
+    with st.container(horizontal=True):
+        for name in ("CSV", "Parquet", "JSON"):
+            kind = name.lower()
+            _button(name, partial(written, f".{kind}"), screen, kind)
+
+
+def _code(screen: Screen, trace: Trace) -> None:
+    own = loading.model_of(trace)
+    if own is None:
+        st.markdown("These arrays came from a file: there is no model to compute them with.")
+        return
+    if len(trace.kinds) > 1:  # of which Find shows one
+        screen = replace(screen, kind=screen.kind or trace.kinds[0])
+    st.markdown("**The same in Python**")
+    st.code(code.script(screen), language="python", wrap_lines=True)
+    st.markdown("**The four steps in plain PyTorch**")
+    st.code(code.four_steps(screen, trace, own), language="python", wrap_lines=True)
+
+
+def _link(screen: Screen, trace: Trace) -> None:
+    if loading.model_of(trace) is None:
+        st.markdown("Arrays of a file are in no link: send the file along.")
+        return
+    st.markdown("What is on the screen now, for a message, a slide or a paper's footnote.")
+    link = links.link_of_now()
+    with st.container(key="export_link"):
+        st.html(_ALWAYS_COPY)
+        st.code(link, language=None, wrap_lines=True)
+    if note := links.note_on_length(link):
+        st.caption(note)
+
+
+def _button(
+    label: str, write: Callable[[], bytes], screen: Screen, kind: str, part: str = ""
+) -> None:
+    """A button that writes its file when it is clicked."""
+    st.download_button(
+        label,
+        data=write,
+        file_name=file_name(screen, kind, part),
+        mime=MIME[kind],
+        icon=":material/download:",
+        key=f"download_{kind}",
+        on_click="ignore",
+    )
+
+
+def file_name(screen: Screen, ending: str, part: str = "") -> str:
+    """Says what is in the file: the view, and the layer and head it is of."""
+    head = f"-layer{screen.layer}-head{screen.head}"
+    of = "" if screen.view in OF_ALL_HEADS else head
+    if screen.view == "heads":
+        of = f"-layer{screen.layer}"
+    if ending in ("npz", "csv", "parquet", "json") and screen.view not in OF_TABLES:
+        return f"attnviz{head}.{ending}"
+    what = "".join(c if c.isalnum() else "-" for c in part.lower()).strip("-")
+    return f"attnviz-{screen.view}{f'-{what}' if what else ''}{of}.{ending}"

@@ -1,0 +1,114 @@
+"""The query and the key token that are followed, chosen from lists or by a click on a cell."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from attnviz.attention.explained.sentences import given_to
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.steps import Convention
+from attnviz.attention.trace import Trace
+from attnviz.charts.matrix import PICKED, Cells, Large
+from attnviz.charts.parts.opening_pair import start_pair
+from attnviz.charts.parts.window import MAX_TOKENS, Window, strongest_outside
+from attnviz.page.controls import links
+from attnviz.page.controls.sidebar import choose_token
+
+LARGE: dict[str, str] = {
+    "maximum": "blocks: maximum",
+    "mean": "blocks: mean",
+    "window": "exact near pair",
+}
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What the timeline follows: a head, a pair of its tokens, and how it is written."""
+
+    trace: Trace
+    head: HeadTrace
+    query: int
+    key: int
+    convention: Convention
+    large: Large = "maximum"  # how a matrix is drawn that is too large for a screen
+    is_large: bool = False  # on a projector: nothing to click
+
+
+def choose(trace: Trace, head: HeadTrace, *, is_large: bool = False) -> Followed:
+    """The pair and the convention, from controls in a row or a column."""
+    query, key = choose_tokens(trace, head)
+    return Followed(trace, head, query, key, _convention(), _large(head), is_large)
+
+
+def choose_tokens(trace: Trace, head: HeadTrace) -> tuple[int, int]:
+    """The positions of the query and the key token."""
+    start = start_pair(trace, head)
+    return (
+        choose_token("Query token", "query", head.query_tokens, start.query or 0),
+        choose_token("Key token", "key", head.key_tokens, start.key or 0),
+    )
+
+
+def _convention() -> Convention:
+    """Whether a query is a row of the weights, or a column as in the book."""
+    links.keep("columns", ["true"] if st.session_state.get("columns") else [])
+    is_columns = st.toggle(
+        "Columns sum to 1 (wⱼᵢ)",
+        key="columns",
+        bind="query-params",
+        help="Off: weights[i, j], each query a row that sums to 1, as in code. On: wⱼᵢ, the key's "
+        "index first and each query a column that sums to 1, as in “Natural Language Processing "
+        "with Transformers”.",
+    )
+    links.check_switch("columns", "Columns sum to 1", is_columns)
+    return "columns" if is_columns else "rows"
+
+
+def _large(head: HeadTrace) -> Large:
+    """How matrices of long texts are drawn; of short ones there is nothing to choose."""
+    if max(len(head.query_tokens), len(head.key_tokens)) <= MAX_TOKENS:
+        return "maximum"
+    links.respell("large", LARGE)
+    large = st.session_state.get("large", "maximum")
+    links.keep("large", [] if large == "maximum" else [LARGE[large]])
+    chosen: Any = st.selectbox(
+        "Large matrices",
+        list(LARGE),
+        format_func=LARGE.__getitem__,
+        key="large",
+        bind="query-params",
+        on_change=links.forget_note,
+        args=("large",),
+        help=f"More than {MAX_TOKENS} tokens are too many for a screen. In blocks each cell stands "
+        "for several, and a click on it follows the strongest of them; of x, q, k, v and the "
+        "update, which have signs, the maximum is the value furthest from 0. Exact: "
+        f"{MAX_TOKENS} queries and keys around the pair.",
+    )
+    links.check("large", "large matrices", list(LARGE.values()), LARGE[chosen])
+    return chosen
+
+
+def show_outside(head: HeadTrace, query: int, shown: Window) -> None:
+    """What a query gives to keys that a window does not show, if there are any."""
+    if outside := strongest_outside(head.weights[query], shown):
+        st.caption(f"{given_to(head, query, outside)}: choose one as key token to see it.")
+
+
+def picked(selection: dict, axes: tuple[str, str], cells: Cells) -> dict[str, int]:
+    """What a click on a drawn cell says about the pair: {"query": 2, "key": 5}, or a part of it."""
+    names = {"query_pos": "query", "key_pos": "key"}
+    chosen: dict[str, int] = {}
+    for point in selection.get(PICKED) or []:
+        place = point.get("row"), point.get("column")
+        cell = cells.at(*place) if all(isinstance(number, int) for number in place) else None
+        if cell is not None:
+            at = zip(axes, cell, strict=True)
+            chosen = {names[axis]: position for axis, position in at if axis in names}
+    return chosen
+
+
+def follow_click(chart_key: str, axes: tuple[str, str], cells: Cells) -> None:
+    """Take a click on a cell over into the pair; a chart's callback."""
+    for name, position in picked(st.session_state[chart_key].selection, axes, cells).items():
+        st.session_state[name] = position

@@ -1,0 +1,335 @@
+"""The sidebar: model, text, and which head. Every choice is in the address of the page."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import streamlit as st
+
+from attnviz.attention.trace import Trace
+from attnviz.charts.model_layers import OPENED
+from attnviz.models.local import is_path
+from attnviz.page.controls import filter_menu, links, own_arrays
+from attnviz.page.controls.chart_clicks import clicked
+from attnviz.page.service import loading, settings
+from attnviz.page.service.loading import LoadedModel
+from attnviz.text.phrases import escaped, size
+
+VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", "Compare")
+DEFAULT_TEXT = "time flies like an arrow"
+OTHER_TEXT = "fruit flies like a banana"  # to compare with
+DEFAULT_HEAD = 8  # the head of the picture that attnviz starts from, where a model has as many
+
+
+def choose_model() -> str:
+    """A model of the list, or any other where this page is open to them."""
+    offers = {offer.name: offer for offer in settings.offers()}
+    is_here = {name: loading.is_here(name) for name in offers}
+    short = {name: short_name(name, offers) for name in offers}
+    opened = [name for name in st.session_state.setdefault("_opened", []) if name not in offers]
+    listed = {
+        name: f"{short[name]} {_AWAY}" if _is_to_come(name, is_here[name]) else short[name]
+        for name in offers
+    } | {name: name for name in opened}
+    sizes = [f"- {escaped(short[name])}: {_size(offers[name], is_here[name])}" for name in offers]
+    name = select(
+        "Model",
+        "model",
+        [*offers, *opened],
+        format_func=listed.__getitem__,
+        spellings={
+            spelling: listed[name]
+            for name in offers
+            for spelling in (short[name], f"{short[name]} {_AWAY}")
+        },
+        replace=_same,
+        help="\n".join([f"{_AWAY} is downloaded first, once for everybody:\n", *sizes]),
+        accepts_others=settings.takes_any(),
+    )
+    name = name.removesuffix(f" {_AWAY}").strip()  # of a link made where it was to come
+    offer, is_here_now = offers.get(name, settings.Offer(name)), loading.is_here(name)
+    if is_here_now and name not in (*offers, *opened):
+        st.session_state["_opened"].append(name)
+    st.caption(" ".join([_size(offer, is_here_now) + ".", *_other_ways()]))
+    return name
+
+
+_AWAY = "↓"  # behind the name of a model that is not on this machine
+
+
+def _is_to_come(name: str, is_here: bool) -> bool:
+    return not is_here and not is_path(name)
+
+
+def _size(offer: settings.Offer, is_here: bool) -> str:
+    if is_here:
+        return "On this machine, no download"
+    if is_path(offer.name):
+        return "There is no such folder"
+    if offer.n_bytes is None:
+        return "Not on this machine yet"
+    return f"{size(offer.n_bytes)} to download, once"
+
+
+def _other_ways() -> Iterator[str]:
+    """What can be typed instead of choosing from the list."""
+    if settings.takes_any_hub_model():
+        yield "Type another name to open any model of the Hugging Face Hub."
+    if settings.takes_any_folder():
+        yield "Type a path to open a folder."
+
+
+def short_name(name: str, names: Collection[str]) -> str:
+    """As much of a model's name, from its end, as tells it from all others."""
+    parts = name.split("/")
+    ends = ("/".join(parts[-n:]) for n in range(1, len(parts)))
+    return next((end for end in ends if _n_ending(names, end) == 1), name)
+
+
+def _n_ending(names: Collection[str], end: str) -> int:
+    return sum(f"/{name}".endswith(f"/{end}") for name in names)
+
+
+def choose_text() -> str:
+    links.found("text")
+    return st.text_input(
+        "Text",
+        DEFAULT_TEXT,
+        key="text",
+        bind="query-params",
+        help="Press Enter to apply.",
+        disabled=own_arrays.is_open(),
+    )
+
+
+def choose_device() -> tuple[str, str]:
+    """Where the model computes and in which precision; offered where there is a GPU."""
+    devices = loading.devices()
+    options = {"CPU": ("cpu", "float32")}
+    for device in devices[1:]:
+        number = "" if len(devices) == 2 else f" {device.rpartition(':')[2]}"
+        options[f"GPU{number}"] = (device, "float32")
+        options[f"GPU{number}, bfloat16"] = (device, "bfloat16")
+    names = list(options)
+    if len(names) == 1:
+        links.check_absent("device", "device", f"there is only the {names[0]}", names[0])
+        return options[names[0]]
+    return options[select("Compute on", "device", names, help=_ON_PRECISION)]
+
+
+_ON_PRECISION = (
+    "In bfloat16 a model takes half the memory of float32 and rounds its own numbers to three "
+    "digits; the steps are replayed from those."
+)
+
+
+def choose_second_text(loaded: LoadedModel) -> tuple[str | None, str | None]:
+    """The pair or the target, whichever the model takes; None where it is left empty."""
+    if loaded.takes_pair:
+        links.found("pair")
+        links.check_absent("target", "target text", "this model takes none")
+        pair = st.text_input(
+            "Second text (optional)",
+            key="pair",
+            bind="query-params",
+            help="Makes a sentence pair, joined by the model's separator.",
+        )
+        return (pair if pair.strip() else None), None
+    links.check_absent("pair", "second text", "this model takes none")
+    if loaded.takes_target:
+        links.found("target")
+        target = st.text_input(
+            "Target text (optional)",
+            key="target",
+            bind="query-params",
+            placeholder="left empty, the model writes it",
+            help="What the decoder is given. Left empty, the model writes it: greedily, at most "
+            "32 tokens.",
+        )
+        return None, (target if target.strip() else None)
+    links.check_absent("target", "target text", "this model takes none")
+    return None, None
+
+
+def choose_head(trace: Trace) -> tuple[str, int, int]:
+    """Attention kind, layer and head."""
+    kind = trace.kinds[0]
+    if len(trace.kinds) > 1:
+        kind = select("Attention", "kind", trace.kinds)
+    else:
+        links.check_absent("kind", "attention", f"this model has only {kind} attention", kind)
+    layers = trace.layers(kind)
+    layer = stepper("Layer", "layer", layers, layers[0])
+    heads = range(trace.n_heads(layer, kind))
+    head = stepper("Head", "head", heads, DEFAULT_HEAD if DEFAULT_HEAD in heads else 0)
+    return kind, layer, head
+
+
+def choose_token(label: str, key: str, tokens: Sequence[str], default: int) -> int:
+    """A position among tokens, listed with its number and its token."""
+    return select(
+        label,
+        key,
+        range(len(tokens)),
+        default,
+        format_func=lambda place: f"{place} {tokens[place]}",
+    )
+
+
+def open_head(layer: int, head: int) -> None:
+    """Show another head; for buttons."""
+    _set("layer", layer)
+    _set("head", head)
+
+
+def open_clicked(view: str, chart_key: str) -> None:
+    """Show the head that was clicked in a view's chart; its callback."""
+    for point in st.session_state[chart_key].selection.get(OPENED) or []:
+        open_head(point["layer"], point["head"])
+        clicked(view, (point["layer"], point["head"]))
+
+
+# What a control is set to so that it shows its default.
+_AS_OPENED: dict[str, Any] = {
+    # None: not an option.
+    **dict.fromkeys(("model", "device", "kind", "layer", "head", "query", "key")),
+    **{
+        "text": DEFAULT_TEXT,
+        "pair": "",
+        "target": "",
+        "view": VIEWS[0],
+        "columns": False,
+        "large": "maximum",
+    },
+    **{"why_scale": False, "what_if": False, "if_unscaled": False, "if_factor": None},
+    **{"dimensions": True, "sorted": False, "asked": False, "lines": "all", "heads": None},
+    **{"measure": "entropy", "by_measure": False, **filter_menu.AS_OPENED},
+    **{"find_by": "pair", "texts": "", "x": "entropy", "y": "distance"},
+    **{"colour": "layer", "size": None, "area": ()},
+    **dict.fromkeys(("other_model", "other_layer", "other_head")),
+    **{"other_text": OTHER_TEXT, "aligned_queries": "", "aligned_keys": ""},
+    **{"if_temperature": 1.0, "if_causal": None, "if_hidden": [], "if_zeroed": []},
+}
+
+
+def open_state(state: dict[str, Any]) -> None:
+    """Show the page as it opens, but for these controls; for a button."""
+    links.forget()
+    own_arrays.close()
+    for key in _AS_OPENED:
+        st.session_state.pop(f"_offered_{key}", None)  # positions are those of the new text
+        st.session_state.pop(f"_moved_{key}", None)
+    st.session_state.update(_AS_OPENED | state)
+
+
+def reset() -> None:
+    """Back to how the page opens; for a button."""
+    open_state({})
+
+
+def select(
+    label: str,
+    key: str,
+    options: Sequence[Any],
+    default: int = 0,
+    *,
+    format_func: Callable[[Any], str] = str,
+    spellings: Mapping[str, str] = MappingProxyType({}),
+    replace: Callable[[list, Any, Any], Any] = lambda options, value, otherwise: otherwise,
+    help: str | None = None,
+    accepts_others: bool = False,
+) -> Any:
+    """A list bound to the address; `spellings` are what else a link may call its options.
+
+    A choice that is no longer there, or no longer called the same (another model, another text),
+    gives way to what `replace` makes of it. With `accepts_others` any text can be typed too.
+    """
+    options = list(options)
+    names = {option: format_func(option) for option in options}
+    links.respell(key, {str(option): name for option, name in names.items()} | dict(spellings))
+    before, default_before = st.session_state.get(f"_offered_{key}", (names, default))
+    st.session_state[f"_offered_{key}"] = names, default
+    if key in st.session_state:
+        value = st.session_state[key]
+        is_typed = accepts_others and bool(value) and value not in names
+        is_as_before = value in names and before.get(value, names[value]) == names[value]
+        if not is_typed and not is_as_before:
+            st.session_state[key] = replace(options, value, options[default])
+        elif default != default_before:
+            # Set, though it stays: the address leaves out the default, which is another now.
+            st.session_state[key] = value
+        value = st.session_state[key]
+        links.keep(key, [] if value == options[default] else [names.get(value, value)])
+    chosen: Any = st.selectbox(
+        label,
+        options,
+        index=default,
+        format_func=format_func,
+        key=key,
+        help=help,
+        bind="query-params",
+        on_change=links.forget_note,
+        args=(key,),
+        accept_new_options=accepts_others,
+        disabled=key == "model" and own_arrays.is_open(),
+    )
+    name = names.get(chosen, chosen)
+    links.check(key, _within(label), [*names.values(), *([name] if accepts_others else [])], name)
+    return chosen
+
+
+def stepper(label: str, key: str, options: Sequence[int], preferred: int) -> int:
+    """A list of numbers with a button to either side of the chosen one.
+
+    Where what was chosen, or is preferred to begin with, is not in the list, of another model, the
+    nearest is, and that is said.
+    """
+    before = st.session_state.get(key, preferred)
+    what = _within(label)
+    default = list(options).index(_nearest(options, preferred, options[0]))
+    with st.container(horizontal=True, vertical_alignment="bottom", wrap=False, gap="xsmall"):
+        chosen = select(label, key, options, default, replace=_nearest)
+        place = list(options).index(chosen)
+        for icon, step, name in (("chevron_left", -1, "Previous"), ("chevron_right", 1, "Next")):
+            is_last = place + step not in range(len(options))
+            st.button(
+                "",
+                icon=f":material/{icon}:",
+                key=f"{key}_{name.lower()}",
+                help=f"{name} {what}",
+                disabled=is_last,
+                on_click=_set,
+                args=(key, None if is_last else options[place + step]),
+            )
+    moved = f"_moved_{key}"
+    if before not in options and len(options) > 1:
+        st.session_state[moved] = before, chosen, options
+    if moved in st.session_state:
+        before, *now = st.session_state[moved]
+        if now == [chosen, options]:
+            number, _, whole = what.partition(" of ")
+            where = f"in {whole}" if whole else "here"
+            st.caption(f"There is no {number} {before} {where}; {chosen} is the nearest.")
+        else:
+            del st.session_state[moved]
+    return chosen
+
+
+def _within(label: str) -> str:
+    """A label inside a sentence."""
+    return f"{label[0].lower()}{label[1:]}"
+
+
+def _set(key: str, value: object) -> None:
+    links.forget_note(key)
+    st.session_state[key] = value
+
+
+def _same(options: list, value: Any, otherwise: Any) -> Any:
+    return value if value in options else otherwise
+
+
+def _nearest(options: Sequence[int], value: int | None, otherwise: int) -> int:
+    if value is None:
+        return otherwise
+    return min(options, key=lambda option: abs(option - value))

@@ -1,0 +1,164 @@
+"""One step of the timeline: formula, words made from the numbers, and the matrix."""
+
+from functools import partial
+
+import streamlit as st
+
+from attnviz.attention.agreement import check_of_output
+from attnviz.attention.explained.arithmetic import arithmetic, products
+from attnviz.attention.explained.sentences import (
+    about_row,
+    explanation,
+    look_for,
+    nearest_values,
+    sentence,
+)
+from attnviz.attention.steps import Step
+from attnviz.charts.matrix import drawn_cells, matrix_chart
+from attnviz.charts.parts.axes import AXIS_TITLES, is_of_pairs
+from attnviz.charts.parts.blocks import MAX_DIMENSIONS
+from attnviz.charts.parts.pair import Pair
+from attnviz.charts.parts.window import window_around
+from attnviz.charts.row import row_chart
+from attnviz.charts.shares import shares_chart
+from attnviz.page.controls import pair
+from attnviz.page.controls.pair import Followed
+from attnviz.page.figures import show_figure
+
+# The page's names for the colours that q, k, v and the update have in the charts' headings.
+IDENTITY = {
+    **dict.fromkeys(("q", "q_before_rotary"), "violet"),
+    **dict.fromkeys(("k", "k_before_rotary"), "green"),
+    "v": "red",
+    "updated": "yellow",
+}
+
+
+def show_steps(followed: Followed, steps: list[Step]) -> None:
+    """The steps that share a number, from explanation to picture."""
+    first, convention = steps[0], followed.convention
+    st.markdown(explanation(followed.head, first.number, convention, is_short=followed.is_large))
+    if followed.is_large and first.name == "bias":
+        steps = steps[:1]  # one screen; the scores with their bias are what the mask is added to
+    if len(steps) > 1 and not is_of_pairs(first):
+        for column, step in zip(st.columns(len(steps)), steps, strict=True):
+            with column:
+                _show_in_a_column(followed, step)
+        for step in steps:
+            worked_out = arithmetic(followed.head, step, followed.query, followed.key)
+            if worked_out is not None:
+                st.markdown(worked_out)
+        if not followed.is_large:
+            _show_look_for(followed, first)
+        return
+    for step in steps:
+        words, picture = st.columns([2, 3], gap="medium")
+        with words:
+            _show_words(followed, step)
+            if not (followed.is_large and step.name == "updated"):
+                _show_look_for(followed, step)
+            if _has_wide_rows(step) and step.name != "output" and not followed.is_large:
+                _show_row(followed, step)
+            if step.name == "scores" and not followed.is_large:
+                _show_products(followed)
+        with picture:
+            if followed.is_large and step.name == "updated":
+                _show_shares(followed)
+            else:
+                _show_chart(followed, step)
+            if step.name == "weights" and followed.large == "window":
+                shown = window_around(followed.query, followed.key, *step.array.shape)
+                pair.show_outside(followed.head, followed.query, shown)
+            if _has_wide_rows(step) and step.name == "output" and not followed.is_large:
+                _show_row(followed, step)  # here, for there are more words beside it
+    if first.name == "updated":
+        if not followed.is_large:
+            _show_shares(followed)
+        st.markdown(nearest_values(followed.head, followed.query))
+
+
+def _show_in_a_column(followed: Followed, step: Step) -> None:
+    """A matrix with a row for each token, in a narrow place."""
+    colour = IDENTITY.get(step.name)
+    title = f":{colour}[**{step.title}**]" if colour else f"**{step.title}**"
+    st.markdown(f"{title} ${step.formula}$")
+    _show_chart(followed, step, is_narrow=True)
+    words = sentence(followed.head, step, followed.query, followed.key)
+    st.markdown(f"{words.partition(';')[0]}." if followed.is_large else words)
+
+
+def _show_words(followed: Followed, step: Step) -> None:
+    head, query, key = followed.head, followed.query, followed.key
+    title = f":{IDENTITY[step.name]}[**{step.title}**] " if step.name in IDENTITY else ""
+    st.markdown(f"{title}${step.formula}$")
+    st.markdown(sentence(head, step, query, key))
+    worked_out = arithmetic(head, step, query, key)
+    if worked_out is not None:
+        st.markdown(worked_out)
+    if step.name == "output":
+        st.markdown(check_of_output(followed.trace, head, query))
+
+
+def _show_look_for(followed: Followed, step: Step) -> None:
+    words = look_for(followed.head, step, followed.convention)
+    st.markdown(f":material/visibility: **Look for** {words}")
+
+
+def _show_shares(followed: Followed) -> None:
+    head, query = followed.head, followed.query
+    show_figure(
+        shares_chart(head, query, followed.key, is_large=followed.is_large),
+        "shares",
+        "What each value adds to the update of the query token",
+        width="content",
+    )
+
+
+def _show_products(followed: Followed) -> None:
+    """All products of the score, computed when they are asked for."""
+    n_products = followed.head.q.shape[1]
+    label = f"All {n_products} products"
+    popover = st.popover(label, icon=":material/functions:", key="products", on_change="rerun")
+    if not popover.open:
+        return
+    table = products(followed.head, followed.query, followed.key)
+    table = table.rename(columns={"product": "q × k", "sum": "sum so far"})
+    number_format = st.column_config.NumberColumn(format="%.4f")
+    columns = dict.fromkeys(("q", "k", "q × k", "sum so far"), number_format)
+    popover.dataframe(table, hide_index=True, column_config=columns)
+
+
+def _show_chart(followed: Followed, step: Step, *, is_narrow: bool = False) -> None:
+    chart_key = f"matrix_{step.name}"
+    alternative = f"{step.title}: {' by '.join(AXIS_TITLES[axis] for axis in step.axes)}"
+    followed_pair = Pair(followed.query, followed.key)
+    figure = matrix_chart(
+        followed.head,
+        step,
+        followed_pair,
+        large=followed.large,
+        reports_clicks=not followed.is_large,
+        is_narrow=is_narrow,
+        is_large=followed.is_large,
+    )
+    if followed.is_large:
+        show_figure(figure, f"{chart_key}_still", alternative)
+        return
+    cells = drawn_cells(step, followed_pair, followed.large)
+    follow = partial(pair.follow_click, chart_key, step.axes, cells)
+    show_figure(figure, chart_key, alternative, on_select=follow)
+
+
+def _has_wide_rows(step: Step) -> bool:
+    """Whether a row has more dimensions than a screen can show."""
+    return not is_of_pairs(step) and step.array.shape[1] > MAX_DIMENSIONS
+
+
+def _show_row(followed: Followed, step: Step) -> None:
+    """One row of a matrix that is drawn in blocks, every value exact."""
+    head = followed.head
+    is_of_key = step.axes[0] == "key_pos"
+    row = followed.key if is_of_key else followed.query
+    st.caption(about_row(head, step, row))
+    alternative = f"{step.title} of the {'key' if is_of_key else 'query'} token"
+    show_figure(row_chart(head, step, row), f"row_{step.name}", alternative)

@@ -1,0 +1,115 @@
+"""Talk mode: one step a screen, in large type, moved by buttons, arrow keys and clickers."""
+
+from itertools import groupby
+
+import streamlit as st
+
+from attnviz.attention.explained.sentences import headline
+from attnviz.attention.steps import steps_of
+from attnviz.page.controls import links
+from attnviz.page.controls.pair import Followed
+from attnviz.page.views import one_step
+from attnviz.text.phrases import escaped, token_at
+
+# What a step and a beat of the talk are called in links, by their number.
+BEATS = {
+    "in": "embeddings",
+    "1": "project",
+    "1b": "rotate",
+    "2": "score",
+    "3a": "scale",
+    "cap": "soft-cap",
+    "bias": "bias",
+    "3b": "mask",
+    "3c": "softmax",
+    "4": "update",
+    "beyond": "output",
+}
+_LEAVING = "_talk_is_left"
+_LARGE_TYPE = "<style>.st-key-talk_step p {font-size: 1.25rem; line-height: 1.4}</style>"
+
+
+def is_on() -> bool:
+    """Whether the page is to be shown beat by beat."""
+    if "talk" in st.session_state:
+        return st.session_state["talk"] is not None or _LEAVING in st.session_state
+    return "talk" in st.query_params
+
+
+def enter_button() -> None:
+    st.button(
+        "Present",
+        icon=":material/slideshow:",
+        key="present",
+        on_click=_enter,
+        help="One step a screen, in large type. Arrow keys and presenter clickers move it.",
+    )
+
+
+def show(followed: Followed) -> None:
+    """The beat that the address asks for, and the way to the others."""
+    groups = {
+        BEATS[number]: list(steps)
+        for number, steps in groupby(
+            steps_of(followed.head, followed.convention), key=lambda step: step.number
+        )
+    }
+    names = list(groups)
+    with st.container(horizontal=True, vertical_alignment="center", key="talk_bar"):
+        # No default: the address leaves out a default, and it is what keeps the talk going.
+        chosen = st.segmented_control(
+            "Beat",
+            names,
+            required=True,
+            key="talk",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        if st.session_state.pop(_LEAVING, False):
+            st.rerun()
+        beat = chosen or names[0]
+        links.check("talk", "beat", names, beat)
+        place = names.index(beat)
+        _move("Previous", "Left", names, place - 1)
+        _move("Next", "Right", names, place + 1)
+        st.button("Leave", shortcut="Esc", key="talk_leave", on_click=_leave, type="tertiary")
+        _move("", "PageUp", names, place - 1)  # what presenter clickers send
+        _move("", "PageDown", names, place + 1)
+    with st.container(key="talk_step"):
+        st.html(_LARGE_TYPE)
+        st.subheader(headline(groups[beat][0].number), anchor=False)
+        one_step.show_steps(followed, groups[beat])
+    head = followed.head
+    query = token_at(head.query_tokens, followed.query)
+    key = token_at(head.key_tokens, followed.key)
+    st.caption(
+        f"{escaped(followed.trace.model_name)} · layer {head.layer}, head {head.head} · from "
+        f"{query} to {key}"
+    )
+
+
+def _move(label: str, shortcut: str, names: list[str], place: int) -> None:
+    is_there = place in range(len(names))
+    st.button(
+        label,
+        shortcut=shortcut,
+        key=f"talk_{shortcut}",
+        disabled=not is_there,
+        type="secondary" if label else "tertiary",
+        on_click=_open,
+        args=(names[place] if is_there else None,),
+    )
+
+
+def _open(beat: str) -> None:
+    st.session_state["talk"] = beat
+
+
+def _enter() -> None:
+    """Begin the talk, and put it into the address, where its control is not yet."""
+    st.session_state["talk"] = st.query_params["talk"] = BEATS["in"]
+
+
+def _leave() -> None:
+    """End the talk, after one more run in which the control takes itself out of the address."""
+    st.session_state.update({"talk": None, _LEAVING: True})

@@ -1,0 +1,140 @@
+"""What if: the same head with something changed, before, after and difference."""
+
+import streamlit as st
+
+from attnviz.attention.explained.sentences import effect
+from attnviz.attention.head import HeadTrace
+from attnviz.attention.what_if import NO_CHANGE, Change, can_be_causal, is_causal
+from attnviz.charts.what_if import TITLES, compared
+from attnviz.page.controls import links
+from attnviz.page.controls.pair import Followed
+from attnviz.page.figures import show_figure
+from attnviz.text.phrases import plain, token_at
+
+
+def show(followed: Followed) -> Change:
+    """A closed expander; nothing is computed until it is opened. What is changed, if it is."""
+    expander = st.expander(
+        "What if?", key="what_if", icon=":material/experiment:", bind="query-params"
+    )
+    links.check_switch("what_if", "What if?", bool(expander.open))
+    change = NO_CHANGE
+    if expander.open:
+        with expander:
+            change = _show(followed)
+    links.check_closed("What if?", () if expander.open else CONTROLS)
+    return change
+
+
+CONTROLS = "if_unscaled", "if_factor", "if_temperature", "if_causal", "if_hidden", "if_zeroed"
+FACTORS = 0.0001, 1000.0
+TEMPERATURES = 0.01, 100.0
+
+
+def _show(followed: Followed) -> Change:
+    head = followed.head
+    st.markdown(
+        "Change something inside this head and see what becomes of its weights and its update. "
+        "What stands above stays the model's own."
+    )
+    change = _chosen(head)
+    if not change:
+        st.markdown("Nothing is changed yet: choose something above.")
+        return change
+    changed = change(head)
+    query = followed.query
+    st.markdown(effect(head, changed, query))
+    pictures = compared(head, changed, query, followed.key, followed.convention)
+    for column, title, matrix in zip(st.columns(3), TITLES, pictures.matrices, strict=True):
+        with column:
+            st.markdown(f"**Weights {title}**")
+            show_figure(matrix, f"what_if_{title}", f"weights {title}")
+    name = token_at(head.query_tokens, query)
+    st.markdown(f"**The weights of {name}**")
+    show_figure(pictures.weights, "what_if_weights", f"Weights of {plain(name)} before and after")
+    st.markdown("**Its update x′**")
+    show_figure(pictures.update, "what_if_update", f"Update of {plain(name)} before and after")
+    return change
+
+
+# What is changed
+
+
+def _chosen(head: HeadTrace) -> Change:
+    """What the controls change; nothing where they say what the head has anyway."""
+    keys = [f"{place} {label}" for place, label in enumerate(head.key_tokens)]
+    columns = st.columns(3)
+    with columns[0]:
+        is_unscaled = st.toggle("Scaling off", key="if_unscaled", bind="query-params")
+        factor = st.number_input(
+            "Scaling factor",
+            value=None,
+            min_value=FACTORS[0],
+            max_value=FACTORS[1],
+            placeholder=f"{head.scaling:.4g}, the model's own",
+            format="%.4g",
+            key="if_factor",
+            bind="query-params",
+            disabled=is_unscaled,
+        )
+    with columns[1]:
+        temperature = st.number_input(
+            "Temperature",
+            value=1.0,
+            min_value=TEMPERATURES[0],
+            max_value=TEMPERATURES[1],
+            step=0.5,
+            key="if_temperature",
+            bind="query-params",
+            help="Divides what the softmax is given. Above 1: weights more alike; below: sharper.",
+        )
+        causal = None
+        if can_be_causal(head):
+            own = "on" if is_causal(head) else "off"
+            masks = {None: f"as in the model: {own}", True: "on", False: "off"}
+            causal = st.selectbox(
+                "Causal mask",
+                tuple(masks),
+                format_func=masks.__getitem__,
+                key="if_causal",
+                bind="query-params",
+                help="On: no query sees a key that comes after it, as in a model that writes text.",
+            )
+            links.check("if_causal", "causal mask", list(masks.values()), masks[causal])
+        else:
+            why = "its queries and keys are not the same tokens"
+            links.check_absent("if_causal", "causal mask", why, "off")
+    with columns[2]:
+        hidden = st.multiselect(
+            "Mask keys",
+            keys,
+            key="if_hidden",
+            bind="query-params",
+            help="Hidden from every query.",
+        )
+        zeroed = st.multiselect(
+            "Zero dimensions of q and k",
+            range(head.q.shape[1]),
+            key="if_zeroed",
+            bind="query-params",
+            help="Left out of every score.",
+        )
+    dimensions = [str(dimension) for dimension in range(head.q.shape[1])]
+    links.check_switch("if_unscaled", "Scaling off", is_unscaled)
+    links.check_number("if_factor", "scaling factor", *FACTORS, f"{factor or head.scaling:.4g}")
+    links.check_number("if_temperature", "temperature", *TEMPERATURES, f"{temperature:g}")
+    links.check("if_hidden", "masked key", keys, ", ".join(hidden) or "none")
+    links.check("if_zeroed", "zeroed dimension", dimensions, ", ".join(map(str, zeroed)) or "none")
+    scaling = 1.0 if is_unscaled else factor or None
+    is_nothing = not (hidden or zeroed) and (
+        scaling in (None, head.scaling) and temperature == 1 and causal in (None, is_causal(head))
+    )
+    if is_nothing:
+        return NO_CHANGE
+    return Change(
+        scaling=scaling,
+        temperature=None if temperature == 1 else temperature,
+        hidden_keys=tuple(keys.index(key) for key in hidden),
+        is_causal=causal,
+        zeroed_dimensions=tuple(zeroed),
+    )

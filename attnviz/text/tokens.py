@@ -1,0 +1,137 @@
+"""Tokens as people read them: what each is called, and where it stands in its text."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from attnviz.text.characters import shown
+from attnviz.text.words import joined, word_starts
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a text; after a filter it may stand for a word."""
+
+    label: str
+    is_special: bool  # the tokenizer adds it, as [CLS]
+    segment: int | None  # 0 or 1 in a sentence pair; None for special tokens
+    starts_word: bool
+    positions: tuple[int, ...]  # of the text's own tokens that it stands for
+    is_padding: bool = False  # behind or before a text, to fill a batch; nothing reads it
+
+    @property
+    def is_punctuation(self) -> bool:
+        """Whether it is made of punctuation marks alone, by Unicode's category P.
+
+        But for a space, and the mark of a piece.
+        """
+        marks = self.label.replace("␣", "")
+        marks = marks.removeprefix("##") or marks
+        are_marks = all(unicodedata.category(mark).startswith("P") for mark in marks)
+        return bool(marks) and are_marks and not self.is_special
+
+
+class Tokens(tuple[Token, ...]):
+    """The tokens of one text, in order; after a filter some of them, or its words."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(token.label for token in self)
+
+    @property
+    def places(self) -> tuple[tuple[int, ...], ...]:
+        """The positions in the text that each of these stands for."""
+        return tuple(token.positions for token in self)
+
+    def place_of(self, position: int) -> int | None:
+        """Which of these stands for the text's token at a position; None where none does."""
+        places = (place for place, token in enumerate(self) if position in token.positions)
+        return next(places, None)
+
+    def called(self, name: str) -> list[int]:
+        """The places of the tokens that are written so.
+
+        Where none is written exactly so, a token is found without the space before it and in
+        other letters' case.
+        """
+        written = name.replace(" ", "␣")
+        labels = self.labels
+        places = [place for place, label in enumerate(labels) if label == written]
+        return places or [
+            place for place, label in enumerate(labels) if _loose(label) == _loose(written)
+        ]
+
+    def relabelled(self, labels: Sequence[str]) -> "Tokens":
+        """The same tokens, called otherwise."""
+        return Tokens(
+            replace(token, label=label) for token, label in zip(self, labels, strict=True)
+        )
+
+    def only(self, places: Sequence[int]) -> "Tokens":
+        """These tokens alone, in their order.
+
+        Where the first pieces of a word are left out, the next one begins it.
+        """
+        return Tokens(
+            replace(
+                self[place],
+                starts_word=any(token.starts_word for token in self[last + 1 : place + 1]),
+            )
+            for last, place in zip([-1, *places], places, strict=False)
+        )
+
+    def padded(self, is_padding: Sequence[bool]) -> "Tokens":
+        """The same with some of them known to be padding: special tokens, each its own word.
+
+        What follows padding begins a word as well.
+        """
+        return Tokens(
+            Token(
+                token.label,
+                token.is_special or is_padded,
+                None if is_padded else token.segment,
+                token.starts_word or is_padded or follows,
+                token.positions,
+                is_padded,
+            )
+            for token, is_padded, follows in zip(
+                self, is_padding, [False, *is_padding], strict=False
+            )
+        )
+
+    def words(self) -> tuple[tuple[int, ...], ...]:
+        """The places of the pieces of each word."""
+        starts = [place for place, token in enumerate(self) if place == 0 or token.starts_word]
+        ends = [*starts[1:], len(self)]
+        return tuple(tuple(range(*ends_of)) for ends_of in zip(starts, ends, strict=True))
+
+    def in_words(self) -> "Tokens":
+        """The same text in words instead of pieces."""
+        words = [[self[place] for place in word] for word in self.words()]
+        return Tokens(
+            replace(
+                pieces[0],
+                label=shown(joined([piece.label for piece in pieces])),
+                starts_word=True,
+                positions=sum((piece.positions for piece in pieces), ()),
+            )
+            for pieces in words
+        )
+
+
+def plain(labels: Sequence[str]) -> Tokens:
+    """Tokens of which nothing is known but what they are called."""
+    starts = word_starts(labels, (False,) * len(labels))
+    return Tokens(
+        Token(label, is_special=False, segment=0, starts_word=start, positions=(position,))
+        for position, (label, start) in enumerate(zip(labels, starts, strict=True))
+    )
+
+
+def numbered(n: int) -> Tokens:
+    """Tokens called by their positions."""
+    return plain([str(position) for position in range(n)])
+
+
+def _loose(label: str) -> str:
+    return label.strip("␣").casefold()

@@ -1,0 +1,3 @@
+"""Which attnviz this is."""
+
+VERSION = "0.1.0"

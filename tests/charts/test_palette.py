@@ -1,0 +1,51 @@
+"""Ink on a cell is that of the two which is the easier to read."""
+
+import re
+
+import pytest
+
+from attnviz.charts.parts.palette import PALETTES, text_on
+
+
+def luminance(colour):
+    """WCAG 2's relative luminance of three shares of red, green and blue."""
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one, another):
+    darker, lighter = sorted(map(luminance, (one, another)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def shares(colour):
+    return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+
+
+def between(ramp, place):
+    """The colour at a place, 0 to 1, of a ramp."""
+    at, rest = divmod(place * (len(ramp) - 1), 1)
+    first, second = (shares(ramp[min(int(at) + step, len(ramp) - 1)]) for step in (0, 1))
+    return [a * (1 - rest) + b * rest for a, b in zip(first, second, strict=True)]
+
+
+def is_inverted(mode, share):
+    """What the expression says of a cell, computed in Python."""
+    in_light, in_dark = re.findall(r"abs\(\((.*?)\) ([+-] [\d.]+)\) > ([\d.]+)", text_on("(x)"))
+    _, shift, bound = in_light if mode == "light" else in_dark
+    return abs(share + float(shift.replace(" ", ""))) > float(bound)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("hundredth", range(-100, 101, 4))
+def test_ink_has_the_better_contrast_of_the_two(mode, hundredth):
+    palette, share = PALETTES[mode], hundredth / 100
+    ramps = [between(palette.diverging, 0.5 + share / 2)]
+    if share >= 0:
+        ramps.append(between(palette.sequential, share))
+    inks = shares(palette.text), shares(palette.background)
+    if is_inverted(mode, share):
+        inks = inks[::-1]
+    for cell in ramps:
+        assert contrast(cell, inks[0]) > contrast(cell, inks[1]) - 0.1
+        assert contrast(cell, inks[0]) > 3.9

@@ -1,0 +1,139 @@
+"""How long the Hub is waited for, with a client that nothing stands behind."""
+
+import httpx2
+import pytest
+
+from attnviz.models import retry
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that moves when someone sleeps, or says so."""
+
+    class Clock:
+        now = 100.0
+
+        def sleep(self, seconds):
+            self.now += seconds
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(retry, "time", clock)
+    return clock
+
+
+def client(answer, sender="attnviz/1"):
+    limited = httpx2.Client(
+        transport=httpx2.MockTransport(answer), headers={"user-agent": sender}, timeout=None
+    )
+    retry._limit(limited)
+    retry._limit(limited)  # once is enough
+    return limited
+
+
+def test_every_request_of_attnviz_has_a_timeout_and_no_other_is_touched():
+    timeouts = []
+
+    def answer(request):
+        timeouts.append(request.extensions["timeout"]["read"])
+        return httpx2.Response(200)
+
+    client(answer).get("https://hub/x")
+    client(answer, "someone/else").get("https://hub/x")
+    assert timeouts == [10, None]
+
+
+def test_a_request_that_is_never_answered_is_not_made_again_and_again(clock):
+    def answer(request):
+        clock.now += 10
+        raise httpx2.ReadTimeout("nothing")
+
+    ours = client(answer)
+    for _ in range(5):
+        with pytest.raises(httpx2.ReadTimeout):
+            ours.get("https://hub/x")
+    with pytest.raises(retry.Silent):
+        ours.get("https://hub/x")
+
+
+def test_silence_about_one_file_is_not_held_against_another(clock):
+    def answer(request):
+        clock.now += 100
+        raise httpx2.ReadTimeout("nothing")
+
+    ours = client(answer)
+    for path in "abcabc":
+        with pytest.raises(httpx2.ReadTimeout):
+            ours.get(f"https://hub/{path}")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "11"}, 11),
+        ({"Retry-After": "10"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, None),
+        ({"RateLimit": '"api";r=0;t=99'}, 99),
+        ({"RateLimit": '"api";r=5;t=99'}, None),
+        ({}, None),
+    ],
+)
+def test_a_long_wait_is_said_and_a_short_one_left_to_be_waited(headers, seconds):
+    ours = client(lambda request: httpx2.Response(429, headers=headers))
+    if seconds is None:
+        assert ours.get("https://hub/x").status_code == 429
+    else:
+        with pytest.raises(retry.AskedToWait) as asked:
+            ours.get("https://hub/x")
+        assert asked.value.seconds == seconds
+    theirs = client(lambda request: httpx2.Response(429, headers=headers), "someone/else")
+    assert theirs.get("https://hub/x").status_code == 429
+
+
+def failing(*errors):
+    left = list(errors)
+
+    def call():
+        if left:
+            raise left.pop(0)
+        return "well"
+
+    return call
+
+
+def refused(status, **headers):
+    from huggingface_hub.errors import HfHubHTTPError
+
+    request = httpx2.Request("GET", "https://hub/x")
+    response = httpx2.Response(status, headers=headers, request=request)
+    return HfHubHTTPError("no", response=response)
+
+
+def test_what_may_pass_is_tried_again_after_a_pause(clock):
+    assert retry.patiently(failing(refused(500), refused(503), refused(502))) == "well"
+    assert clock.now == 107
+    broken = httpx2.ReadError("broken"), RuntimeError("the client has been closed")
+    assert retry.patiently(failing(*broken)) == "well"
+    assert retry.patiently(failing(refused(429, **{"Retry-After": "9"}))) == "well"
+    assert clock.now == 107 + 3 + 9
+
+
+@pytest.mark.parametrize("error", [refused(404), httpx2.ConnectError("no"), ValueError("no")])
+def test_what_will_not_pass_is_not_tried_again(clock, error):
+    with pytest.raises(type(error)):
+        retry.patiently(failing(error))
+    assert clock.now == 100
+
+
+def test_a_lasting_failure_ends(clock):
+    with pytest.raises(Exception, match="no"):
+        retry.patiently(failing(*[refused(500) for _ in range(9)]))
+    assert clock.now == 107
+
+
+def test_a_call_made_anew_is_not_silent_because_one_long_ago_was():
+    retry._asked.request, retry._asked.since = ("GET", "x"), -1e9
+    retry.patiently(lambda: None)
+    assert retry._asked.request is None

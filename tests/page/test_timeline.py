@@ -1,0 +1,483 @@
+"""The Steps view and the talk: every control, and what it makes the page show."""
+
+import json
+
+import numpy as np
+import pytest
+
+from attnviz.attention.explained.arithmetic import arithmetic
+from attnviz.attention.explained.scaling import spread
+from attnviz.attention.explained.sentences import effect, explanation, look_for, sentence
+from attnviz.attention.steps import steps_of
+from attnviz.attention.what_if import what_if
+from attnviz.page.controls import examples
+from attnviz.page.views import present
+from attnviz.page.views.one_step import check_of_output
+from attnviz.page.views.why_scale import theory, without_scaling
+from attnviz.text.phrases import number, percent
+from tests.support.showing import charts, constants, run
+from tests.support.tiny_models import save_tiny
+
+
+def said(page):
+    return [element.value for element in page.markdown]
+
+
+def select_toggle(page, key, value):
+    page.toggle(key=key).set_value(value)
+    return run(page)
+
+
+# The timeline
+
+
+def test_every_step_says_its_formula_its_sentence_its_arithmetic_and_what_to_look_for(
+    page,
+    sentence_trace,
+):
+    head = sentence_trace.head(0, 8)
+    words = said(run(page))
+    for step in head.steps:
+        assert any(f"${step.formula}$" in text for text in words), step.name
+        assert sentence(head, step, 2, 5) in words
+        worked_out = arithmetic(head, step, 2, 5)
+        assert worked_out is None or worked_out in words
+        assert explanation(head, step.number) in words
+        assert f":material/visibility: **Look for** {look_for(head, step)}" in words
+    labels = [expander.label for expander in page.expander]
+    assert [label.strip("*").split(" · ")[0] for label in labels[:8]] == [
+        *("Token embeddings", "1", "2", "3a", "Why scale?", "3b", "3c", "4"),
+    ]
+
+
+def test_another_pair_changes_the_words_and_the_frames(page, sentence_trace):
+    run(page)
+    page.selectbox(key="query").select(5)
+    page.selectbox(key="key").select(0)
+    words, head = said(run(page)), sentence_trace.head(0, 8)
+    for step in head.steps:
+        assert sentence(head, step, 5, 0) in words
+
+
+def test_the_heads_shares_are_said_to_add_up_to_the_modules_output(page, sentence_trace):
+    line = check_of_output(sentence_trace, sentence_trace.head(0, 8), 2)
+    assert line in said(run(page))
+    outputs = [sentence_trace.head(0, h).output for h in range(12)]
+    call = sentence_trace.layer(0)
+    own = call.projection.own_output
+    error = np.abs(sum(outputs) + call.projection.bias - own).max() / np.abs(own).max()
+    assert 0 < error < 1e-6
+    norms = [np.linalg.norm(output[2]) for output in outputs]
+    place = sorted(norms, reverse=True).index(norms[8]) + 1
+    assert f"its share for *flies* is the {place}th largest" in line
+
+
+def test_columns_turn_every_matrix_of_pairs_and_its_words(page, sentence_trace):
+    run(page)
+    select_toggle(page, "columns", True)
+    head, sent = sentence_trace.head(0, 8), constants(page)
+    for name in ("scores", "scaled", "masked", "weights"):
+        np.testing.assert_allclose(np.float32(sent[name]), getattr(head, name).T, atol=1e-5)
+    words = said(page)
+    for step in steps_of(head, "columns"):
+        assert any(f"${step.formula}$" in text for text in words)
+    assert any("Every column sums to 1" in text for text in words)
+    assert not any("Every row sums to 1" in text for text in words)
+
+
+def test_a_head_without_a_share_of_the_output_says_why(offering, tmp_path):
+    folder = save_tiny(tmp_path / "bitnet", "bitnet")
+    words = said(run(offering(folder)))
+    assert any("BitNetRMSNorm stands between" in text.replace("\\", "") for text in words)
+    assert "output" not in constants(offering(folder))
+
+
+# Why scale
+
+
+def test_why_scale_is_closed_and_computes_nothing_until_it_is_opened(page, monkeypatch):
+    opened = []
+    monkeypatch.setattr("attnviz.page.views.why_scale._show", lambda *a: opened.append(1))
+    monkeypatch.setattr("attnviz.page.views.what_if._show", lambda *a: opened.append(2))
+    run(page)
+    assert opened == []
+    page.session_state["why_scale"] = True
+    run(page)
+    assert opened == [1]
+
+
+def test_why_scale_shows_the_spread_before_and_after_beside_the_theory(page, sentence_trace):
+    page.session_state["why_scale"] = True
+    run(page)
+    head = sentence_trace.head(0, 8)
+    table = page.dataframe[0].value
+    for row, name, factor in (
+        ("before: scores", "scores", 1),
+        ("after: scaled", "scaled", 32**-0.5),
+    ):
+        measured, array = spread(head, name), getattr(head, name)
+        assert table.loc[row, "variance"] == number(array.var())
+        assert table.loc[row, "standard deviation"] == number(array.std())
+        assert table.loc[row, "smallest"] == number(array.min()) == number(measured.smallest)
+        assert table.loc[row, "largest"] == number(array.max())
+        assert table.loc[row, "variance in theory"] == number(32 * factor**2)
+    words = said(page)
+    assert theory(head) in words
+    assert f"variance {number(head.q.var())} and those of k {number(head.k.var())}" in theory(head)
+    line = without_scaling(head, 2)
+    assert line in words
+    unscaled = np.exp(head.scores[2] - head.scores[2].max())
+    unscaled /= unscaled.sum()
+    assert f"without, **{percent(unscaled.max())}**" in line
+    bits = -(unscaled * np.log2(unscaled)).sum()
+    assert f"its entropy **{number(bits)}** bits." in line
+    strips = constants(page)["strips"]
+    np.testing.assert_allclose(strips[0], head.weights[2], atol=1e-6)
+    np.testing.assert_allclose(strips[1], unscaled, atol=1e-6)
+
+
+def test_where_nothing_is_scaled_no_before_and_after_is_claimed(offering, tmp_path):
+    from transformers import ByT5Tokenizer
+
+    folder = save_tiny(tmp_path / "t5", "t5", ByT5Tokenizer(), vocab_size=384)
+    page = offering(folder)
+    page.session_state["why_scale"] = True
+    words = said(run(page))
+    assert any("multiplies its scores by 1" in text for text in words)
+    assert not page.dataframe
+    assert not any("With scaling" in text for text in words)
+
+
+# What if
+
+
+def opened_what_if(page, **controls):
+    page.session_state["what_if"] = True
+    for key, value in controls.items():
+        page.session_state[key] = value
+    return run(page)
+
+
+def what_if_charts(page):
+    """Before, after, difference; the strips of weights and of the update."""
+    return [
+        {p["name"]: p["value"] for p in chart["params"] if "value" in p} for chart in charts(page)
+    ][-5:]
+
+
+@pytest.mark.parametrize(
+    ("controls", "change"),
+    [
+        ({"if_unscaled": True}, {"scaling": 1}),
+        ({"if_factor": 0.5}, {"scaling": 0.5}),
+        ({"if_temperature": 3.0}, {"temperature": 3}),
+        ({"if_hidden": ["0 [CLS]", "6 [SEP]"]}, {"hidden_keys": [0, 6]}),
+        ({"if_causal": True}, {"is_causal": True}),
+        ({"if_zeroed": [12]}, {"zeroed_dimensions": [12]}),
+        (
+            {"if_unscaled": True, "if_hidden": ["0 [CLS]"], "if_causal": True},
+            {"scaling": 1, "hidden_keys": [0], "is_causal": True},
+        ),
+    ],
+)
+def test_a_change_is_shown_before_after_and_as_a_difference(
+    page,
+    sentence_trace,
+    controls,
+    change,
+):
+    opened_what_if(page, **controls)
+    head = sentence_trace.head(0, 8)
+    changed = what_if(head, **change)
+    before, after, difference, strips, update = what_if_charts(page)
+
+    def seen(one):
+        return np.where(one.is_masked, np.nan, one.weights)
+
+    np.testing.assert_allclose(np.float32(before["before"]), seen(head), atol=1e-6)
+    shown = np.array(after["after"], dtype=np.float32)
+    np.testing.assert_allclose(shown, seen(changed), atol=1e-6)
+    np.testing.assert_allclose(
+        np.float32(difference["difference"]), changed.weights - head.weights, atol=1e-6
+    )
+    rows = [head.weights[2], np.where(changed.is_masked[2], 0, changed.weights[2])]
+    np.testing.assert_allclose(strips["strips"], [*rows, rows[1] - rows[0]], atol=1e-6)
+    rows = [head.updated[2], changed.updated[2]]
+    np.testing.assert_allclose(update["update_strips"], [*rows, rows[1] - rows[0]], atol=1e-6)
+    for one, other, printed in zip(*strips["strip_numbers"], strict=True):
+        values = [float(text.replace("−", "-")) for text in (one, other, printed)]
+        assert values[1] - values[0] == pytest.approx(values[2], abs=1e-9)
+    assert effect(head, changed, 2) in said(page)
+
+
+def test_the_baseline_stays_what_it_was(page, sentence_trace):
+    opened_what_if(page, if_unscaled=True)
+    first = {
+        p["name"]: p["value"]
+        for chart in charts(page)[:12]
+        for p in chart.get("params", [])
+        if "value" in p
+    }
+    np.testing.assert_allclose(
+        np.float32(first["weights"]), sentence_trace.head(0, 8).weights, atol=1e-6
+    )
+
+
+def test_what_changes_nothing_is_said_to(page):
+    opened_what_if(page)
+    assert any("Nothing is changed yet" in text for text in said(page))
+    opened_what_if(page, if_causal=False)  # it has none
+    assert any("Nothing is changed yet" in text for text in said(page))
+
+
+def test_a_masked_key_gives_way_with_its_text(page):
+    opened_what_if(page, if_hidden=["5 arrow", "2 flies"])
+    page.text_input(key="text").set_value("fruit flies like a banana")
+    run(page)
+    assert page.multiselect(key="if_hidden").value == ["2 flies"]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        {"if_hidden": "99"},
+        {"if_temperature": "abc"},
+        {"if_factor": "-1"},
+        {"if_factor": "1e300"},
+        {"if_zeroed": "1000"},
+        {"if_causal": "maybe"},
+        {"columns": "maybe"},
+    ],
+)
+def test_a_what_if_that_cannot_be_is_no_what_if(page, link):
+    page.query_params["what_if"] = "true"
+    for name, value in link.items():
+        page.query_params[name] = value
+    run(page)
+    assert not page.error
+    assert any("Nothing is changed yet" in text for text in said(page))
+
+
+def test_the_effect_is_said_in_numbers(sentence_trace):
+    head = sentence_trace.head(0, 8)
+    changed = what_if(head, scaling=1)
+    line = effect(head, changed, 2)
+    most = np.abs(changed.weights[2] - head.weights[2]).argmax()
+    assert (
+        f"**{percent(changed.weights[2, most])}** instead of {percent(head.weights[2, most])}"
+        in line
+    )
+    moved = np.linalg.norm(changed.updated[2] - head.updated[2])
+    assert f"moves by {number(moved)}, {percent(moved / np.linalg.norm(head.updated[2]))}" in line
+    cosine = (changed.updated[2] @ head.updated[2]) / (
+        np.linalg.norm(changed.updated[2]) * np.linalg.norm(head.updated[2])
+    )
+    assert f"the cosine of before and after is {number(cosine)}" in line
+    alone = what_if(head, hidden_keys=range(7))
+    assert "nothing is left for it to attend to" in effect(head, alone, 2)
+    first = what_if(head, is_causal=True, hidden_keys=[0])
+    assert effect(head, first, 2).endswith("1 query sees no key any more.")
+
+
+# Talk
+
+
+NOT_HERE = ("rotate", "soft-cap", "bias")  # what the bundled model does not do
+OWN_BEATS = [beat for beat in present.BEATS.values() if beat not in NOT_HERE]
+
+
+@pytest.mark.parametrize("beat", OWN_BEATS)
+def test_a_beat_shows_its_step_alone(page, sentence_trace, beat):
+    page.query_params["talk"] = beat
+    run(page)
+    head = sentence_trace.head(0, 8)
+    number_of = {name: number for number, name in present.BEATS.items()}[beat]
+    own = [step for step in head.steps if step.number == number_of]
+    words = said(page)
+    for step in head.steps:
+        is_there = any(f"${step.formula}$" in text for text in words)
+        assert is_there == (step in own)
+    n_charts = 1 if beat == "update" else len(own)
+    assert len(charts(page)) == n_charts
+    for chart in charts(page):
+        assert "picked" not in json.dumps(chart)  # the pair is fixed
+
+
+def test_the_talk_moves_by_buttons_and_ends(page):
+    page.query_params["talk"] = "softmax"
+    page.query_params["query"] = "5 arrow"
+    run(page)
+    assert page.button(key="talk_Right").proto.shortcut
+    page.button(key="talk_Right").click()
+    run(page)
+    assert page.session_state["talk"] == "update"
+    page.button(key="talk_PageUp").click()
+    run(page)
+    assert page.session_state["talk"] == "softmax"
+    assert page.selectbox(key="query").value == 5
+    page.button(key="talk_leave").click()
+    run(page)
+    assert len(charts(page)) == 13
+
+
+def test_the_first_and_the_last_beat_end_the_way(page):
+    page.query_params["talk"] = "embeddings"
+    run(page)
+    assert page.button(key="talk_Left").disabled
+    assert page.button(key="talk_PageUp").disabled
+    page.session_state["talk"] = "output"
+    run(page)
+    assert page.button(key="talk_Right").disabled
+
+
+def test_an_unknown_beat_gets_a_note_and_the_first_step(page):
+    page.query_params["talk"] = "nonsense"
+    run(page)
+    assert any("“nonsense”" in warning.value for warning in page.warning)
+    assert len(charts(page)) == 1
+
+
+# Examples
+
+
+def open_example(page, title):
+    place = [example.title for example in examples.EXAMPLES].index(title)
+    page.button(key=f"example_{place}").click()
+    return run(page)
+
+
+HERE = [example for example in examples.EXAMPLES if example.model == examples.MINILM]
+
+
+@pytest.mark.parametrize("example", HERE, ids=lambda example: example.title)
+def test_an_example_opens_its_state_from_any_other(page, example):
+    page.query_params["text"] = "something else entirely"
+    page.query_params["layer"] = "4"
+    page.query_params["columns"] = "true"
+    run(page)
+    open_example(page, example.title)
+    assert not page.error
+    assert page.subheader[0].value == f"Layer {example.layer}, head {example.head}"
+    assert page.text_input(key="text").value == example.text
+    assert page.text_input(key="pair").value == example.pair
+    assert (page.selectbox(key="query").value, page.selectbox(key="key").value) == (
+        example.query,
+        example.key,
+    )
+    assert page.session_state["view"] == example.also.get("view", "Steps")
+    assert not any(toggle.value for toggle in page.toggle if toggle.key == "columns")
+    assert [info.value for info in page.info] == [
+        f"**{examples.escaped(example.title)}.** {example.see}"
+    ]
+    page.selectbox(key="layer").select((example.layer + 1) % 6)
+    assert not run(page).info
+
+
+def test_every_example_still_shows_what_it_claims(minilm):
+    import attnviz
+
+    def head_of(title):
+        example = next(e for e in examples.EXAMPLES if e.title.startswith(title))
+        trace = attnviz.trace(*minilm, example.text, pair=example.pair or None)
+        head = trace.head(example.layer, example.head)
+        names = head.query_tokens[example.query], head.key_tokens[example.key]
+        return trace, head, example, names
+
+    # "flies gives most of its attention to time"; "and gives fruit next to nothing".
+    _, head, example, names = head_of("Resolve an ambiguity: time")
+    assert names == ("flies", "time")
+    assert head.weights[2, 1] > 0.5
+    _, other, _, names = head_of("Resolve an ambiguity: fruit")
+    assert names == ("flies", "fruit")
+    assert other.weights[2, 1] < 0.1
+
+    # "far less where flies is an insect, and [CLS] gets what is left over".
+    _, head, example, names = head_of("Compare time flies")
+    assert names == ("flies", "time")
+    assert example.also["other_text"] == "fruit flies like a banana"
+    gained = other.weights[2] - head.weights[2]
+    assert gained[1] < -0.5
+    assert gained.argmax() == 0
+
+    # "most of its attention to animal … and little to street".
+    _, head, example, names = head_of("Find what a pronoun")
+    assert names == ("it", "animal")
+    assert head.weights[example.query, example.key] > 0.5
+    street = head.key_tokens.index("street")
+    assert example.key < street < example.query
+    assert head.weights[example.query, street] < 0.1
+    assert example.query - example.key == 7
+
+    # "two give most … The next gives less than half as much".
+    trace, _, example, names = head_of("Find which heads")
+    assert names == ("it", "animal")
+    first = attnviz.heads.linking(trace, example.query, example.key).head(3)
+    assert [*zip(first["layer"][:2], first["head"][:2], strict=True)] == [(3, 1), (5, 11)]
+    assert first["weight"][1] > 0.5
+    assert first["weight"][2] < first["weight"][1] / 2
+
+    # "cat gives most of its attention to kitten, in the other sentence".
+    trace, head, example, names = head_of("Match words")
+    assert names == ("cat", "kitten")
+    assert head.weights[example.query, example.key] > 0.5
+    assert [trace.source[p].segment for p in (example.query, example.key)] == [0, 1]
+
+    # "Nearly every word gives most of its attention to [CLS], but … how little it adds".
+    _, head, example, names = head_of("Watch an attention sink")
+    assert names[1] == "[CLS]"
+    words = slice(1, -1)
+    assert (head.weights[words, 0] > 0.5).mean() > 0.8
+    norms = head.weights * np.linalg.norm(head.v, axis=1)
+    shares = norms / norms.sum(axis=1, keepdims=True)
+    assert head.weights[example.query, 0] > 0.5
+    assert shares[example.query, 0] < 0.2
+    assert shares[words, 0].mean() < 0.2
+
+    # "every token attends to the one before it".
+    _, head, example, names = head_of("Look at the previous")
+    n = len(head.query_tokens)
+    assert all(head.weights[i, i - 1] > 0.99 for i in range(1, n))
+    assert example.query - example.key == 1
+
+    # "puts a causal mask on it": the model has none of its own.
+    _, head, example, _ = head_of("Hide the future")
+    assert not head.is_masked.any()
+    assert example.also == {"what_if": True, "if_causal": True}
+
+
+def test_an_example_whose_model_is_not_here_says_so_and_is_disabled(page):
+    run(page)
+    place = next(i for i, e in enumerate(examples.EXAMPLES) if e.model == examples.T5)
+    assert page.button(key=f"example_{place}").disabled
+    captions = [caption.value.replace("\\", "") for caption in page.sidebar.caption]
+    assert any("Needs google/flan-t5-small, which is not on this machine" in c for c in captions)
+    others = [i for i in range(len(examples.EXAMPLES)) if i != place]
+    assert not any(page.button(key=f"example_{i}").disabled for i in others)
+
+
+def test_an_example_whose_model_is_not_offered_says_so(offering, tmp_path):
+    page = run(offering(save_tiny(tmp_path / "tiny")))
+    assert page.button(key="example_0").disabled
+    assert any("which is not offered here" in c.value for c in page.sidebar.caption)
+
+
+def test_the_translation_opens_in_cross_attention_where_its_model_is(
+    offering,
+    tmp_path,
+    monkeypatch,
+):
+    from transformers import ByT5Tokenizer
+
+    folder = str(save_tiny(tmp_path / "t5", "t5", ByT5Tokenizer(), vocab_size=384))
+    place = next(i for i, e in enumerate(examples.EXAMPLES) if e.model == examples.T5)
+    moved = [*examples.EXAMPLES]
+    import dataclasses
+
+    moved[place] = dataclasses.replace(moved[place], model=folder)
+    monkeypatch.setattr(examples, "EXAMPLES", tuple(moved))
+    page = run(offering(folder))
+    open_example(page, moved[place].title)
+    assert not page.error
+    assert page.subheader[0].value == "Layer 0, head 0, cross attention"
+    assert page.text_input(key="target").value == "Das Haus ist wunderbar."
+    assert page.info
