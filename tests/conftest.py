@@ -1,7 +1,6 @@
 """Offline before anything is imported, and shapes checked at run time."""
 
 import os
-import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -24,6 +23,7 @@ _hook = install_import_hook(
 _hook.__enter__()
 
 import pytest
+from hypothesis import settings
 from streamlit.testing.v1 import AppTest
 
 import attnviz
@@ -37,6 +37,10 @@ figure.IS_CHECKED = True
 
 SENTENCE = "time flies like an arrow"
 N_ON_GPU = pytest.StashKey[int]()
+EVERY_DAY = "not (browser or process or long)"  # as pyproject.toml has it
+THE_REST = "bash .ci/run (or CONTRIBUTING.md, Tests)"
+
+settings.register_profile("whole")  # with as many drawn cases as `cases` says
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +88,12 @@ def offering(monkeypatch, page):
     loading.trace.cache_clear()
 
 
+def pytest_ignore_collect(collection_path, config):
+    """What drives a browser is not even imported every day: it needs what only the rest needs."""
+    is_every_day = config.option.markexpr == EVERY_DAY
+    return True if is_every_day and collection_path.name == "browser" else None
+
+
 def pytest_collection_modifyitems(config, items):
     """Tests that need a GPU are no part of a run where there is none."""
     if loader.devices() != ("cpu",):
@@ -98,8 +108,5 @@ def pytest_collection_modifyitems(config, items):
 def pytest_terminal_summary(terminalreporter, config):
     if n := config.stash.get(N_ON_GPU, 0):
         terminalreporter.write_line(f"No GPU here: {n} tests that need one were deselected.")
-    if "hostile" in sys.modules and (counts := sys.modules["hostile"].COUNTS):
-        whole = sum(n for name, n in counts.items() if "page" in name)
-        terminalreporter.write_line(
-            f"Hostile input: {sum(counts.values()):,} cases, {whole:,} of them the whole page."
-        )
+    if config.option.markexpr == EVERY_DAY:
+        terminalreporter.write_line(f"The rest, in browsers and processes of their own: {THE_REST}")

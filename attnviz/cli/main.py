@@ -80,23 +80,22 @@ def _loaded(asked: Namespace) -> tuple["Trace", Any, Any]:
     """The trace of the text, and the model that computed it with its tokenizer."""
     from huggingface_hub.utils import disable_progress_bars
 
-    from attnviz.capture.forward_pass import trace
-    from attnviz.models import hub, local
-    from attnviz.models.bundled import BUNDLED
-    from attnviz.models.loader import load
-
     disable_progress_bars()  # transformers has one for weights, and asks once, when it is imported
+    from attnviz.capture import forward_pass
+    from attnviz.models import hub, loader, local
+    from attnviz.models.bundled import BUNDLED
+
     name = BUNDLED if asked.model is None else asked.model
     if local.find(name, asked.revision) is None:
         hub.download(name, asked.revision, on_progress=_show_progress)
-    model, tokenizer = load(
+    model, tokenizer = loader.load(
         name,
         revision=asked.revision,
         device=asked.device or "cpu",
         dtype=asked.dtype or "float32",
     )
     texts = {"pair": asked.pair, "target": asked.target}
-    return trace(model, tokenizer, asked.text, **texts), model, tokenizer
+    return forward_pass.trace(model, tokenizer, asked.text, **texts), model, tokenizer
 
 
 def _read(path: str) -> "Trace":

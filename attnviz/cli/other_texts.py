@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from attnviz.capture.forward_pass import trace
+from attnviz.capture import forward_pass
 from attnviz.export.screen import NOTHING_MORE, More, Screen
 from attnviz.heads.induction_score import induction
-from attnviz.models.loader import load
+from attnviz.models import loader
 from attnviz.text.errors import InputError
 
 
@@ -27,12 +27,14 @@ def more_of(screen: Screen, model: Any, tokenizer: Any) -> More:
             "\n\nHint: leave --texts, --other-text and --other-model out."
         )
     if screen.view == "find":
-        return More([trace(model, tokenizer, text) for text in find.texts])
+        return More([forward_pass.trace(model, tokenizer, text) for text in find.texts])
     if screen.is_by_words:
-        model, tokenizer = load(
+        model, tokenizer = loader.load(
             beside.model or screen.model, device=screen.device, dtype=screen.dtype
         )
     if not beside.is_of_text(screen.text):
-        return More([trace(model, tokenizer, beside.text or "")])
-    again = trace(model, tokenizer, screen.text, pair=screen.pair, target=screen.target)
+        return More([forward_pass.trace(model, tokenizer, beside.text or "")])
+    again = forward_pass.trace(
+        model, tokenizer, screen.text, pair=screen.pair, target=screen.target
+    )
     return More([again])

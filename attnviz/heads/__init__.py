@@ -11,11 +11,12 @@ from attnviz.heads.measuring import measures
 
 if TYPE_CHECKING:
     from attnviz.heads.induction_score import induction
-    from attnviz.heads.surveying import Survey, survey
+    from attnviz.heads.statistics import Survey
+    from attnviz.heads.surveying import survey
 
 # These run models; whoever only reads traces waits for none.
 _HOME_OF = {
-    "Survey": "attnviz.heads.surveying",
+    "Survey": "attnviz.heads.statistics",
     "induction": "attnviz.heads.induction_score",
     "survey": "attnviz.heads.surveying",
 }

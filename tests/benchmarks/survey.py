@@ -15,7 +15,7 @@ import torch
 
 from attnviz.heads import survey
 from attnviz.heads.batching import Encoded, _batches
-from attnviz.heads.surveying import BUFFER, buffers
+from attnviz.heads.texts import BUFFER, buffers
 from tests.benchmarks import models
 from tests.benchmarks.fresh import in_fresh_process
 from tests.benchmarks.memory import resident

@@ -109,7 +109,7 @@ def test_a_type_that_fails_crashes_or_hangs_is_a_result(monkeypatch):
     names = ["gpt2", "bert", "t5", "llama"]
     results = {result.name: result for result in coverage.check_all(names)}
     assert results["gpt2"].complaints == ["its process ended with code 3"]
-    assert results["bert"].complaints == ["ValueError in test_coverage.py: no such thing"]
+    assert results["bert"].complaints == ["ValueError in test_every_architecture.py: no such thing"]
     assert results["t5"].complaints == ["took more than 1 seconds"]
     assert results["llama"].is_exact
 

@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModel, ByT5Tokenizer
 import attnviz
 from attnviz.capture import inputs
 from attnviz.capture.inputs import from_text, n_positions
-from attnviz.text import tokens
+from attnviz.text import tokenizing
 from tests.support import tiny_models
 
 
@@ -243,4 +243,4 @@ def test_a_tokenizer_that_panics_is_one_sentence(minilm):
         raise Panic("regex")
 
     with pytest.raises(attnviz.InputError, match="tokenizer cannot split this text"):
-        tokens._split(splits, "a" * 10)
+        tokenizing._split(splits, "a" * 10)

@@ -17,7 +17,6 @@ import psutil
 import pytest
 
 import attnviz
-from attnviz import __main__ as shell
 from attnviz.attention import filters
 from attnviz.attention.agreement import check_line
 from attnviz.attention.tolerance import TOLERANCE
@@ -25,6 +24,7 @@ from attnviz.attention.what_if import Change
 from attnviz.charts.heads import Focus
 from attnviz.charts.matrix import Large
 from attnviz.charts.what_if import what_if_view
+from attnviz.cli import main as shell
 from attnviz.cli import options
 from attnviz.cli.screen import screen_of
 from attnviz.cli.summary import MOST_TOKENS, MOST_WEIGHTS
@@ -32,6 +32,7 @@ from attnviz.export import code, figures, pages
 from attnviz.export.captions import caption
 from attnviz.export.screen import FIND_BY, VIEWS, Beside, Finding, Screen, drawn
 from attnviz.heads import MEASURES, Alignment
+from attnviz.models import loader
 from attnviz.text.phrases import fixed
 from tests.support import tiny_models
 from tests.support.places import ROOT
@@ -45,7 +46,7 @@ def shell_of(monkeypatch, capsys, minilm):
     """Runs the command on a loaded model: its status, and what it printed."""
 
     def run(*arguments, loaded=minilm):
-        monkeypatch.setattr(attnviz, "load", lambda *given, **options: loaded)
+        monkeypatch.setattr(loader, "load", lambda *given, **options: loaded)
         status = shell.main([str(argument) for argument in arguments])
         return status, *capsys.readouterr()
 
@@ -254,7 +255,7 @@ def test_a_long_texts_window_is_where_the_followed_token_is(screen, minilm):
 
 def test_the_models_options_reach_the_loader(monkeypatch, capsys, minilm):
     given = []
-    monkeypatch.setattr(attnviz, "load", lambda *a, **options: given.append((a, options)) or minilm)
+    monkeypatch.setattr(loader, "load", lambda *a, **options: given.append((a, options)) or minilm)
     monkeypatch.setattr("attnviz.models.local.find", lambda *name: name)
     of_model = ("--model", "m", "--revision", "r", "--device", "cuda", "--dtype", "float64")
     assert shell.main([SENTENCE, *of_model]) == 0
@@ -426,7 +427,7 @@ def test_two_models_are_compared_by_words(monkeypatch, capsys, minilm, tmp_path)
     folder = tiny_models.save_tiny(tmp_path / "tiny")
     other = attnviz.load(str(folder))
     monkeypatch.setattr(
-        attnviz, "load", lambda name, **more: other if name == str(folder) else minilm
+        loader, "load", lambda name, **more: other if name == str(folder) else minilm
     )
     of_other = ("--other-model", str(folder), "--other-head", "1", "--head", "2", "--json")
     assert shell.main([text, "--view", "compare", *of_other]) == 0
@@ -611,7 +612,7 @@ def test_files_and_a_summary_are_had_together(shell_of, tmp_path):
 def test_a_file_that_cannot_be_written_is_said_before_a_model_is_loaded(
     monkeypatch, capsys, tmp_path, name, said
 ):
-    monkeypatch.setattr(attnviz, "load", lambda *a, **o: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(loader, "load", lambda *a, **o: pytest.fail("the model was loaded"))
     (tmp_path / "folder.svg").mkdir()
     assert shell.main([SENTENCE, "-o", f"{tmp_path}/{name}"]) == 1
     message = capsys.readouterr().err
@@ -702,7 +703,7 @@ def test_a_download_is_shown_in_a_terminal_alone(monkeypatch, capsys):
 )
 def test_help_and_mistakes_wait_for_no_library(arguments, status):
     code = (
-        f"import sys, attnviz.__main__ as shell\ntry: sys.exit(shell.main({arguments}))\n"
+        f"import sys, attnviz.cli.main as shell\ntry: sys.exit(shell.main({arguments}))\n"
         f"finally: print('loaded:', *[m for m in {HEAVY} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

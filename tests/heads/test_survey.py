@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import attnviz
-from attnviz.heads import batching, measures, surveying
+from attnviz.heads import batching, measures, texts
 from attnviz.heads.statistics import MEASURED, Statistics, Survey, Surveyed
 from attnviz.heads.surveying import survey
 from attnviz.text.errors import AttnvizError, InputError, UnsupportedModelError
@@ -96,7 +96,7 @@ def test_parts_merged_are_the_whole_in_any_order(minilm, whole):
 
 
 def test_small_buffers_and_batches_give_the_same(minilm, whole, monkeypatch):
-    monkeypatch.setattr(surveying, "BUFFER", 7)
+    monkeypatch.setattr(texts, "BUFFER", 7)
     assert_same(survey(*minilm, TEXTS, batch_tokens=1, progress=False), whole)
 
 
@@ -267,7 +267,7 @@ def test_options_that_are_none_are_refused(minilm, option, value):
 
 
 def test_a_stream_is_read_a_buffer_at_a_time(minilm, monkeypatch):
-    monkeypatch.setattr(surveying, "BUFFER", 8)
+    monkeypatch.setattr(texts, "BUFFER", 8)
     read, ahead = [], []
 
     def stream():
@@ -440,7 +440,7 @@ class Stop(Exception):
 @pytest.fixture
 def interrupted(minilm, monkeypatch, tmp_path):
     """A survey with a checkpoint that meets an error at the n-th call of a function."""
-    monkeypatch.setattr(surveying, "BUFFER", 8)
+    monkeypatch.setattr(texts, "BUFFER", 8)
 
     def interrupt(place, n, error):
         calls = []
@@ -498,8 +498,8 @@ def test_an_interrupted_survey_goes_on_to_the_very_same_numbers(
 KILLED = """
 import os, signal, sys
 import attnviz
-from attnviz.heads import survey, surveying
-surveying.BUFFER = 8
+from attnviz.heads import survey, texts
+texts.BUFFER = 8
 def kill(n, n_all):
     if n > 20:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -508,7 +508,7 @@ survey(*attnviz.load(), sys.argv[2:], checkpoint=sys.argv[1], checkpoint_seconds
 
 
 def test_a_killed_survey_goes_on(minilm, monkeypatch, tmp_path):
-    monkeypatch.setattr(surveying, "BUFFER", 8)
+    monkeypatch.setattr(texts, "BUFFER", 8)
     checkpoint = tmp_path / "c.npz"
     command = [sys.executable, "-c", KILLED, str(checkpoint), *TEXTS]
     ran = subprocess.run(command, cwd=ROOT, stderr=subprocess.DEVNULL)

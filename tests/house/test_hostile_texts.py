@@ -33,7 +33,6 @@ from attnviz.text.phrases import escaped, plain, token, token_at
 from attnviz.text.tokenizing import encode
 from tests.support import hand_made
 from tests.support.hostile import (
-    COUNTS,
     DECLARED,
     JOINER,
     SNIPPETS,
@@ -340,4 +339,3 @@ def test_the_parser_finds_each_kind_of_markup():
 
 def test_these_are_five_thousand_cases():
     assert sum(DECLARED.values()) >= 5_000
-    assert all(COUNTS[name] in (0, *range(n, 2 * n)) for name, n in DECLARED.items())

@@ -5,58 +5,43 @@ import sys
 import tomllib
 
 import pytest
+from importlinter.cli import lint_imports
 
+import attnviz
 from attnviz.charts.parts.palette import PALETTES
 from tests.support.places import ROOT
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 HEAVY = ("torch", "transformers", "streamlit", "IPython")
-ROOMS_WITH_TORCH = (
-    *(
-        "inputs",
-        "recording",
-        "attending",
-        "observing",
-        "rotating",
-        "origins",
-        "products",
-        "tracing",
-    ),
-    *("projecting", "offloading", "capture", "models"),
-    *("heads.batching", "heads.on_ray", "heads.repeating"),
-)
-WITH_TORCH = {f"attnviz.{room}" for room in ROOMS_WITH_TORCH}
 
 
-def modules():
-    for path in sorted((ROOT / "attnviz").rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        yield ".".join(part for part in parts if part != "__init__")
+def test_the_import_contracts_hold(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(no_cache=True, no_logo=True) == 0, capsys.readouterr().out
 
 
-def imported_by(statement):
-    """Which of the heavy packages a fresh process has loaded after a statement."""
-    code = f"import sys\n{statement}\nprint(*[m for m in {HEAVY} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return set(done.stdout.split())
-
-
-@pytest.mark.parametrize("module", list(modules()))
-def test_only_the_rooms_that_may_import_torch_or_streamlit_do(module):
-    allowed = set()
-    if module in WITH_TORCH:
-        allowed = {"torch", "transformers"}
-    if module.startswith("attnviz.page"):
-        allowed = {"streamlit"}
-    assert imported_by(f"import {module}") <= allowed
+def test_there_are_at_most_twelve_entries_and_each_room_has_its_contract():
+    entries = {path.name for path in (ROOT / "attnviz").iterdir()} - {"__pycache__", "py.typed"}
+    assert len(entries) <= 12
+    layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    rooms = {room.strip() for layer in layers for room in layer.split("|")}
+    assert {name.removesuffix(".py") for name in entries} - {"__init__"} == rooms
 
 
 def test_importing_attnviz_loads_nothing_heavy_until_a_name_is_used():
-    assert imported_by("import attnviz") == set()
-    assert imported_by("import attnviz; attnviz.trace") >= {"torch", "transformers"}
-    views = "attnviz.steps_view; attnviz.neuron_view; attnviz.show"
-    assert imported_by(f"import attnviz; {views}") == set()
+    asked = [
+        "import attnviz, attnviz.filters, attnviz.heads; from attnviz.filters import Filters",
+        "attnviz.steps_view; attnviz.neuron_view; attnviz.show; attnviz.what_if; attnviz.HeadTrace",
+        "import attnviz.page.service.loading, attnviz.export.screen, attnviz.export.pages",
+        "attnviz.trace",
+    ]
+    loaded = f"print(*[m for m in {HEAVY} if m in sys.modules])"
+    code = "\n".join(["import sys", *(f"{statement}\n{loaded}" for statement in asked)])
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    *until_then, at_last = done.stdout.split("\n")[:-1]
+    assert until_then == ["", "", ""]
+    assert set(at_last.split()) == {"torch", "transformers"}
 
 
 def test_the_page_imports_only_streamlit_and_attnviz():
@@ -68,8 +53,6 @@ def test_the_page_imports_only_streamlit_and_attnviz():
 
 
 def test_every_public_name_is_there():
-    import attnviz
-
     for name in attnviz.__all__:
         assert getattr(attnviz, name).__doc__, name
     assert set(attnviz.__all__) <= set(dir(attnviz))
@@ -88,14 +71,8 @@ def test_the_pages_colours_are_those_of_charts_in_notebooks_and_files(display):
 
 
 def test_the_project_takes_its_dependencies_from_requirements():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert "dependencies" in project["project"]["dynamic"]
-    assert project["tool"]["setuptools"]["dynamic"]["dependencies"] == {
-        "file": ["requirements.txt"]
-    }
-    pinned = [
-        line
-        for line in (ROOT / "requirements.txt").read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
-    assert all("==" in line for line in pinned)
+    assert "dependencies" in PROJECT["project"]["dynamic"]
+    of_setuptools = PROJECT["tool"]["setuptools"]["dynamic"]
+    assert of_setuptools["dependencies"] == {"file": ["requirements.txt"]}
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert all("==" in line for line in lines if line and not line.startswith("#"))

@@ -7,7 +7,8 @@ import weakref
 
 import pytest
 
-import attnviz
+from attnviz.capture import forward_pass
+from attnviz.models import loader
 from attnviz.page.service import loading
 from attnviz.text.errors import ModelLoadError
 from tests.support.tiny_models import save_tiny
@@ -60,12 +61,11 @@ def test_room_is_made_before_a_model_is_loaded(three, monkeypatch):
     loading.model(three[0])
     loading.model(three[1])
     beside = []
-    load = attnviz.load
+    load = loader.load
     monkeypatch.setattr(
-        attnviz,
+        loader,
         "load",
         lambda *a, **k: (beside.extend(loaded_models()), load(*a, **k))[1],
-        raising=False,
     )
     loading.model(three[2])
     assert beside == [three[1]]
@@ -132,7 +132,7 @@ def slow(monkeypatch):
     slow = Slow()
     slow.passes = []
     slow.may_go_on = threading.Event()
-    trace, lock = attnviz.trace, threading.Lock()
+    trace, lock = forward_pass.trace, threading.Lock()
 
     def slowly(model, tokenizer, text, **options):
         with lock:
@@ -146,7 +146,7 @@ def slow(monkeypatch):
             with lock:
                 slow.now -= 1
 
-    monkeypatch.setattr(attnviz, "trace", slowly, raising=False)
+    monkeypatch.setattr(forward_pass, "trace", slowly)
     return slow
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from attnviz.models import hub
 from attnviz.page.service import downloading, loading
+from attnviz.page.views.download import progress_line
 from attnviz.text.errors import ModelLoadError
 
 NAME = "someone/model"
@@ -192,12 +193,12 @@ def clock(monkeypatch):
 def test_the_time_left_follows_the_rate_of_the_last_seconds(fake, clock):
     download = downloading.Download(NAME)
     download._note_progress(0, 100 * MB)
-    assert download.progress_line(download) == "0 kB of 100 MB"
+    assert progress_line(download) == "0 kB of 100 MB"
     for _ in range(5):
         clock.now += 1
         download._note_progress(download.n_bytes + 10 * MB, 100 * MB)
     assert download.seconds_left() == pytest.approx(5)
-    assert download.progress_line(download) == "50 MB of 100 MB; 5 seconds left"
+    assert progress_line(download) == "50 MB of 100 MB; 5 seconds left"
     for _ in range(20):  # slower now, and what was before is forgotten
         clock.now += 1
         download._note_progress(download.n_bytes + MB, 100 * MB)
@@ -216,10 +217,10 @@ def test_a_silence_is_said(fake, clock):
     download = downloading.Download(NAME)
     download._note_progress(10 * MB, 100 * MB)
     clock.now += 12
-    assert download.progress_line(download).endswith("; nothing has come for 10 seconds")
+    assert progress_line(download).endswith("; nothing has come for 10 seconds")
 
 
 def test_when_all_has_come_it_is_checked(fake, clock):
     download = downloading.Download(NAME)
     download._note_progress(100 * MB, 100 * MB)
-    assert download.progress_line(download).endswith("; checking what came")
+    assert progress_line(download).endswith("; checking what came")

@@ -10,6 +10,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 from transformers import AutoConfig, AutoModel, ByT5Tokenizer
 
+from attnviz.capture import forward_pass
 from attnviz.charts.shares import SINK
 from attnviz.heads import linking
 from attnviz.page import header
@@ -557,14 +558,11 @@ def test_another_model_moves_layer_and_head_inside_it(offering, tmp_path):
 
 
 def test_a_text_is_traced_once_for_all_heads_and_views(page, monkeypatch):
-    import attnviz
 
     loading.trace.cache_clear()
     calls = []
-    trace = attnviz.trace
-    monkeypatch.setattr(
-        attnviz, "trace", lambda *a, **k: calls.append(1) or trace(*a, **k), raising=False
-    )
+    trace = forward_pass.trace
+    monkeypatch.setattr(forward_pass, "trace", lambda *a, **k: calls.append(1) or trace(*a, **k))
     run(page)
     for head in (1, 2, 3):
         page.selectbox(key="head").select(head)

@@ -28,7 +28,7 @@ def printed_by(*arguments):
 
 @pytest.fixture(scope="module")
 def opened():
-    return printed_by("-m", "tests.opening")
+    return printed_by("-m", "tests.support.opening")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from altair.utils import schemapi
 from streamlit.runtime.scriptrunner import ScriptRunContext
 from streamlit.testing.v1 import AppTest
 
-PAGE = "streamlit_app.py"
+from tests.support.places import PAGE
 
 
 class Watch:
@@ -79,7 +79,7 @@ class Watch:
         """One visitor opens the page."""
         self.events.clear()
         self.counts.clear()
-        page = AppTest.from_file(f"../{PAGE}", default_timeout=300).run()
+        page = AppTest.from_file(PAGE, default_timeout=300).run()
         assert not page.exception
         assert not page.error
         return {

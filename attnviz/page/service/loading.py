@@ -69,10 +69,10 @@ class LoadedModel:
     def __init__(self, name: str, device: str, dtype: str) -> None:
         process.import_torch()
         from attnviz.capture.inputs import takes_target
-        from attnviz.models.loader import load
+        from attnviz.models import loader
 
         self.key = (name, device, dtype)
-        self.model, self.tokenizer = load(
+        self.model, self.tokenizer = loader.load(
             name,
             device=device,
             dtype=dtype,
