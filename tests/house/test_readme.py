@@ -43,13 +43,13 @@ ON_HUB = {"gpt2-xl": "gpt2", "meta-llama/Llama-3.1-70B": "llama"}
 # Where there is no GPU, its part is played by the CPU.
 ON_CPU = """\
 import torch
-from attnviz import models
+from attnviz.models import loader
 def loading(load):
     def elsewhere(*given, device="cpu", **options):
         return load(*given, device="cpu" if device == "cuda" else device, **options)
     return elsewhere
 if not torch.cuda.is_available():
-    models.load = loading(models.load)
+    loader.load = loading(loader.load)
 """
 
 
