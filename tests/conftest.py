@@ -33,8 +33,6 @@ from attnviz.page.service import loading
 from tests.support import notebooks
 from tests.support.places import PAGE
 
-figure.IS_CHECKED = True
-
 SENTENCE = "time flies like an arrow"
 N_ON_GPU = pytest.StashKey[int]()
 EVERY_DAY = "not (browser or process or long)"  # as pyproject.toml has it
@@ -86,6 +84,12 @@ def offering(monkeypatch, page):
     yield offer
     loading.model.cache_clear()
     loading.trace.cache_clear()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    """In the whole run every structure is held to Vega-Lite's schema, which takes seconds each."""
+    figure.IS_CHECKED = settings.get_current_profile_name() == "whole"
 
 
 def pytest_ignore_collect(collection_path, config):

@@ -59,29 +59,38 @@ def neuron_view(
         is_sorted=sort_dimensions,
         is_asked=asked,
     )
-    specification = figure.to_dict() | {"width": NOTEBOOK_WIDTH}
-    _bind(specification["params"], head, shown)
-    return displayed(alt.LayerChart.from_dict(specification), display_mode or "light")
+    chart = figure.chart().properties(width=NOTEBOOK_WIDTH)
+    chart.params = [_bound(parameter, figure, head, shown) for parameter in chart.params]
+    return displayed(chart, display_mode or "light")
 
 
-def _bind(parameters: list[dict[str, Any]], head: HeadTrace, shown: Window) -> None:
-    """Let a list of the tokens and a box below the chart move the selection and collapse it.
+def _bound(parameter: Any, figure: Figure, head: HeadTrace, shown: Window) -> Any:
+    """The parameter of a chart that stands alone: a list of the tokens and a box below move some.
 
     They take the keyboard, which the chart itself does not. A page has controls of its own.
     """
-    by_name = {parameter["name"]: parameter for parameter in parameters}
-    tokens = alt.binding_select(
-        options=list(range(len(shown.queries))),
-        labels=[f"{place} {head.query_tokens[place]}" for place in shown.queries],
-        name="query token ",
-    )
-    clicked = by_name[CLICKED_QUERY]
-    clicked["bind"] = {"query": tokens.to_dict()}
-    clicked["value"] = [{"query": by_name["pinned_query"]["value"]}]
-    if by_name["is_asked"]["value"]:
-        by_name[ASKED]["value"] = [{"key": by_name["pinned_key"]["value"]}]
-    if not head.is_of_words:
-        by_name["is_expanded"]["bind"] = alt.binding_checkbox(name="dimensions ").to_dict()
+    now = figure.constants
+    name = parameter.name if isinstance(parameter.name, str) else parameter.name.to_dict()
+    if name == CLICKED_QUERY:
+        tokens = alt.binding_select(
+            options=list(range(len(shown.queries))),
+            labels=[f"{place} {head.query_tokens[place]}" for place in shown.queries],
+            name="query token ",
+        )
+        return _but(parameter, bind={"query": tokens}, value=[{"query": now["pinned_query"]}])
+    if name == ASKED and now["is_asked"]:
+        return _but(parameter, value=[{"key": now["pinned_key"]}])
+    if name == "is_expanded" and not head.is_of_words:
+        return _but(parameter, bind=alt.binding_checkbox(name="dimensions "))
+    return parameter
+
+
+def _but(parameter: Any, **given: Any) -> Any:
+    """A copy, for other charts of the same structure have the parameter too."""
+    changed = parameter.copy(deep=False)
+    for name, value in given.items():
+        changed[name] = value
+    return changed
 
 
 def neurons_figure(

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import altair as alt
@@ -78,8 +79,15 @@ class Figure:
 
     def chart(self) -> Any:
         """The same as an Altair chart, for notebooks and larger figures."""
-        kind = alt.LayerChart if "layer" in self.structure else alt.HConcatChart
-        return kind.from_dict(self.to_dict())
+        chart = _chart_of(_Same(self.structure)).copy(deep=False)
+        own = [] if chart.params is alt.Undefined else chart.params
+        constants = (alt.VariableParameter(name=n, value=v) for n, v in self.constants.items())
+        chart.params = [*constants, *own]
+        if self.n_marks > self.most_in_svg:
+            chart.usermeta = ON_CANVAS
+        if self.description:
+            chart.description = self.description
+        return chart
 
     def part(self) -> Any:
         """The same as a part of a larger figure, which says for all parts how it is drawn."""
@@ -117,6 +125,26 @@ class Figure:
         if self.n_marks > self.most_in_svg:
             structure["usermeta"] = ON_CANVAS
         return structure
+
+
+class _Same:
+    """A structure that equals itself alone, so that what is made of it can be kept."""
+
+    def __init__(self, structure: dict[str, Any]) -> None:
+        self.structure = structure
+
+    def __hash__(self) -> int:
+        return id(self.structure)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.structure is self.structure
+
+
+@lru_cache(MAX_STRUCTURES)
+def _chart_of(same: _Same) -> Any:
+    """A structure as an Altair chart, without its constants: reading it takes Altair a second."""
+    kind = alt.LayerChart if "layer" in same.structure else alt.HConcatChart
+    return kind.from_dict(same.structure, validate=IS_CHECKED)
 
 
 def standing_alone(figure: Figure | alt.LayerChart) -> Any:

@@ -45,6 +45,11 @@ def of_chart(chart: alt.TopLevelMixin, description: str = "") -> Shown:
 
 
 class _BringsAll:
+    def to_dict(self, validate: bool = False, **more: Any) -> dict[str, Any]:
+        """The specification, as Altair's; its kind is known to follow Vega-Lite's schema."""
+        specification: dict[str, Any] = super().to_dict(validate, **more)  # type: ignore[misc]
+        return specification
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """The chart as an HTML page of its own, in a frame."""
         shown = of_chart(self)  # type: ignore[arg-type] # it is one of those below
