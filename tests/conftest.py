@@ -1,6 +1,7 @@
 """Offline before anything is imported, and shapes checked at run time."""
 
 import os
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -36,7 +37,9 @@ from tests.support.places import PAGE
 SENTENCE = "time flies like an arrow"
 N_ON_GPU = pytest.StashKey[int]()
 EVERY_DAY = "not (browser or process or long)"  # as pyproject.toml has it
-THE_REST = "bash .ci/run (or CONTRIBUTING.md, Tests)"
+THE_REST = "bash .ci/run runs everything; CONTRIBUTING.md says how to run a part of it"
+# What only the rest needs, which is thus not there every day, whether it is installed or not.
+NOT_EVERY_DAY = ("datasets", "ipykernel", "nbclient", "playwright", "ray")
 
 settings.register_profile("whole")  # with as many drawn cases as `cases` says
 
@@ -90,6 +93,8 @@ def offering(monkeypatch, page):
 def pytest_configure(config):
     """In the whole run every structure is held to Vega-Lite's schema, which takes seconds each."""
     figure.IS_CHECKED = settings.get_current_profile_name() == "whole"
+    if config.option.markexpr == EVERY_DAY:
+        sys.modules.update(dict.fromkeys(NOT_EVERY_DAY))
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -113,4 +118,4 @@ def pytest_terminal_summary(terminalreporter, config):
     if n := config.stash.get(N_ON_GPU, 0):
         terminalreporter.write_line(f"No GPU here: {n} tests that need one were deselected.")
     if config.option.markexpr == EVERY_DAY:
-        terminalreporter.write_line(f"The rest, in browsers and processes of their own: {THE_REST}")
+        terminalreporter.write_line(f"These were the tests of every day. {THE_REST}.")

@@ -420,7 +420,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="types or variants (default: all)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="also write the results to this file")
-    parser.add_argument("--write", action="store_true", help="bring the README's list up to date")
+    parser.add_argument("--write", action="store_true", help="into docs/supported-models.md")
     parser.add_argument("--break", dest="broken", choices=list(BREAKS), help="see above")
     given = parser.parse_args(arguments)
     _quiet()

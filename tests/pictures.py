@@ -15,18 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
 
 from attnviz.attention.explained.sentences import headline
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.places import ROOT
 from tests.support.serving import serving
 
-FOLDER = ROOT / ".github" / "pictures"
+FOLDER = ROOT / "docs" / "pictures"
 WIDTH = 1280  # px
 MAX_BYTES = 200_000
 # Of 255, the mean over all pixels. Measured: 0 for the same page drawn again, and with letters
@@ -57,7 +56,7 @@ PICTURES = (
 )
 
 
-def made(picture: Picture, browser: Browser, address: str) -> bytes:
+def made(picture: Picture, browser: Any, address: str) -> bytes:
     """The picture as PNG, in at most 256 colours."""
     context = browser.new_context(
         viewport={"width": WIDTH, "height": picture.height},
@@ -98,8 +97,10 @@ def distance(one: Image.Image, other: Image.Image) -> float:
 
 
 @contextmanager
-def looking() -> Iterator[tuple[Browser, str]]:
+def looking() -> Iterator[tuple[Any, str]]:
     """A browser, and the address of a page that it can open."""
+    from playwright.sync_api import sync_playwright  # what is tested of the pictures needs none
+
     with (
         TemporaryDirectory() as folder,
         serving(Path(folder)) as server,

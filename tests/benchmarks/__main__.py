@@ -1,4 +1,4 @@
-"""Every benchmark in one run, as the tables that the README shows.
+"""Every benchmark in one run, as the tables in docs/measured.md.
 
     python -m tests.benchmarks
     python -m tests.benchmarks tracing pages
@@ -7,7 +7,7 @@
 Run it where the repository lies, with what tests/requirements.txt installs, and with
 `pip install bertviz==1.4.1` where BertViz is to be compared. Its page is opened where `--scripts`
 names the folder with its scripts, as hover.py says. `--write` puts the tables between
-the README's markers, if every benchmark was run.
+the document's markers, if every benchmark was run.
 """
 
 import argparse
@@ -29,8 +29,9 @@ from tests.benchmarks import (
     tracing,
 )
 from tests.benchmarks.table import Table
+from tests.support.places import ROOT
 
-README = Path(__file__).parents[2] / "README.md"
+DOCUMENT = ROOT / "docs" / "measured.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 PARTS: dict[str, Callable[..., list[Table]]] = {
@@ -59,16 +60,16 @@ def machine() -> str:
 
 
 def write(tables: str) -> None:
-    before, _, rest = README.read_text().partition(BEGIN)
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    README.write_text(before + BEGIN + tables + END + after)
+    DOCUMENT.write_text(before + BEGIN + tables + END + after)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="by default all")
     parser.add_argument("--scripts", type=Path, help="folder with the scripts of BertViz's page")
-    parser.add_argument("--write", action="store_true", help="into the README")
+    parser.add_argument("--write", action="store_true", help="into docs/measured.md")
     options = parser.parse_args()
     if options.write and options.parts:
         parser.error("--write needs every part: they stand in one table, from one run")

@@ -1,4 +1,4 @@
-"""What a benchmark found, as the table that the README shows."""
+"""What a benchmark found, as the table that docs/measured.md shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

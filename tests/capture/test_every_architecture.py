@@ -137,7 +137,7 @@ def test_the_rule_tells_text_from_other_modalities():
 def test_the_readme_lists_what_the_coverage_found():
     found = supported.found()
     assert sorted(found) == sorted(architectures.text_types())
-    assert supported.in_readme() == supported.part_of_readme(found, coverage.NOT_EXACT)
+    assert supported.in_document() == supported.part_of_document(found, coverage.NOT_EXACT)
     in_part = {name for name, way in found.items() if way in ("in part", "refused")}
     assert in_part == set(coverage.NOT_EXACT) - set(architectures.VARIANTS)
 

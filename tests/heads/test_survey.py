@@ -291,8 +291,10 @@ def test_progress_is_told_of_every_text_and_of_all_where_they_are_known(minilm, 
     assert f"{N}/{N}" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_datasets_are_surveyed_in_memory_and_streamed(minilm, whole):
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     dataset = datasets.Dataset.from_dict({"text": TEXTS, "sentence": TEXTS[::-1]})
     assert_identical(survey(*minilm, dataset, progress=False), whole)
     stream = dataset.to_iterable_dataset()
@@ -321,14 +323,6 @@ def test_a_survey_comes_back_from_its_file(whole, tmp_path):
     whole.save(file)
     file.seek(0)
     assert_identical(Survey.read(file), whole)
-
-
-def test_a_survey_is_read_without_torch(whole, tmp_path):
-    whole.save(tmp_path / "survey.npz")
-    code = "import sys; from attnviz.heads import Survey; Survey.read(sys.argv[1])"
-    code += "; sys.exit('torch' in sys.modules)"
-    command = [sys.executable, "-c", code, str(tmp_path / "survey.npz")]
-    subprocess.run(command, check=True, cwd=ROOT)
 
 
 def changed(survey, says=None, arrays=None):
@@ -507,6 +501,7 @@ survey(*attnviz.load(), sys.argv[2:], checkpoint=sys.argv[1], checkpoint_seconds
 """
 
 
+@pytest.mark.process
 def test_a_killed_survey_goes_on(minilm, monkeypatch, tmp_path):
     monkeypatch.setattr(texts, "BUFFER", 8)
     checkpoint = tmp_path / "c.npz"
@@ -551,7 +546,10 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_before_any_pass(
 
 # Ray
 
-OWN_WARNINGS = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own settings
+
+def on_ray(test):
+    """Of a test that starts a cluster: Ray warns of its own settings."""
+    return pytest.mark.process(pytest.mark.filterwarnings("ignore::DeprecationWarning")(test))
 
 
 def test_ray_is_named_where_it_is_missing(minilm, monkeypatch):
@@ -568,13 +566,14 @@ def test_a_checkpoint_is_refused_on_ray(minilm, tmp_path):
 @pytest.fixture(scope="module")
 def ray():
     """A cluster of two workers on this machine."""
-    ray = pytest.importorskip("ray")
+    import ray
+
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
 
 
-@OWN_WARNINGS
+@on_ray
 def test_a_survey_on_ray_is_that_of_one_process(minilm, ray):
     model, tokenizer = minilm
     # transformers leaves hooks on a model that was asked for its attentions
@@ -589,7 +588,7 @@ def test_a_survey_on_ray_is_that_of_one_process(minilm, ray):
     assert told[-1] == (610, None)
 
 
-@OWN_WARNINGS
+@on_ray
 def test_rays_own_datasets_are_surveyed_by_their_column(minilm, ray, whole):
     from ray import data
 
@@ -600,7 +599,7 @@ def test_rays_own_datasets_are_surveyed_by_their_column(minilm, ray, whole):
         survey(*minilm, dataset, on="ray", progress=False)
 
 
-@OWN_WARNINGS
+@on_ray
 def test_a_model_that_cannot_be_read_is_refused_on_ray(minilm, ray):
     _, tokenizer = minilm
     fnet = tiny_models.build("fnet", vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1)

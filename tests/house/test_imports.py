@@ -32,6 +32,7 @@ def test_importing_attnviz_loads_nothing_heavy_until_a_name_is_used():
     asked = [
         "import attnviz, attnviz.filters, attnviz.heads; from attnviz.filters import Filters",
         "attnviz.steps_view; attnviz.neuron_view; attnviz.show; attnviz.what_if; attnviz.HeadTrace",
+        "attnviz.heads.Survey; attnviz.from_arrays([[1, 2]], [[3, 4]], [[5]]).head(0, 0).steps",
         "import attnviz.page.service.loading, attnviz.export.screen, attnviz.export.pages",
         "attnviz.trace",
     ]
@@ -40,7 +41,7 @@ def test_importing_attnviz_loads_nothing_heavy_until_a_name_is_used():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     *until_then, at_last = done.stdout.split("\n")[:-1]
-    assert until_then == ["", "", ""]
+    assert until_then == ["", "", "", ""]
     assert set(at_last.split()) == {"torch", "transformers"}
 
 

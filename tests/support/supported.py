@@ -1,4 +1,4 @@
-"""The README's list of supported architectures, made from what the coverage found."""
+"""The list of supported architectures in the documents, made from what the coverage found."""
 
 import json
 
@@ -7,7 +7,7 @@ import transformers
 from tests.support.places import DATA, ROOT
 
 FOUND = DATA / "architectures.json"  # each type, and how it is captured
-README = ROOT / "README.md"
+DOCUMENT = ROOT / "docs" / "supported-models.md"
 BEGIN, END = "<!-- supported: begin -->\n", "<!-- supported: end -->\n"
 
 EXACT = {
@@ -22,7 +22,7 @@ def found() -> dict[str, str]:
     return json.loads(FOUND.read_text())
 
 
-def part_of_readme(ways: dict[str, str], reasons: dict[str, str]) -> str:
+def part_of_document(ways: dict[str, str], reasons: dict[str, str]) -> str:
     """The list, as it stands between the two markers."""
     n_exact = sum(way in EXACT for way in ways.values())
     n_nothing = sum(way == "nothing" for way in ways.values())
@@ -33,8 +33,6 @@ def part_of_readme(ways: dict[str, str], reasons: dict[str, str]) -> str:
         f"padding and with it on either side; {n_nothing} have no softmax attention, and attnviz",
         "says so.",
         "",
-        "<details><summary>All of them, by name</summary>",
-        "",
     ]
     for way, how in EXACT.items():
         lines += [f"Exact, by {how} ({_count(ways, way)}): {_names(ways, way)}.", ""]
@@ -42,19 +40,19 @@ def part_of_readme(ways: dict[str, str], reasons: dict[str, str]) -> str:
         if way in ("in part", "refused"):
             lines += [f"Not all of {name}: {reasons[name]}.", ""]
     lines += [f"Without softmax attention ({n_nothing}): {_names(ways, 'nothing')}.", ""]
-    return "\n".join([*lines, "</details>", ""])
+    return "\n".join([*lines, ""])
 
 
 def write(ways: dict[str, str], reasons: dict[str, str]) -> None:
     FOUND.write_text(json.dumps(dict(sorted(ways.items())), indent=0) + "\n")
-    before, _, rest = README.read_text().partition(BEGIN)
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    README.write_text(before + BEGIN + part_of_readme(ways, reasons) + END + after)
+    DOCUMENT.write_text(before + BEGIN + part_of_document(ways, reasons) + END + after)
 
 
-def in_readme() -> str:
+def in_document() -> str:
     """What stands between the markers now."""
-    return README.read_text().partition(BEGIN)[2].partition(END)[0]
+    return DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0]
 
 
 def _count(ways: dict[str, str], wanted: str) -> int:

@@ -1,4 +1,4 @@
-"""The README does what it says: its commands, its Python, its links, its pictures and its map."""
+"""The documents do what they say: their commands, Python, links, pictures, map and house rules."""
 
 import importlib.util
 import io
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,11 +34,15 @@ from tests.support.places import ROOT
 from tests.support.showing import run
 
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+DOCUMENTS = {
+    path: path.read_text()
+    for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+}
 CI = (ROOT / ".ci" / "run").read_text().splitlines()
-MAP = "streamlit_app.py "  # how the map of the house begins
 PAGE = "http://localhost:8501/"
 
-# Models that the README's Python loads from the Hub, and the type of the tiny one in their place.
+# Models that their Python loads from the Hub, and the type of the tiny one in their place.
 ON_HUB = {"gpt2-xl": "gpt2", "meta-llama/Llama-3.1-70B": "llama"}
 
 # Where there is no GPU, its part is played by the CPU.
@@ -58,7 +63,7 @@ if not torch.cuda.is_available():
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between two fences."""
+    """What stands between two fences of a document."""
 
     mark: str  # the comment above it
     language: str
@@ -70,8 +75,8 @@ class Block:
         return [line for line in lines if line]
 
 
-def blocks() -> list[Block]:
-    tokens = MarkdownIt().parse(README)
+def blocks_of(document: str) -> list[Block]:
+    tokens = MarkdownIt().parse(document)
     return [
         Block(before.content.strip(), token.info, token.content)
         for before, token in pairwise(tokens)
@@ -79,18 +84,30 @@ def blocks() -> list[Block]:
     ]
 
 
-PYTHON = [block for block in blocks() if block.language == "python"]
-CHARTS = [block for block in blocks() if block.language == "mermaid"]
-MAPS = [block for block in blocks() if not block.language and block.content.startswith(MAP)]
-SHELL = [block for block in blocks() if not block.language and block not in MAPS]
-COMMANDS = [command for block in SHELL for command in block.commands]
+BLOCKS = [block for path in DOCUMENTS for block in blocks_of(DOCUMENTS[path])]
+README_FIRST = sorted(DOCUMENTS, key=lambda path: path.name != "README.md")
+PYTHON = [
+    block
+    for path in README_FIRST
+    for block in blocks_of(DOCUMENTS[path])
+    if block.language == "python"
+]
+CHARTS = [block for block in BLOCKS if block.language == "mermaid"]
+SHELL = [block for block in BLOCKS if not block.language]
+COMMANDS = list(dict.fromkeys(command for block in SHELL for command in block.commands))
 
 
 def test_every_block_is_run_or_read_by_a_test():
-    known = [*PYTHON, *CHARTS, *MAPS, *SHELL]
-    assert [block for block in blocks() if block not in known] == []
-    assert len(known) == README.count("\n```") / 2
-    assert all(map(bool, (PYTHON, CHARTS, MAPS, SHELL)))
+    assert [block for block in BLOCKS if block not in [*PYTHON, *CHARTS, *SHELL]] == []
+    assert len(BLOCKS) == sum(document.count("\n```") for document in DOCUMENTS.values()) / 2
+    assert all(map(bool, (PYTHON, CHARTS, SHELL)))
+
+
+def test_the_readme_is_short_and_every_link_to_a_file_leads_somewhere():
+    assert len(README.splitlines()) <= 150
+    for path, document in DOCUMENTS.items():
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document):
+            assert (path.parent / link).exists(), (path.name, link)
 
 
 # Commands
@@ -125,6 +142,15 @@ def is_done_by_ci(command, clone):
     marks = [block.mark for block in SHELL if command in block.commands]
     of_ci = [f"<!-- ci: {line.rstrip(')').split()[-1]} -->" for line in CI if "$(readme_" in line]
     assert marks[0] in of_ci or command in CI
+
+
+def is_installed_by_ci(command, clone):
+    *_, wanted = command.split(" install ")
+    words = [word for word in wanted.split() if word[0] not in "-$" and "packages.txt" not in word]
+    installing = " ".join(CI)
+    assert words
+    for word in words:
+        assert word.rstrip(")") in installing, word
 
 
 def serves_the_page(command, clone):
@@ -184,16 +210,27 @@ def explains_itself(command, clone):
         assert word in printed
 
 
+def is_a_hook_of_ci(command, clone):
+    """What is checked before a commit is what is checked first by CI."""
+    hooks = re.findall(r"entry: (.+)", (ROOT / ".pre-commit-config.yaml").read_text())
+    checks = [line.replace(" .", "").replace(" --check", "") for line in CI]
+    assert {hook.replace(" --fix", "") for hook in hooks} <= {*checks}
+
+
 DONE = {
     r"(\w+=\S+ )*\.venv/bin/streamlit run streamlit_app\.py": serves_the_page,
     r"pip install \.": installs_attnviz,
     r"python -m attnviz .*": shows_a_head,
     r"\.venv/bin/python -m tests\.(hub_faults|load|soak|memory|benchmarks)( .*)?": explains_itself,
-    r"python3 -m venv .*|\.venv/bin/(ruff|mypy).*": is_done_by_ci,
+    r"python3 -m venv .*|\.venv/bin/(ruff|mypy|lint-imports).*": is_done_by_ci,
+    r"\.venv/bin/pip install -r tests/requirements-whole\.txt": is_installed_by_ci,
+    r"apt-get install .*": is_installed_by_ci,
+    r"\.venv/bin/pre-commit install": is_a_hook_of_ci,
     r"\.venv/bin/python -m tests\.(coverage|pictures)": is_done_by_ci,
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_does_what_it_says(command, clone, request):
     (doing,) = [act for pattern, act in DONE.items() if re.fullmatch(pattern, command)]
@@ -202,7 +239,7 @@ def test_a_command_does_what_it_says(command, clone, request):
 
 
 def test_every_program_of_the_tests_that_is_named_is_there():
-    named = set(re.findall(r"python -m (tests\.\w+)", README))
+    named = set(re.findall(r"python -m (tests\.\w+)", "".join(DOCUMENTS.values())))
     assert len(named) > 5
     for name in named:
         assert importlib.util.find_spec(name), name
@@ -273,7 +310,8 @@ def hub(tmp_path, monkeypatch):
         yield hub
 
 
-def test_its_python_runs_from_top_to_bottom_in_a_notebook(tmp_path, hub, sentence_trace):
+@pytest.mark.process
+def test_their_python_runs_from_top_to_bottom_in_a_notebook(tmp_path, hub, sentence_trace):
     blocks = [block.content for block in PYTHON]
     asked = "[attnviz.trace(model, tokenizer, 'hello').head(0, 0).is_exact, str(model.dtype)]"
     named = "__import__('json').dumps([model.config.name_or_path, *" + asked + "])"
@@ -291,7 +329,7 @@ def test_its_python_runs_from_top_to_bottom_in_a_notebook(tmp_path, hub, sentenc
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=range(len(PYTHON)))
-def test_its_python_loads_nothing_that_no_test_serves(block):
+def test_their_python_loads_nothing_that_no_test_serves(block):
     from attnviz.models.bundled import BUNDLED
 
     named = re.findall(r'attnviz\.load\("([^"]+)"', block.content)
@@ -300,25 +338,25 @@ def test_its_python_loads_nothing_that_no_test_serves(block):
 
 # Links
 
+EMBEDDED = "&embed=true"  # behind any link
 LINKS = {
     "?layer=5&head=11&view=Neurons&query=2+flies&key=5+arrow": "gives *arrow* **58.1",
-    "?layer=5&head=11&view=Neurons&query=2+flies&key=5+arrow&embed=true": "gives *arrow* **58.1",
     "?view=Find&query=2+flies&key=5+arrow": "in **layer 5, head 11**: 0.581",
     "?step=softmax": headline("3c"),
     "?talk=softmax": headline("3c"),
+    "?step=softmax&embed=true": headline("3c"),
 }
 
 
-def links() -> list[str]:
-    """The query of each link; one that stands behind another is added to the first."""
-    found = re.findall(rf"{re.escape(PAGE)}(\?[^\s)`]+)|`([?&]\w+=[^`]+)`", README)
-    whole = [query or (more if more[0] == "?" else None) for query, more in found]
-    first = whole[0]
-    return list(dict.fromkeys(q or first + more for q, (_, more) in zip(whole, found, strict=True)))
-
-
 def test_every_link_is_opened_by_a_test():
-    assert links() == list(LINKS)
+    found = {
+        query
+        for document in DOCUMENTS.values()
+        for query in re.findall(rf"{re.escape(PAGE)}(\?[^\s)`]+)", document)
+    }
+    assert found == {*LINKS}
+    assert f"`{EMBEDDED}` behind it" in README
+    assert next(link for link in LINKS if EMBEDDED in link)
 
 
 @pytest.mark.parametrize("query", LINKS)
@@ -384,36 +422,23 @@ def test_the_chart_leads_from_a_text_to_each_way_of_showing_it():
 
 # The house
 
-
-def rooms() -> list[str]:
-    """What the map names, with the folder that it stands in."""
-    (house,) = MAPS
-    folder, named = "", []
-    for line in house.content.splitlines():
-        indent, name = re.match(r"( *)(\S+)", line).groups()
-        if len(indent) == 2:
-            folder = name if name.endswith("/") else ""
-        named.append(f"{folder if len(indent) == 4 else ''}{name}" if indent else f"/{name}")
-    return named
+HOUSE = CONTRIBUTING[CONTRIBUTING.index("## The way through the house") :]
 
 
-def test_the_map_of_the_house_names_every_room_once_and_nothing_else():
-    house = ROOT / "attnviz"
-    there = {path.name for path in house.glob("*.py")}
-    there |= {f"{path.parent.name}/" for path in house.glob("*/__init__.py")}
-    assert [name for name in rooms() if name[0] == "/"] == [
-        *("/streamlit_app.py", "/attnviz/", "/tests/")
-    ]
-    inside = [name for name in rooms() if name[0] != "/"]
-    assert sorted(inside) == sorted(set(inside))
-    assert {name for name in inside if "/" not in name[:-1]} == there
-    for name in inside:
-        assert (house / name).exists(), name
-    exports = {f"export/{path.name}" for path in (house / "export").glob("[a-z]*.py")}
-    assert {name for name in inside if name.startswith("export/") and name != "export/"} == exports
+def test_the_way_through_the_house_names_every_room_in_the_order_of_the_imports():
+    rooms = re.findall(r"^\| `(\w+)/` \|", HOUSE, re.MULTILINE)
+    there = {path.parent.name for path in (ROOT / "attnviz").glob("*/__init__.py")}
+    assert {*rooms} == there
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    order = [room.strip() for layer in reversed(layers) for room in reversed(layer.split("|"))]
+    assert rooms == [room for room in order if room in there]
 
 
-def test_the_map_says_where_what_is_new_goes():
-    (house,) = MAPS
-    for new in ("view", "step", "model family", "measure", "filter", "format", "parameter"):
-        assert re.search(rf"← .*new {new}", house.content), new
+def test_the_way_through_the_house_says_where_what_is_new_goes():
+    table = HOUSE[HOUSE.index("| new | first | then |") :]
+    for new in ("step", "view", "measure", "model family", "export format", "filter", "option"):
+        assert re.search(rf"^\| {new}", table, re.MULTILINE), new
+    for path in re.findall(r"`(\w+/[\w/]*(?:\.py)?)`", HOUSE):
+        bases = (ROOT / "attnviz", ROOT)
+        assert any((base / path).exists() for base in bases), path
