@@ -105,24 +105,26 @@ class LayerTrace:
 
     def own_weights_between(self, query: int, key: int) -> Float[np.ndarray, " head"]:
         """What each head gives from one query to one key."""
-        return self.own_weights_of(slice(query, query + 1))[:, 0, key]
+        weights: np.ndarray = self.own_weights_of(slice(query, query + 1))[:, 0, key]
+        return weights
 
     def own_weights_of_head(self, head: int) -> Float[np.ndarray, "query_pos key_pos"]:
         """Those of one head, which take a fraction of the time."""
         source = self.weights_from
-        if not isinstance(source, Again):
-            return source[head]
-        n_readers = self.n_heads // self.n_key_value_heads
-        place = head // n_readers
-        return source.compute(_ALL, slice(place, place + 1))[head % n_readers]
+        if isinstance(source, Again):
+            n_readers = self.n_heads // self.n_key_value_heads
+            place = head // n_readers
+            source, head = source.compute(_ALL, slice(place, place + 1)), head % n_readers
+        weights: np.ndarray = source[head]
+        return weights
 
     @property
     def n_heads(self) -> int:
-        return self.q.shape[0]
+        return len(self.q)
 
     @property
     def n_key_value_heads(self) -> int:
-        return self.k.shape[0]
+        return len(self.k)
 
     @property
     def is_compared(self) -> bool:
@@ -134,8 +136,7 @@ class LayerTrace:
         """The share of each query's attention that went to no token; None without sinks."""
         if self.sink_logits is None:
             return None
-        given = self.own_weights.sum(axis=-1)
-        return np.maximum(0, 1 - given - (0 if self.left_out is None else self.left_out))
+        return maths.sink_of(self.own_weights, self.left_out)
 
     @property
     def is_meaningless(self) -> Bool[np.ndarray, " query_pos"]:

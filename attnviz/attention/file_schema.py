@@ -87,7 +87,9 @@ def _no_number(name: str) -> None:
     raise ValueError(name)
 
 
-def values_as(annotations: Mapping[str, Any], read: Mapping[str, Any], where: str) -> dict:
+def values_as(
+    annotations: Mapping[str, Any], read: Mapping[str, Any], where: str
+) -> dict[str, Any]:
     """The value of each name, as it is annotated, in what was read from there."""
     values: dict[str, Any] = {}
     for name, annotation in annotations.items():

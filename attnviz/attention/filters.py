@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 
 from attnviz.attention import maths
 from attnviz.attention.call import LayerTrace
-from attnviz.attention.trace import Trace
+from attnviz.attention.trace import Calls, Trace
 from attnviz.text.errors import InputError
 from attnviz.text.tokens import Tokens
 
@@ -171,19 +171,19 @@ NO_FILTERS = Filters()
 # One call
 
 
-class _Lazy(Mapping):
+class _Lazy(Mapping[tuple[str, int], LayerTrace]):
     """The calls of a trace, each changed when it is asked for."""
 
-    def __init__(self, calls: Mapping, change: Callable[[LayerTrace], LayerTrace]) -> None:
+    def __init__(self, calls: Calls, change: Callable[[LayerTrace], LayerTrace]) -> None:
         self._calls, self._change = calls, change
-        self._changed: dict = {}
+        self._changed: dict[tuple[str, int], LayerTrace] = {}
 
     def __getitem__(self, key: tuple[str, int]) -> LayerTrace:
         if key not in self._changed:
             self._changed[key] = self._change(self._calls[key])
         return self._changed[key]
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator[tuple[str, int]]:
         return iter(self._calls)
 
     def __len__(self) -> int:

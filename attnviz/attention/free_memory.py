@@ -12,7 +12,7 @@ _CGROUPS = (  # what a container may take, what it takes, and what of that could
 
 def free_memory() -> int:
     """What this process can still take, in bytes: of the machine, or of the container it is in."""
-    available = psutil.virtual_memory().available
+    available: int = psutil.virtual_memory().available
     left = _left_in_container(Path("/sys/fs/cgroup"))
     return available if left is None else min(available, left)
 

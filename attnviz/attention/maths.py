@@ -18,7 +18,8 @@ def score(
     q: Float[np.ndarray, "query_pos d_head"], k: Float[np.ndarray, "key_pos d_head"]
 ) -> Float[np.ndarray, "query_pos key_pos"]:
     """The dot product of every query with every key, q · kᵀ."""
-    return q @ k.T
+    array: Float[np.ndarray, "query_pos key_pos"] = q @ k.T
+    return array
 
 
 def scale(
@@ -40,7 +41,8 @@ def add_bias(
     scaled: Float[np.ndarray, "query_pos key_pos"], bias: Float[np.ndarray, "query_pos key_pos"]
 ) -> Float[np.ndarray, "query_pos key_pos"]:
     """Scores + bias: what the model adds for two tokens' places, as T5 does, or for more."""
-    return scaled + bias
+    array: Float[np.ndarray, "query_pos key_pos"] = scaled + bias
+    return array
 
 
 def mask(
@@ -51,7 +53,8 @@ def mask(
     if additive_mask is None:
         return scaled
     with np.errstate(over="ignore"):  # finfo.min + a negative score may reach -inf
-        return scaled + additive_mask
+        array: Float[np.ndarray, "query_pos key_pos"] = scaled + additive_mask
+        return array
 
 
 def hidden(
@@ -93,7 +96,8 @@ def update(
     weights: Float[np.ndarray, "query_pos key_pos"], v: Float[np.ndarray, "key_pos d_value"]
 ) -> Float[np.ndarray, "query_pos d_value"]:
     """The mean of the values, weighted by attention: weights · v, before the output projection."""
-    return weights @ v
+    array: Float[np.ndarray, "query_pos d_value"] = weights @ v
+    return array
 
 
 def project(
@@ -102,4 +106,17 @@ def project(
     gate: Float[np.ndarray, "query_pos d_value"] | None = None,
 ) -> Float[np.ndarray, "query_pos d_model"]:
     """One head's share of the module's output: (updated · gate) · its part of W_O."""
-    return (updated if gate is None else updated * gate) @ output_weight
+    array: Float[np.ndarray, "query_pos d_model"] = (
+        updated if gate is None else updated * gate
+    ) @ output_weight
+    return array
+
+
+def sink_of(
+    weights: Float[np.ndarray, "*heads query_pos key_pos"],
+    left_out: Float[np.ndarray, "*heads query_pos"] | None = None,
+) -> Float[np.ndarray, "*heads query_pos"]:
+    """What is left of each row: a query's share that went to no token, nor to one left out."""
+    left = 1 - weights.sum(axis=-1) - (0 if left_out is None else left_out)
+    sink: np.ndarray = np.maximum(0, left)
+    return sink

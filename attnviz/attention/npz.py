@@ -18,7 +18,7 @@ from attnviz.text.phrases import size
 
 MAX_BYTES = 10**9  # of all its arrays, unless the caller says otherwise
 PATH = (str, os.PathLike)
-File = str | os.PathLike | IO[bytes]
+File = str | os.PathLike[str] | IO[bytes]
 
 _MAX_ARRAYS = 1_000
 _HOW = "numpy.savez_compressed(file, q=q, k=k, v=v)"

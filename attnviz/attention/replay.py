@@ -106,15 +106,15 @@ class Replay:
 
     @part
     def q(self) -> Float[np.ndarray, "query_pos d_head"]:
-        return self.call.q[self.place]
+        return _in(self.call.q, self.place)
 
     @part
     def k(self) -> Float[np.ndarray, "key_pos d_head"]:
-        return self.call.k[self._key_value_place]
+        return _in(self.call.k, self._key_value_place)
 
     @part
     def v(self) -> Float[np.ndarray, "key_pos d_value"]:
-        return self.call.v[self._key_value_place]
+        return _in(self.call.v, self._key_value_place)
 
     @property
     def _key_value_place(self) -> int:
@@ -169,14 +169,14 @@ class Replay:
 
     @part
     def own_updated(self) -> Float[np.ndarray, "query_pos d_value"]:
-        return self.call.own_updated[:, self.place]
+        return _in(self.call.own_updated.swapaxes(0, 1), self.place)
 
     @part
     def output_gate(self) -> Float[np.ndarray, "query_pos d_value"] | None:
         projection = self.call.projection
         if isinstance(projection, str) or projection.gate is None:
             return None
-        return projection.gate[:, self.place]
+        return _in(projection.gate.swapaxes(0, 1), self.place)
 
     @part
     def output_weight(self) -> Float[np.ndarray, "d_value d_model"] | None:
@@ -297,10 +297,9 @@ class Replay:
         """The share of each query's attention that went to no token (0 without a sink)."""
         if self._is_replay_shown:
             return self.replayed[1]
-        given = self.own_weights.sum(axis=1)
         if self.sink_logits is None:
-            return np.zeros_like(given)
-        return np.maximum(0, 1 - given - (0 if self.left_out is None else self.left_out))
+            return np.zeros(len(self.own_weights), self.own_weights.dtype)
+        return maths.sink_of(self.own_weights, self.left_out)
 
     @cached_property
     def updated(self) -> Float[np.ndarray, "query_pos d_value"]:
@@ -380,11 +379,17 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _at(array: np.ndarray | None, place: int) -> Any:
+def _in(array: np.ndarray, place: int) -> np.ndarray:
     """One head's part of an array that has one for each head, or one for all of them."""
-    return None if array is None else array[place if len(array) > 1 else 0]
+    part: np.ndarray = array[place if len(array) > 1 else 0]
+    return part
 
 
-def _is_padding(tokens: Tokens) -> Any:
+def _at(array: np.ndarray | None, place: int) -> np.ndarray | None:
+    """The same of an array that may not be there."""
+    return None if array is None else _in(array, place)
+
+
+def _is_padding(tokens: Tokens) -> np.ndarray | None:
     padding = np.array([token.is_padding for token in tokens], dtype=bool)
     return padding if padding.any() else None

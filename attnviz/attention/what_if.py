@@ -6,6 +6,7 @@ that was given stays as it is.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def what_if(
             )
     _check(hidden_keys, len(head.key_tokens), "key")
     _check(zeroed_dimensions, head.q.shape[1], "dimension")
-    changes: dict = {"is_changed": True}
+    changes: dict[str, Any] = {"is_changed": True}
     if scaling is not None:
         changes["scaling"] = float(scaling)
     if temperature is not None:

@@ -88,7 +88,7 @@ def _structure(
 
 
 def _lines(n: int) -> alt.Chart:
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.sequence(n, as_="pair"))
         .transform_calculate(
             x=_middle("pair_a[datum.pair]"),
@@ -99,6 +99,7 @@ def _lines(n: int) -> alt.Chart:
         .mark_rule(strokeWidth=1.5, stroke=alt.expr(palette.LINE), aria=False, tooltip=None)
         .encode(x=_x(), x2="x2:Q", y=_y(), y2="y2:Q")
     )
+    return chart
 
 
 def _tokens(side: Side, n: int, is_standing: bool) -> alt.Chart:
@@ -110,7 +111,7 @@ def _tokens(side: Side, n: int, is_standing: bool) -> alt.Chart:
     else:
         place = {"align": "center", "baseline": "bottom" if is_above else "top"}
     has_partner = f"is_paired_{side}[datum.place]"
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.sequence(n, as_="place"))
         .transform_calculate(
             x=_middle("datum.place"),
@@ -131,10 +132,11 @@ def _tokens(side: Side, n: int, is_standing: bool) -> alt.Chart:
             tooltip=[alt.Tooltip("token:N"), alt.Tooltip("place:Q", title="position")],
         )
     )
+    return chart
 
 
 def _name(side: Side) -> alt.Chart:
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.sequence(1, as_="one"))
         .transform_calculate(x="0", y="top" if side == "a" else f"top + {LINES}")
         .mark_text(
@@ -149,6 +151,7 @@ def _name(side: Side) -> alt.Chart:
         )
         .encode(x=_x(), y=_y())
     )
+    return chart
 
 
 def _pitch(labels: Sequence[str], n: int) -> tuple[int, bool]:

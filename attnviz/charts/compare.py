@@ -52,7 +52,8 @@ def compare_view(
     that is not there.
     """
     figure = compare_figure(difference, query, key, names)
-    return displayed(figure.chart(), display_mode or "light")
+    chart: alt.HConcatChart = displayed(figure.chart(), display_mode or "light")
+    return chart
 
 
 def compare_figure(

@@ -68,7 +68,7 @@ def panels(of: Shape) -> alt.HConcatChart:
         )
         .transform_calculate(said_difference=_difference("4"))
     )
-    return alt.HConcatChart(
+    chart: alt.HConcatChart = alt.HConcatChart(
         data=cells.data,
         transform=cells.transform,
         hconcat=[_panel(of, side) for side in SIDES],
@@ -78,6 +78,7 @@ def panels(of: Shape) -> alt.HConcatChart:
         ],
         spacing=10,
     ).resolve_scale(color="independent")
+    return chart
 
 
 def _selection(name: str, **options: Any) -> alt.TopLevelSelectionParameter:
@@ -117,7 +118,7 @@ def _cells(of: Shape, base: alt.Chart, side: Side) -> alt.Chart:
     both = "'A ' + datum.said_a + ', B ' + datum.said_b + ', B − A ' + datum.said_difference"
     label = f"datum.from_tokens + ', ' + datum.to_tokens + ': ' + {both}"
     aria: dict[str, Any] = {"description": alt.expr(label)} if of.is_printed else {"aria": False}
-    return (
+    chart: alt.Chart = (
         base.mark_rect(strokeWidth=0, cursor="pointer", invalid="show", **aria)
         .encode(
             color=alt.Color(f"{side}:Q", scale=_scale(side), legend=_legend(side)),
@@ -129,6 +130,7 @@ def _cells(of: Shape, base: alt.Chart, side: Side) -> alt.Chart:
         )
         .properties(name=_view(side))
     )
+    return chart
 
 
 def _hidden(base: alt.Chart, side: Side) -> list[alt.Chart]:
@@ -147,7 +149,7 @@ def _printed(of: Shape, base: alt.Chart, side: Side) -> alt.Chart:
     number = f"format(datum.{side}, '.3f')" if side != "difference" else _difference("3")
     share = f"(datum.{side} / {'limit' if side == 'difference' else 'end'})"
     room = int(WIDTHS["a"] / of.n_columns * 0.38)  # five characters in a cell
-    return (
+    chart: alt.Chart = (
         base.transform_filter(f"isValid(datum.{side})")
         .transform_calculate(printed=number)
         .mark_text(
@@ -158,6 +160,7 @@ def _printed(of: Shape, base: alt.Chart, side: Side) -> alt.Chart:
         )
         .encode(text="printed:N")
     )
+    return chart
 
 
 def _frame(of: Shape, field: Literal["row", "column"], chosen: str, side: Side) -> alt.Chart:
@@ -180,7 +183,8 @@ def _frame(of: Shape, field: Literal["row", "column"], chosen: str, side: Side) 
             tooltip=None,
         )
     )
-    return frame.encode(y="down:O") if is_row else frame.encode(x="across:O")
+    chart: alt.Chart = frame.encode(y="down:O") if is_row else frame.encode(x="across:O")
+    return chart
 
 
 # What is said

@@ -50,7 +50,8 @@ def find_view(
             f"The table has no layer {layer!r} with a head {head!r}.\n\nHint: choose a head that "
             "is in its columns 'layer' and 'head'."
         )
-    return displayed(figure.chart(), display_mode or "light")
+    chart: alt.LayerChart = displayed(figure.chart(), display_mode or "light")
+    return chart
 
 
 def find_figure(

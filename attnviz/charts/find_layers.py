@@ -62,7 +62,7 @@ def grid(of: Shape) -> alt.LayerChart:
 
 
 def _cells(of: Shape) -> alt.Chart:
-    return (
+    chart: alt.Chart = (
         _tiles(of)
         .mark_rect(stroke=alt.expr(palette.HIDDEN), strokeWidth=1, aria=False, tooltip=None)
         .encode(
@@ -83,6 +83,7 @@ def _cells(of: Shape) -> alt.Chart:
             ),
         )
     )
+    return chart
 
 
 def _numbers(of: Shape) -> list[alt.Chart]:
@@ -171,7 +172,7 @@ def _frames(of: Shape) -> alt.Chart:
     else:
         tooltip += [alt.Tooltip("weight:Q", format=".4~g"), alt.Tooltip("rank:Q")]
     place = "datum.kind + ', layer ' + datum.layer + ', head ' + datum.head"
-    return (
+    chart: alt.Chart = (
         _tiles(of)
         .mark_rect(
             fillOpacity=0,
@@ -186,6 +187,7 @@ def _frames(of: Shape) -> alt.Chart:
         .properties(name="tiles")
         .add_params(opened)
     )
+    return chart
 
 
 def _tiles(of: Shape) -> alt.Chart:

@@ -253,7 +253,7 @@ def _lines(of: Shape) -> list[alt.Chart]:
 def _drawn(lines: alt.Chart, of: Shape) -> alt.Chart:
     lane = f"{LANES} * ((datum.head + 0.5) / {of.n_heads} - 0.5)"
     lane_height = PITCH * LANES / of.n_heads
-    return (
+    chart: alt.Chart = (
         lines.transform_calculate(is_on=IS_ON)
         .transform_filter("datum.is_on")
         .transform_calculate(weight="weights[datum.head][datum.query][datum.key]")
@@ -273,6 +273,7 @@ def _drawn(lines: alt.Chart, of: Shape) -> alt.Chart:
             tooltip=TOOLTIP,
         )
     )
+    return chart
 
 
 def _stripes(of: Shape, side: Side) -> alt.Chart:
@@ -288,7 +289,7 @@ def _stripes(of: Shape, side: Side) -> alt.Chart:
         side: f"floor(datum.place / {of.n_heads})",
         other: shown,
     }
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.sequence(n * of.n_heads, as_="place"))
         .transform_filter(f"{shown} >= 0")
         .transform_calculate(**places)
@@ -310,6 +311,7 @@ def _stripes(of: Shape, side: Side) -> alt.Chart:
             tooltip=TOOLTIP,
         )
     )
+    return chart
 
 
 def _legend(of: Shape) -> list[alt.Chart]:
@@ -343,7 +345,7 @@ def _legend(of: Shape) -> list[alt.Chart]:
 def _title(
     of: Shape, said: str | alt.ExprRef, at: float, align: Align, row: float = -0.5
 ) -> alt.Chart:
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.sequence(1, as_="one"))
         .transform_calculate(x=f"{at}", y=f"{row}")
         .mark_text(
@@ -357,6 +359,7 @@ def _title(
         )
         .encode(x=_x(), y=_y(of))
     )
+    return chart
 
 
 def _named(of: Shape) -> dict[str, str]:

@@ -63,7 +63,10 @@ def head_view(
     )
     focus: Focus = "all" if query is key is None else "query" if query is not None else "key"
     figure = heads_figure(call, layer, shown, heads, focus, query, key, framed)
-    return displayed(figure.chart().properties(width=NOTEBOOK_WIDTH), display_mode or "light")
+    chart: alt.LayerChart = displayed(
+        figure.chart().properties(width=NOTEBOOK_WIDTH), display_mode or "light"
+    )
+    return chart
 
 
 def most_tokens(n_heads: int) -> int:

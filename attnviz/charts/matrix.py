@@ -523,7 +523,7 @@ def _printed_values(base: alt.Chart, of: _Structure, value: str) -> alt.Chart:
     # larger figure the width of this part is not known (0), and there is room.
     size, cell = of.font_size + 1, f"width / {of.all_columns}"
     font_size = f"width == 0 ? {size} : {cell} < 24 ? 0 : min({size}, {cell} * 0.31)"
-    return (
+    chart: alt.Chart = (
         base.transform_filter(f"isValid({value})")
         .transform_calculate(printed=number)
         .mark_text(
@@ -533,6 +533,7 @@ def _printed_values(base: alt.Chart, of: _Structure, value: str) -> alt.Chart:
         )
         .encode(text="printed:N")
     )
+    return chart
 
 
 def _sink_cells(of: _Structure, along: sink.Channel) -> list[alt.Chart]:
@@ -561,4 +562,5 @@ def _frame(of: _Structure, channel: str) -> alt.Chart:
         .transform_calculate(**{channel: f"{of.called}_framed_{channel}"})
         .mark_rect(fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None)
     )
-    return frame.encode(y="row:O") if channel == "row" else frame.encode(x="column:O")
+    chart: alt.Chart = frame.encode(y="row:O") if channel == "row" else frame.encode(x="column:O")
+    return chart

@@ -51,7 +51,8 @@ def model_view(
     if layer is not None and head is not None:
         trace.head(layer, head, kind)
     figure = model_figure(trace, kind, measure, layer, head, is_sorted=is_sorted)
-    return displayed(figure.chart(), display_mode or "light")
+    chart: alt.LayerChart = displayed(figure.chart(), display_mode or "light")
+    return chart
 
 
 def model_figure(

@@ -112,7 +112,7 @@ def layers(of: Shape) -> list[alt.Chart]:
 
 
 def _thumbnails(of: Shape) -> alt.Chart:
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.sequence(1, as_="one"))
         .transform_calculate(x=f"{of.left}", y=f"{HEADER}", url="thumbnails")
         .mark_image(
@@ -127,6 +127,7 @@ def _thumbnails(of: Shape) -> alt.Chart:
         )
         .encode(x=_x(), y=_y(), url="url:N")
     )
+    return chart
 
 
 def opening(fields: Sequence[str], marks: str) -> alt.Parameter:
@@ -149,7 +150,7 @@ def _frames(of: Shape) -> alt.Chart:
     )
     opened = opening(["layer", "head"], "tiles_marks")
     numbers = (alt.Tooltip(f"tile_{m.name}:Q", title=titled(m), format=".4~g") for m in of.said)
-    return (
+    chart: alt.Chart = (
         _tiles(of)
         .transform_calculate(x2=f"datum.x + {of.size}", y2=f"datum.y + {of.size}")
         .mark_rect(
@@ -169,6 +170,7 @@ def _frames(of: Shape) -> alt.Chart:
         .properties(name="tiles")
         .add_params(opened)
     )
+    return chart
 
 
 def _bars(of: Shape) -> alt.Chart:
@@ -183,7 +185,7 @@ def _bars(of: Shape) -> alt.Chart:
         start, length, place = "datum.x", of.size, "bar below"
         scale = alt.Scale(domain=[0, alt.expr("limit")], interpolate="rgb")
         values = "[0, limit]"
-    return (
+    chart: alt.Chart = (
         _tiles(of)
         .transform_filter("isValid(datum.value)")
         .transform_calculate(
@@ -207,11 +209,12 @@ def _bars(of: Shape) -> alt.Chart:
             ),
         )
     )
+    return chart
 
 
 def _middles(of: Shape) -> alt.Chart:
     """Where a bar that has a sign begins."""
-    return (
+    chart: alt.Chart = (
         _tiles(of)
         .transform_calculate(
             x=f"datum.x + {of.size / 2}",
@@ -221,11 +224,12 @@ def _middles(of: Shape) -> alt.Chart:
         .mark_rule(stroke=alt.expr(palette.FAINT), strokeWidth=1, aria=False, tooltip=None)
         .encode(x=_x(), y=_y("top"), y2="bottom:Q")
     )
+    return chart
 
 
 def _ramp(of: Shape) -> alt.Chart:
     """Nothing but a legend: the colours of a picture have no scale of their own."""
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.sequence(1, as_="one"))
         .transform_calculate(weight="0", x="0", y="0")
         .mark_rect(fillOpacity=0, aria=False, tooltip=None)
@@ -244,6 +248,7 @@ def _ramp(of: Shape) -> alt.Chart:
             ),
         )
     )
+    return chart
 
 
 def _names(of: Shape) -> list[alt.Chart]:
@@ -276,7 +281,7 @@ def _above(of: Shape) -> alt.Chart:
 def _words(
     of: Shape, base: alt.Chart, align: Literal["left", "center", "right"], text: str
 ) -> alt.Chart:
-    return base.mark_text(
+    chart: alt.Chart = base.mark_text(
         align=align,
         baseline="middle",
         fontSize=font_size_of(of.size),
@@ -284,6 +289,7 @@ def _words(
         aria=False,
         tooltip=None,
     ).encode(x=_x(), y=_y(), text=text)
+    return chart
 
 
 def _tiles(of: Shape) -> alt.Chart:

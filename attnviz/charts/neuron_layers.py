@@ -95,7 +95,7 @@ def _title(of: Shape, column: str, lines: tuple[str, ...]) -> alt.Chart:
     fill = palette.IDENTITY[colour] if colour else alt.expr(palette.TEXT)
     place = {"query_token": end, "key_token": start, "softmax": start}.get(column, middle)
     aligned: dict[Any, Align] = {end: "right", start: "left", middle: "center"}
-    return (
+    chart: alt.Chart = (
         _rows(1, column)
         .transform_calculate(x=place(column), y="-0.35")
         .mark_text(
@@ -112,12 +112,13 @@ def _title(of: Shape, column: str, lines: tuple[str, ...]) -> alt.Chart:
         )
         .encode(x=x(), y=y(of))
     )
+    return chart
 
 
 def _tokens(of: Shape) -> list[alt.Chart]:
     def names(column: str, n: int, side: str, align: Align, is_bold: str) -> alt.Chart:
         edge = end(column) if align == "right" else start(column)
-        return (
+        chart: alt.Chart = (
             _rows(n, column)
             .transform_calculate(
                 x=edge,
@@ -136,6 +137,7 @@ def _tokens(of: Shape) -> list[alt.Chart]:
             )
             .encode(x=x(), y=y(of), text="token:N")
         )
+        return chart
 
     return [
         names("query_token", of.n_queries, "query", "right", "datum.place == selected_query"),
@@ -165,7 +167,7 @@ def _touch_queries(of: Shape) -> alt.Chart:
     )
     last = f"is_expanded ? {end('q')} : {end('query_token')}" if of.has_bands else ""
     places = row_places("query_token", "query_token") | ({"x2": last} if last else {})
-    return (
+    chart: alt.Chart = (
         _rows(of.n_queries, "query_token")
         .transform_calculate(query="datum.place", **places)
         .properties(name="queries")
@@ -179,6 +181,7 @@ def _touch_queries(of: Shape) -> alt.Chart:
         .encode(**_box(of))
         .add_params(hovered, clicked)
     )
+    return chart
 
 
 def _touch_keys(of: Shape) -> alt.Chart:
@@ -207,7 +210,7 @@ def _touch_keys(of: Shape) -> alt.Chart:
         toggle=f"{ASKED}.key && {ASKED}.key[0] === datum.key",
         empty=False,
     )
-    return (
+    chart: alt.Chart = (
         _rows(of.n_keys, "key_token")
         .transform_calculate(key="datum.place", **row_places("key_token", "key_token"))
         .properties(name="keys")
@@ -221,6 +224,7 @@ def _touch_keys(of: Shape) -> alt.Chart:
         .encode(**_box(of))
         .add_params(hovered, clicked, asked)
     )
+    return chart
 
 
 # Weights
@@ -241,7 +245,7 @@ def _lines(of: Shape) -> alt.Chart:
         f"query_padding[datum.query] ? {palette.FAINT}"
         f" : asked_key >= 0 || {is_of_selected} ? {palette.LINE} : {palette.GREY}"
     )
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.sequence(of.n_queries * of.n_keys, as_="place"))
         .transform_calculate(
             query=f"floor(datum.place / {of.n_keys})", key=f"datum.place % {of.n_keys}"
@@ -272,6 +276,7 @@ def _lines(of: Shape) -> alt.Chart:
             ],
         )
     )
+    return chart
 
 
 def _askers(of: Shape) -> list[alt.Chart]:
@@ -357,7 +362,7 @@ def _bar(weight: str) -> dict[str, str]:
 
 
 def _bar_numbers(base: alt.Chart, of: Shape) -> alt.Chart:
-    return base.mark_text(
+    chart: alt.Chart = base.mark_text(
         align="left",
         dx=4,
         fontSize=alt.expr(f"{FONT} - 1"),
@@ -365,6 +370,7 @@ def _bar_numbers(base: alt.Chart, of: Shape) -> alt.Chart:
         description=PRINTED,
         tooltip=None,
     ).encode(x=x("x2"), y=y(of, "y_text"), text="printed:N")
+    return chart
 
 
 # Dimensions
@@ -469,7 +475,7 @@ def _cells(of: Shape, band: Band) -> alt.Chart:
     )
     if band.name == "sum":  # a sink has no value
         cells = cells.transform_filter("isValid(datum.v)")
-    return (
+    chart: alt.Chart = (
         cells.mark_rect(strokeWidth=0, aria=False, tooltip=None)
         .encode(
             x=alt.X("left:Q", scale=None, axis=None),
@@ -485,6 +491,7 @@ def _cells(of: Shape, band: Band) -> alt.Chart:
         .properties(name=band.name)
         .add_params(pointed)
     )
+    return chart
 
 
 def _pointed(of: Shape, band: Band) -> alt.Chart:
@@ -492,7 +499,7 @@ def _pointed(of: Shape, band: Band) -> alt.Chart:
     over = f"over_{band.name}"
     titles = [*band.says, "dimension", band.title]
     fields = {f"said_{at}": said for at, said in enumerate(band.says.values())}
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.sequence(1, as_="one"))
         .transform_filter(f"{over}.slot")
         .transform_calculate(place=f"{over}.place[0]", slot=f"{over}.slot[0]")
@@ -518,6 +525,7 @@ def _pointed(of: Shape, band: Band) -> alt.Chart:
         )
         .properties(name=over)
     )
+    return chart
 
 
 def _frame(of: Shape, column: str, place: str) -> alt.Chart:
@@ -539,9 +547,10 @@ def _sum_frame(of: Shape) -> alt.Chart:
 
 
 def _outlined(base: alt.Chart, of: Shape) -> alt.Chart:
-    return base.mark_rect(
+    chart: alt.Chart = base.mark_rect(
         fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), aria=False, tooltip=None
     ).encode(**_box(of))
+    return chart
 
 
 # Numbers

@@ -61,7 +61,8 @@ def neuron_view(
     )
     chart = figure.chart().properties(width=NOTEBOOK_WIDTH)
     chart.params = [_bound(parameter, figure, head, shown) for parameter in chart.params]
-    return displayed(chart, display_mode or "light")
+    drawn: alt.LayerChart = displayed(chart, display_mode or "light")
+    return drawn
 
 
 def _bound(parameter: Any, figure: Figure, head: HeadTrace, shown: Window) -> Any:

@@ -51,7 +51,10 @@ def scatter_view(
     if (layer is None) != (head is None):
         raise InputError("A head is ringed by its layer and its number.\n\nHint: pass both.")
     figure = scatter_figure(table, layer, head, x=x, y=y, colour=colour, size=size)
-    return displayed(figure.chart().properties(width=WIDTH), display_mode or "light")
+    chart: alt.LayerChart = displayed(
+        figure.chart().properties(width=WIDTH), display_mode or "light"
+    )
+    return chart
 
 
 def scatter_figure(

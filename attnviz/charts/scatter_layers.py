@@ -42,12 +42,13 @@ class Shape:
 def points(of: Shape) -> alt.LayerChart:
     """All of it, with the parameters that report a click and an area."""
     chart = alt.LayerChart(layer=[alt.LayerChart(layer=[_ground(of)]), _points(of), _ring(of)])
-    return chart.resolve_scale(size="independent").properties(height=HEIGHT)
+    drawn: alt.LayerChart = chart.resolve_scale(size="independent").properties(height=HEIGHT)
+    return drawn
 
 
 def _ground(of: Shape) -> alt.Chart:
     """What is dragged over; below the points, so that those in the area answer the pointer."""
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.sequence(1, as_="one"))
         .transform_calculate(x="x_ends[0]", y="y_ends[0]")
         .mark_point(opacity=0, aria=False, tooltip=None)
@@ -55,6 +56,7 @@ def _ground(of: Shape) -> alt.Chart:
         .properties(name="ground")
         .add_params(_brush())
     )
+    return chart
 
 
 def _brush() -> alt.Parameter:
@@ -75,7 +77,7 @@ def _points(of: Shape) -> alt.Chart:
     said = "".join(
         f" + ', {one.title} ' + format(datum.{channel}, '.3~g')" for one, channel in told.items()
     )
-    return (
+    chart: alt.Chart = (
         _heads(of)
         .mark_point(
             filled=True,
@@ -101,6 +103,7 @@ def _points(of: Shape) -> alt.Chart:
         .properties(name="points")
         .add_params(opened)
     )
+    return chart
 
 
 def _ring(of: Shape) -> alt.Chart:
@@ -109,7 +112,7 @@ def _ring(of: Shape) -> alt.Chart:
         "opened.layer ? datum.layer === opened.layer[0] && datum.head === opened.head[0]"
         " : datum.point === ringed"
     )
-    return (
+    chart: alt.Chart = (
         _heads(of)
         .transform_filter(is_open)
         .mark_point(
@@ -122,6 +125,7 @@ def _ring(of: Shape) -> alt.Chart:
         )
         .encode(x=_along("x", of.x), y=_along("y", of.y), size=_size(of, RING))
     )
+    return chart
 
 
 def _heads(of: Shape) -> alt.Chart:

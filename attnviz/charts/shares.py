@@ -161,11 +161,12 @@ def _bars(row: alt.Chart, field: str, fill: str, font_size: int) -> alt.LayerCha
 
 
 def _numbers(base: alt.Chart, field: str, form: str, font_size: int) -> alt.Chart:
-    return (
+    chart: alt.Chart = (
         base.transform_filter(f"isValid(datum.{field})")
         .mark_text(align="left", fontSize=font_size, fill=alt.expr(palette.TEXT))
         .encode(x=alt.value(0), text=alt.Text(f"{field}:Q", format=form))
     )
+    return chart
 
 
 def _bands(n_rows: int, d_value: int, font_size: int) -> alt.LayerChart:

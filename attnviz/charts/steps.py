@@ -49,7 +49,8 @@ def steps_view(
     figure = alt.vconcat(*charts, spacing=28).resolve_scale(color="independent")
     if n_marks > MOST_MARKS_IN_SVG:
         figure.usermeta = ON_CANVAS
-    return displayed(figure, display_mode or "light")
+    chart: alt.VConcatChart = displayed(figure, display_mode or "light")
+    return chart
 
 
 def _titled(
@@ -65,4 +66,5 @@ def _titled(
     words += [f"Look for {look_for(head, step, convention)}", block_note]
     lines = [line for text in words for line in textwrap.wrap(text, LINE)]
     title = alt.TitleParams(f"{place}{step.title}", subtitle=lines, anchor="start")
-    return figure.part().properties(title=title, width=figure.width)
+    chart: alt.LayerChart = figure.part().properties(title=title, width=figure.width)
+    return chart

@@ -109,11 +109,12 @@ def strips_chart(
 
     def numbers(base: alt.Chart, place: str) -> alt.Chart:
         share = f"(datum.v / {limit or 1.0!r})"
-        return (
+        chart: alt.Chart = (
             base.transform_calculate(printed=f"{called}_numbers[datum.row][{place}]")
             .mark_text(fontSize=FONT_SIZE + 1, fill=alt.expr(palette.text_on(share)), tooltip=None)
             .encode(text="printed:N")
         )
+        return chart
 
     if is_printed:
         layers.append(numbers(known, "datum.column"))

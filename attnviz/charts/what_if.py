@@ -61,7 +61,10 @@ def what_if_view(
         drawn.update.properties(title=f"the update x′ of {name}", width=860),
         spacing=28,
     ).properties(title=title)
-    return displayed(figure.resolve_scale(color="independent"), display_mode or "light")
+    chart: alt.VConcatChart = displayed(
+        figure.resolve_scale(color="independent"), display_mode or "light"
+    )
+    return chart
 
 
 def compared(

@@ -7,7 +7,7 @@ from attnviz.text.characters import quoted
 from attnviz.text.errors import InputError, gist
 
 
-def write(path: str | os.PathLike, content: bytes) -> None:
+def write(path: str | os.PathLike[str], content: bytes) -> None:
     """Put a whole file where it should be. Raises InputError where that is not possible."""
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")

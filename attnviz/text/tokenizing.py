@@ -10,7 +10,7 @@ from attnviz.text.tokens import Token, Tokens
 from attnviz.text.words import word_starts
 
 
-def encode(tokenizer: Any, text: str, pair: str | None = None) -> tuple[dict, Tokens]:
+def encode(tokenizer: Any, text: str, pair: str | None = None) -> tuple[dict[str, Any], Tokens]:
     """What the model is given for a text or a sentence pair, as lists, and its tokens.
 
     Raises InputError for a text with nothing in it and for one that is no valid Unicode.
@@ -80,7 +80,7 @@ def labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
 def takes_pair(tokenizer: Any) -> bool:
     """Whether the tokenizer joins two texts with separators of its own."""
     alone, paired = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
-    return paired > alone > 0
+    return bool(paired > alone > 0)
 
 
 def _split(tokenizer: Any, *texts: str) -> Any:

@@ -59,8 +59,8 @@ def joined(labels: Sequence[str]) -> str:
     return _BYTES.sub(_decoded, text).replace("␣", " ").strip() or text
 
 
-def _decoded(match: re.Match) -> str:
-    spelled = match.group()
+def _decoded(match: re.Match[str]) -> str:
+    spelled: str = match.group()
     try:
         return bytes.fromhex(spelled.replace("<0x", "").replace(">", "")).decode("utf-8")
     except UnicodeDecodeError:

@@ -42,7 +42,8 @@ def entropy(weights: Float[np.ndarray, "query_pos key_pos"]) -> Float[np.ndarray
     sum to 1 (a sink took the rest) is taken as it is.
     """
     logarithms = np.log2(weights, where=weights > 0, out=np.zeros_like(weights))
-    return -(weights * logarithms).sum(axis=-1) + 0.0
+    array: Float[np.ndarray, " query_pos"] = -(weights * logarithms).sum(axis=-1) + 0.0
+    return array
 
 
 def entropy_curve(

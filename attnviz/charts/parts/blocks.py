@@ -130,4 +130,5 @@ def _by_block(array: np.ndarray, rows: int, columns: int) -> np.ndarray:
 def _largest(values: np.ndarray, visible: np.ndarray, summary: Summary) -> np.ndarray:
     """Where in each block its largest visible value is, or the one furthest from zero."""
     sizes = np.abs(values) if summary == "furthest from 0" else values
-    return np.where(visible, sizes, -np.inf).argmax(axis=-1)
+    array: np.ndarray = np.where(visible, sizes, -np.inf).argmax(axis=-1)
+    return array

@@ -182,5 +182,6 @@ def _taken(value: Any, numbers: list[float]) -> str:
 def _first_layers(structure: dict[str, Any]) -> list[dict[str, Any]]:
     """The layers of the first chart that has some."""
     if "layer" in structure:
-        return structure["layer"]
+        layers: list[dict[str, Any]] = structure["layer"]
+        return layers
     return next(_first_layers(part) for part in structure["hconcat"] if "layer" in part)

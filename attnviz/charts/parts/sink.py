@@ -41,12 +41,13 @@ def cells(values: str, n: int, place: int, along: Channel, other: str, names: st
 def gap(place: int, along: Channel) -> alt.Chart:
     """Between the last key and the sink: a stroke in the background's colour."""
     encoding: dict[str, Any] = {along: _at("sink_place", along, bandPosition=0)}
-    return (
+    chart: alt.Chart = (
         alt.Chart(alt.sequence(1, as_="one"))
         .transform_calculate(sink_place=f"{place}")
         .mark_rule(strokeWidth=GAP, stroke=alt.expr("background"), aria=False, tooltip=None)
         .encode(**encoding)
     )
+    return chart
 
 
 def tooltip(value_title: str, row_title: str = "query token") -> list[alt.Tooltip]:

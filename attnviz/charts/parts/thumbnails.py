@@ -33,7 +33,10 @@ def thumbnail(
         edges = np.linspace(0, n, min(n, most_cells(sizes[axis])) + 1).astype(int)[:-1]
         small = np.maximum.reduceat(small, edges, axis=axis)
     rows, columns = (np.arange(to) * n // to for to, n in zip(sizes, small.shape, strict=True))
-    return np.rint(np.sqrt(small)[rows][:, columns] * (LEVELS - 1)).astype(np.uint8)
+    array: UInt8[np.ndarray, "row column"] = np.rint(
+        np.sqrt(small)[rows][:, columns] * (LEVELS - 1)
+    ).astype(np.uint8)
+    return array
 
 
 def beside_sink(
