@@ -141,7 +141,7 @@ class LayerTrace:
     @property
     def is_meaningless(self) -> Bool[np.ndarray, " query_pos"]:
         """Which queries are padding, or see no key in any head: nothing reads their rows."""
-        is_padding = np.array([token.is_padding for token in self.query_tokens], dtype=bool)
+        is_padding = np.array(self.query_tokens.is_padding)
         if self.mask is None:
             return is_padding
         is_hidden = maths.hidden(self.mask, self.mask.shape)

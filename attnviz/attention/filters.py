@@ -29,8 +29,8 @@ def hide_special(trace: Trace, *, renormalise: bool = False) -> Trace:
     def change(call: LayerTrace) -> LayerTrace:
         return _only(
             call,
-            ~np.array([token.is_special for token in call.query_tokens]),
-            ~np.array([token.is_special for token in call.key_tokens]),
+            ~np.array(call.query_tokens.is_special),
+            ~np.array(call.key_tokens.is_special),
             "special tokens hidden",
             renormalise,
         )

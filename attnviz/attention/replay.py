@@ -391,5 +391,5 @@ def _at(array: np.ndarray | None, place: int) -> np.ndarray | None:
 
 
 def _is_padding(tokens: Tokens) -> np.ndarray | None:
-    padding = np.array([token.is_padding for token in tokens], dtype=bool)
+    padding = np.array(tokens.is_padding)
     return padding if padding.any() else None

@@ -181,9 +181,9 @@ def _layers(trace: Trace, kind: str) -> list[dict[str, int]]:
 def _tokens(tokens: Tokens, of: str = "") -> dict[str, list]:
     return {
         f"{of}tokens": list(tokens.labels),
-        f"{of}special": [token.is_special for token in tokens],
+        f"{of}special": list(tokens.is_special),
         f"{of}segments": [token.segment for token in tokens],
-        f"{of}padding": [token.is_padding for token in tokens],
+        f"{of}padding": list(tokens.is_padding),
     }
 
 

@@ -95,16 +95,16 @@ def places_of(kind: str, queries: Tokens, keys: Tokens) -> Places:
     """
     padding = {position for token in keys if token.is_padding for position in token.positions}
     first = next(position for position in count() if position not in padding)
-    is_cell = ~_are("is_padding", queries)[:, None] & ~_are("is_padding", keys)
+    is_cell = ~np.array(queries.is_padding)[:, None] & ~np.array(keys.is_padding)
 
     def shares(is_such: Any) -> np.ndarray:
         cells = (is_cell & is_such).astype(np.float32)
         return cells if cells.any() else np.full_like(cells, np.nan)
 
     of_keys = {
-        "first": shares([first in token.positions for token in keys]),
-        "special": shares(_are("is_special", keys)),
-        "punctuation": shares(_are("is_punctuation", keys)),
+        "first": shares([first in positions for positions in keys.places]),
+        "special": shares(keys.is_special),
+        "punctuation": shares(keys.is_punctuation),
     }
     if kind == "cross":
         return Places(**of_keys)
@@ -119,11 +119,6 @@ def places_of(kind: str, queries: Tokens, keys: Tokens) -> Places:
         next=shares(key_starts == ends + 1),
         **of_keys,
     )
-
-
-def _are(claim: str, tokens: Tokens) -> np.ndarray:
-    """Of which tokens a claim is true."""
-    return np.array([getattr(token, claim) for token in tokens], dtype=bool)
 
 
 def _stretches(tokens: Tokens) -> np.ndarray:

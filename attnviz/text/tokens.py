@@ -39,6 +39,18 @@ class Tokens(tuple[Token, ...]):
         return tuple(token.label for token in self)
 
     @property
+    def is_special(self) -> tuple[bool, ...]:
+        return tuple(token.is_special for token in self)
+
+    @property
+    def is_punctuation(self) -> tuple[bool, ...]:
+        return tuple(token.is_punctuation for token in self)
+
+    @property
+    def is_padding(self) -> tuple[bool, ...]:
+        return tuple(token.is_padding for token in self)
+
+    @property
     def places(self) -> tuple[tuple[int, ...], ...]:
         """The positions in the text that each of these stands for."""
         return tuple(token.positions for token in self)
