@@ -82,11 +82,14 @@ def _loaded(asked: Namespace) -> tuple["Trace", Any, Any]:
 
     disable_progress_bars()  # transformers has one for weights, and asks once, when it is imported
     from attnviz.capture import forward_pass
-    from attnviz.models import hub, loader, local
+    from attnviz.models import compat, loader, local
     from attnviz.models.bundled import BUNDLED
 
+    compat.prepare_process()
     name = BUNDLED if asked.model is None else asked.model
     if local.find(name, asked.revision) is None:
+        from attnviz.models import hub
+
         hub.download(name, asked.revision, on_progress=_show_progress)
     model, tokenizer = loader.load(
         name,

@@ -4,7 +4,6 @@ A model is here once all its files have the checksums that the Hub lists. Until 
 beside them, and nobody, in this process or another, takes them for the model.
 """
 
-import hashlib
 import re
 import shutil
 import threading
@@ -14,18 +13,17 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import HfApi, constants, get_cached_repo_tree, snapshot_download
+from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
     HFValidationError,
     LocalEntryNotFoundError,
 )
-from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.hf_api import RepoSibling
-from huggingface_hub.utils import filter_repo_objects, validate_repo_id
+from huggingface_hub.hf_api import ModelInfo, RepoSibling
 from huggingface_hub.utils import tqdm as hub_tqdm
+from huggingface_hub.utils import validate_repo_id
 
-from attnviz.models import hub_errors, memory
+from attnviz.models import compat, hub_errors, weights
 from attnviz.models.retry import SENDER, patiently
 from attnviz.text.errors import ModelLoadError
 from attnviz.text.phrases import size
@@ -57,13 +55,6 @@ class Remote:
     n_bytes_of_weights: int  # of all safetensors files
 
 
-# Written to the disk, counted, and kept when the connection breaks, in pieces of this size; in the
-# library's 10 MB a slow download seems to stand still for seconds.
-constants.DOWNLOAD_CHUNK_SIZE = 2**20
-# Large files come over HTTP, where waiting has an end and what went wrong is known.
-constants.HF_HUB_DISABLE_XET = True
-
-
 # What is here
 
 
@@ -90,23 +81,18 @@ def check(name: str, revision: str | None = None) -> None:
         raise hub_errors.no_revision(name, revision)
 
 
-def _storage(name: str) -> Path:
-    """The folder of the local cache that belongs to a model."""
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
-
-
 def _mark(name: str, commit: str) -> Path:
     """The file that exists while a download of this commit is not complete and checked."""
-    return _storage(name) / f"{commit}.unverified"
+    return compat.cache_of(name) / f"{commit}.unverified"
 
 
 def _has_weights(folder: Path) -> bool:
     """Whether a folder of the cache holds configuration and all weights."""
     try:
-        weights = memory.files_of_weights(folder)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        needed = [folder / "config.json", *weights.files(folder)]
+    except ValueError:
         return False
-    return all(path.is_file() for path in (folder / "config.json", *weights))
+    return all(path.is_file() for path in needed)
 
 
 def _has_tokenizer(name: str, folder: Path) -> bool:
@@ -136,19 +122,19 @@ def look(name: str, revision: str | None = None) -> Remote:
 
 
 def _ask(name: str, revision: str | None) -> tuple[Remote, Sequence[RepoSibling]]:
-    """What the Hub has, and the files that are wanted of it, with their checksums."""
+    """What the Hub has, and the files that are wanted of it."""
     check(name, revision)
-    api = HfApi(**_AGENT)
 
-    def ask() -> Any:
-        info = api.model_info(name, revision=revision, files_metadata=True)
+    def ask() -> tuple[ModelInfo, str]:
+        info = _api().model_info(name, revision=revision, files_metadata=True)
+        if info.sha is None:
+            raise ValueError("a model has a commit")
         if info.gated:
-            api.auth_check(name)
-        return info
+            _api().auth_check(name)
+        return info, info.sha
 
-    info = _from_hub(ask, name, revision)
-    listed = info.siblings or []
-    files = list(filter_repo_objects(listed, key=lambda file: file.rfilename, **_WANTED))
+    info, commit = _from_hub(ask, name, revision)
+    files = compat.matching(info.siblings or [], **_WANTED)
     names = {file.rfilename for file in files}
     if "config.json" not in names:
         raise ModelLoadError(
@@ -156,11 +142,11 @@ def _ask(name: str, revision: str | None) -> tuple[Remote, Sequence[RepoSibling]
             "\n\nHint: choose a model made for transformers."
         )
     if not any(file.endswith(".safetensors") for file in names):
-        raise hub_errors.without_safetensors(name)
+        raise weights.none_as_safetensors(name)
     remote = Remote(
         name=name,
-        revision=info.sha,
-        n_bytes=_n_missing_bytes(name, info.sha, files),
+        revision=commit,
+        n_bytes=_n_missing_bytes(name, commit, files),
         n_parameters=info.safetensors.total if info.safetensors else None,
         n_bytes_of_weights=sum(
             file.size or 0 for file in files if file.rfilename.endswith(".safetensors")
@@ -171,11 +157,12 @@ def _ask(name: str, revision: str | None) -> tuple[Remote, Sequence[RepoSibling]
 
 def _n_missing_bytes(name: str, commit: str, files: Sequence[RepoSibling]) -> int:
     """The size of those files that are not in the local cache, as this commit's or another's."""
-    storage = _storage(name)
+    cache = compat.cache_of(name)
 
     def is_here(file: RepoSibling) -> bool:
-        blob = storage / "blobs" / (_checksum(file) or "none")
-        return (storage / "snapshots" / commit / file.rfilename).exists() or blob.exists()
+        content = file.lfs.sha256 if file.lfs is not None else file.blob_id
+        places = (f"snapshots/{commit}/{file.rfilename}", f"blobs/{content}")
+        return any((cache / place).exists() for place in places)
 
     return sum(file.size or 0 for file in files if not is_here(file))
 
@@ -198,9 +185,7 @@ def download(
     if (folder := here(name, revision)) is not None:
         return folder
     # By the revision's own name, so that the cache remembers which commit it stands for.
-    resolved = _from_hub(
-        lambda: HfApi(**_AGENT).resolve_revision(name, revision=revision), name, revision
-    )
+    resolved = _from_hub(lambda: _api().resolve_revision(name, revision=revision), name, revision)
     remote, files = _ask(name, resolved.resolved)
     mark = _mark(name, remote.revision)
 
@@ -218,7 +203,7 @@ def download(
         mark.touch()
         _require_space(name, remote.n_bytes, mark.parent)
         folder = _from_hub(fetch, name, revision)
-        _verify(folder, name, files)
+        _from_hub(lambda: _verify(folder, name), name, revision)
         mark.unlink(missing_ok=True)
         if here(name, folder.name) is None:
             raise hub_errors.incomplete(name)
@@ -243,10 +228,11 @@ def _bar_that_reports(done: int, total: int, report: Callable[[int, int], None])
 
     class Bar(hub_tqdm):
         def __init__(self, *args: Any, name: str | None = None, **kwargs: Any) -> None:
-            # Of its three bars, the one whose bytes add up to the files (not what was transferred
-            # to make them, which may be compressed, and not the number of files).
-            self.counts = name == "huggingface_hub.snapshot_download"
-            super().__init__(*args, **kwargs | {"disable": True})
+            # Of its three bars, not what was transferred to make the files, which may be
+            # compressed, and not the number of files.
+            self.counts = name == compat.BAR_OF_BYTES
+            kwargs["disable"] = True
+            super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call, unused-ignore]
 
         def update(self, n: float | None = 1) -> bool | None:
             nonlocal done
@@ -260,37 +246,23 @@ def _bar_that_reports(done: int, total: int, report: Callable[[int, int], None])
     return Bar
 
 
-def _checksum(file: RepoSibling) -> str | None:
-    """What the Hub says of a file's content: sha256 for large files, git's blob id for others."""
-    return file.lfs.sha256 if file.lfs is not None else file.blob_id
-
-
-def _verify(folder: Path, name: str, files: Sequence[RepoSibling]) -> None:
+def _verify(folder: Path, name: str) -> None:
     """Deletes every file whose content is not what the Hub lists, and raises ModelLoadError."""
-    wrong = [file.rfilename for file in files if not _is_right(folder / file.rfilename, file)]
+    wrong = _api().verify_repo_checksums(name, revision=folder.name).mismatches
     for file in wrong:
-        path = folder / file
+        path = folder / file["path"]
         path.resolve().unlink(missing_ok=True)  # what a link of the cache points to
         path.unlink(missing_ok=True)
     if wrong:
         raise ModelLoadError(
-            f"{wrong[0]} of {name} arrived damaged: its checksum is not the one that the Hub "
-            "lists. It was deleted.\n\nHint: try again; should it stay so, the Hub, or something "
-            "on the way from it, is broken."
+            f"{wrong[0]['path']} of {name} arrived damaged: its checksum is not the one that the "
+            "Hub lists. It was deleted.\n\nHint: try again; should it stay so, the Hub, or "
+            "something on the way from it, is broken."
         )
 
 
-def _is_right(path: Path, file: RepoSibling) -> bool:
-    if not path.is_file():
-        return False
-    if (expected := _checksum(file)) is None:
-        return True
-    with path.open("rb") as content:
-        if file.lfs is not None:
-            return hashlib.file_digest(content, "sha256").hexdigest() == expected
-        blob = content.read()
-    header = f"blob {len(blob)}\0".encode()
-    return hashlib.sha1(header + blob, usedforsecurity=False).hexdigest() == expected
+def _api() -> HfApi:
+    return HfApi(**_AGENT)
 
 
 def _from_hub(call: Callable[[], T], name: str, revision: str | None) -> T:

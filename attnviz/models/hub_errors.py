@@ -57,18 +57,30 @@ def said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
         case HfHubHTTPError():
             statement = f"The Hub refused to send {name} (HTTP {error.response.status_code})."
             hint = "try again in a minute."
-        case Silent() | httpx2.ReadTimeout() | httpx2.WriteTimeout() | httpx2.PoolTimeout():
-            statement = f"The Hub stopped answering while {name} was asked of it."
-            hint = "try again; files that have arrived whole are kept."
-        case httpx2.ReadError() | httpx2.WriteError() | httpx2.ProtocolError():
-            statement = f"The connection to the Hub broke off again and again while it sent {name}."
-            hint = "try again; files that have arrived whole are kept."
         case OfflineModeIsEnabled():
             statement = (
                 f"{name} is not on this machine, and the Hub cannot be reached: HF_HUB_OFFLINE is "
                 "set."
             )
             hint = f"choose a model that is here, such as {BUNDLED}."
+        case (
+            Silent()
+            | TimeoutError()
+            | httpx2.ReadTimeout()
+            | httpx2.WriteTimeout()
+            | httpx2.PoolTimeout()
+        ):
+            statement = f"The Hub stopped answering while {name} was asked of it."
+            hint = "try again; files that have arrived whole are kept."
+        case (
+            httpx2.ReadError()
+            | httpx2.WriteError()
+            | httpx2.ProtocolError()
+            | ConnectionError()  # of hf_xet, which raises a RuntimeError for all else
+            | RuntimeError()
+        ):
+            statement = f"The connection to the Hub broke off again and again while it sent {name}."
+            hint = "try again; files that have arrived whole are kept."
         case httpx2.TransportError() | LocalEntryNotFoundError() | RevisionResolutionError():
             statement = (
                 f"{name} is not on this machine, and the Hub cannot be reached to download it."
@@ -104,13 +116,6 @@ def incomplete(name: str) -> ModelLoadError:
     return ModelLoadError(
         f"{name} has come whole, but its list of weights does not name the files it has."
         "\n\nHint: choose another model; its owners may have left a file out."
-    )
-
-
-def without_safetensors(name: str) -> ModelLoadError:
-    return ModelLoadError(
-        f"{name} has no weights as safetensors; pickled weights can run code and are never "
-        "loaded.\n\nHint: convert it: model.save_pretrained(folder) writes safetensors."
     )
 
 

@@ -25,7 +25,7 @@ from transformers.utils import is_accelerate_available
 
 from attnviz.attention.free_memory import free_memory
 from attnviz.attention.tolerance import TOLERANCE
-from attnviz.models import hub, hub_errors, local, memory
+from attnviz.models import compat, local, weights
 from attnviz.models.bundled import BUNDLED
 from attnviz.models.local import Place
 from attnviz.text.errors import ModelLoadError, gist
@@ -71,13 +71,15 @@ def load(
         _check_spreading(device)
     place = local.find(name, revision, allow_folder=allow_folder)
     if place is None:
+        from attnviz.models import hub  # not before: what is here is loaded without it
+
         folder = hub.download(name, revision)
         place = Place(folder, name, folder.name)
     config = _load_config(place.folder, place.name)
-    n_bytes = memory.of_weights(place.folder, dtype)
+    n_bytes = weights.n_bytes(place.folder, dtype)
     if n_bytes is not None:
         has_room = free_memory() if device_map is None else None
-        memory.check_fits(place.name, n_bytes, dtype, max_bytes, has_room)
+        weights.check_fits(place.name, n_bytes, dtype, max_bytes, has_room)
     with ExitStack() as stored:  # what is on disk goes with the model
         spread: dict[str, Any] = {}
         if device_map is not None:
@@ -86,11 +88,11 @@ def load(
         model = _load_model(place.folder, place.name, config, dtype, spread)
         weakref.finalize(model, stored.pop_all().close)
     tokenizer = _load_tokenizer(place.folder, place.name)
-    model.config._name_or_path = place.name
-    model.config._commit_hash = place.revision
+    model.config.name_or_path = place.name
+    compat.note_revision(model.config, place.revision)
     if device_map is None:
         _move(model, place.name, device)
-    return model.eval(), tokenizer
+    return model.train(False), tokenizer
 
 
 def devices() -> tuple[str, ...]:
@@ -126,10 +128,12 @@ def _load_model(
     folder: Path, name: str, config: Any, dtype: str, spread: dict[str, Any]
 ) -> PreTrainedModel:
     if not any(folder.glob("*.safetensors")):
-        raise hub_errors.without_safetensors(name)
+        raise weights.none_as_safetensors(name)
     auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
     try:
         with _building:
+            model: PreTrainedModel
+            report: dict[str, Any]
             model, report = auto_class.from_pretrained(
                 folder,
                 config=config,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnviz.models import bundled, hub
+from attnviz.models import bundled
 from attnviz.text.errors import ModelLoadError
 
 
@@ -31,6 +31,8 @@ def find(name: str, revision: str | None = None, *, allow_folder: bool = True) -
         return Place(folder, name, f"sha256:{bundled.SHA256[:12]}")
     if allow_folder and (folder := _folder(name)) is not None:
         return Place(folder, folder.resolve().name, None)
+    from attnviz.models import hub  # not before: the bundled model and folders need none of it
+
     snapshot = hub.here(name, revision)
     return None if snapshot is None else Place(snapshot, name, snapshot.name)
 

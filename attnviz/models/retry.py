@@ -1,37 +1,37 @@
 """How long the Hub is waited for: every request ends, and what may pass by itself is repeated.
 
-huggingface_hub lets its client be extended. Left alone it waits without limit for an answer about
-a model, for as long as a busy Hub asks (an hour, where it says so), and about six minutes for
-each file's size. Only requests that name attnviz as their sender are limited here.
+Left alone huggingface_hub waits without limit for an answer about a model, for as long as a busy
+Hub asks (an hour, where it says so), and about six minutes for each file's size. While a call is
+under way hooks on the client that all its callers share limit the requests that name attnviz as
+their sender; afterwards the client is as it was.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import constants, get_session
+from huggingface_hub import get_session
 from huggingface_hub.errors import (
     HfHubHTTPError,
     LocalEntryNotFoundError,
     RevisionResolutionError,
 )
-from huggingface_hub.utils import parse_ratelimit_headers
+
+from attnviz.models import compat
 
 SENDER = "attnviz"
 
 # Seconds.
 LONGEST_WAIT = 10  # that the Hub may ask for; a longer one is told to the user
-LONGEST_SILENCE = 45  # in which one request is repeated without any answer
+LONGEST_SILENCE = 45.0  # in which one request is repeated without any answer
 PAUSES = (1, 2, 4)  # before a failure is tried again …
 PERSISTENCE = 30  # … unless so much has gone by
 
 T = TypeVar("T")
-
-# Of each thread: .request, the one without an answer yet, and .since, when it was first made.
-_asked = threading.local()
-_hooking = threading.Lock()
 
 
 class AskedToWait(Exception):
@@ -54,11 +54,9 @@ def patiently(call: Callable[[], T]) -> T:
     begun = time.monotonic()
     _asked.request = None
     for pause in (*PAUSES, None):
-        _limit(get_session())
         try:
-            return call()
-        except (AskedToWait, Silent):
-            raise
+            with _limits(get_session()):
+                return call()
         except Exception as wrapped:
             error = _reason(wrapped)
             wait = _pause_for(error, pause)
@@ -85,24 +83,41 @@ def _pause_for(error: Exception, pause: int | None) -> int | None:
         if error.response.status_code == 429:
             return _requested_wait(error.response) or pause
         return pause if error.response.status_code >= 500 else None
-    broken = isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError)
-    # After one call could not connect huggingface_hub closes the client of all.
-    closed = isinstance(error, RuntimeError) and "closed" in str(error)
-    return pause if broken or closed else None
+    is_broken = isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError)
+    return pause if is_broken or compat.is_closed_client(error) else None
 
 
 # Limits on each request
 
+# Of each thread: .request, the one without an answer yet, and .since, when it was first made.
+_asked = threading.local()
+_n_calls: Counter[httpx2.Client] = Counter()  # under way with each client
+_hooking = threading.Lock()
 
-def _limit(client: httpx2.Client) -> None:
-    """Limits the requests of the client that huggingface_hub shares between all its calls."""
+
+@contextmanager
+def _limits(client: httpx2.Client) -> Iterator[None]:
+    """Limits what attnviz asks through a client, until the last of its calls is over."""
     with _hooking:
-        hooks = client.event_hooks
-        if _before_request not in hooks["request"]:
+        if not _n_calls[client]:
+            hooks = client.event_hooks
             client.event_hooks = {
                 "request": [*hooks["request"], _before_request],
                 "response": [_after_response, *hooks["response"]],
             }
+        _n_calls[client] += 1
+    try:
+        yield
+    finally:
+        with _hooking:
+            _n_calls[client] -= 1
+            if not _n_calls[client]:
+                del _n_calls[client]
+                ours = (_before_request, _after_response)
+                client.event_hooks = {
+                    moment: [hook for hook in hooks if hook not in ours]
+                    for moment, hooks in client.event_hooks.items()
+                }
 
 
 def _is_ours(request: httpx2.Request) -> bool:
@@ -112,7 +127,7 @@ def _is_ours(request: httpx2.Request) -> bool:
 def _before_request(request: httpx2.Request) -> None:
     if not _is_ours(request):
         return
-    timeout = httpx2.Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    timeout = httpx2.Timeout(compat.seconds_of_silence())
     request.extensions = {**request.extensions, "timeout": timeout.as_dict()}
     now, this = time.monotonic(), (request.method, request.url)
     if getattr(_asked, "request", None) != this:
@@ -133,7 +148,4 @@ def _after_response(response: httpx2.Response) -> None:
 def _requested_wait(response: httpx2.Response) -> int:
     """For how many seconds the Hub asks not to be asked; 0 where it does not say."""
     seconds = response.headers.get("retry-after", "").strip()
-    if seconds.isdecimal():
-        return int(seconds)
-    limit = parse_ratelimit_headers(response.headers)
-    return limit.reset_in_seconds if limit is not None and limit.remaining == 0 else 0
+    return int(seconds) if seconds.isdecimal() else compat.seconds_to_reset(response.headers)

@@ -29,7 +29,8 @@ from attnviz import heads
 from attnviz.attention.explained.sentences import headline
 from tests import pictures
 from tests.support import notebooks, tiny_models
-from tests.support.hub_processes import Hub, loading_from
+from tests.support.hub import Hub
+from tests.support.hub_processes import loading_from
 from tests.support.places import ROOT
 from tests.support.showing import run
 

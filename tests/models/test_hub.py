@@ -1,19 +1,22 @@
-"""Loading from a Hub, each in a process of its own; the Hub is a small one on loopback."""
+"""Loading from a Hub, a small one on loopback: what is said, what is kept, what is left behind."""
 
 import errno
 import hashlib
 import re
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx2
 import pytest
-from huggingface_hub import errors
+from huggingface_hub import constants, errors, get_session
 
 import attnviz
-from attnviz.models import hub, retry
+from attnviz.models import compat, hub, retry
 from tests.hub_faults import CASES, hub_with_cases, model_of
-from tests.support.hub_processes import Hub, Loader
+from tests.support.hub import COMMIT, Hub
+from tests.support.hub_processes import Downloader, hub_at, hurrying, impatient
 from tests.support.tiny_models import save_tiny
 
 TOKEN = "hf_notTheRealOneButAsLongAsThose"
@@ -21,8 +24,43 @@ NOBODY = "http://127.0.0.1:9"
 COMPLETE = {"own code", "no tokenizer"}  # refused for what they are, after downloading all of it
 
 
+@pytest.fixture(scope="module", autouse=True)
+def as_in_a_process_of_its_own():
+    """huggingface_hub downloads as the page and the shell let it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DOWNLOAD_CHUNK_SIZE", "HF_HUB_DISABLE_XET"):
+            patch.setattr(constants, name, getattr(constants, name))
+        compat.prepare_process()
+        yield
+
+
 def cached(home, title):
     return home / "hub" / f"models--{model_of(title).replace('/', '--')}"
+
+
+def said_of(title):
+    """What is said to who loads a model; where only the Hub can fail, to who downloads it."""
+    name = model_of(title)
+    try:
+        if CASES[title].fault is None:
+            trace = attnviz.trace(*attnviz.load(name), "hello")
+            assert (trace.model_name, trace.revision) == (name, COMMIT)
+            assert trace.head(0, 0).is_exact
+        else:
+            assert hub.download(name, on_progress=lambda *_: None).name == COMMIT
+    except attnviz.AttnvizError as error:
+        return str(error)
+    return "HERE"
+
+
+def said_to_all():
+    """What is said of every case, all asked at once; those that nobody answers with less time."""
+    stalled = [title for title in CASES if "stalled" in title]
+    others = [title for title in CASES if title not in stalled]
+    with hurrying(), ThreadPoolExecutor(len(CASES)) as threads:
+        said = dict(zip(others, threads.map(said_of, others), strict=True))
+        with impatient(0.3):
+            return said | dict(zip(stalled, threads.map(said_of, stalled), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -31,35 +69,29 @@ def faults(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     with (
         hub_with_cases(tmp_path_factory.mktemp("models")) as server,
-        Loader(server.address, home, HF_TOKEN=TOKEN) as loader,
+        hub_at(server.address, home, TOKEN),
     ):
-
-        def ask(call):
-            answers = loader.ask(*((call, model_of(title), {}) for title in CASES))
-            return dict(zip(CASES, answers, strict=True))
-
-        said = ask("load")
-        requests = {title: server.requests(model_of(title)) for title in CASES}
-        here = ask("here")
-        left = {title: list(cached(home, title).rglob("*")) for title in CASES}
+        seen = {
+            "home": home,
+            "said": said_to_all(),
+            "requests": {title: server.requests(model_of(title)) for title in CASES},
+            "weights": {title: server.weights_asked_for(model_of(title)) for title in CASES},
+            "here": {title: hub.here(model_of(title)) is not None for title in CASES},
+            "left": {title: list(cached(home, title).rglob("*")) for title in CASES},
+        }
         for title in CASES:
             server.control(model_of(title), fault=None)
-        yield {
-            "home": home,
-            "said": said,
-            "requests": requests,
-            "here": here,
-            "left": left,
-            "then": ask("load"),
-        }
+        with hurrying(), ThreadPoolExecutor(len(CASES)) as threads:
+            then = dict(zip(CASES, threads.map(said_of, CASES), strict=True))
+    return seen | {"then": then}
 
 
 @pytest.mark.parametrize("title", CASES)
 def test_every_fault_is_one_sentence_and_a_hint(faults, title):
-    said = faults["said"][title]["said"]
+    said = faults["said"][title]
     statement, *hint = said.split("\n\nHint: ")
     assert re.fullmatch(CASES[title].says, statement)
-    assert len(hint) == (not said.startswith("LOADED"))
+    assert len(hint) == (said != "HERE")
     for secret in (str(faults["home"]), TOKEN, "127.0.0.1", "http:", "\n"):
         assert secret not in statement
         assert secret not in "".join(hint)
@@ -67,13 +99,12 @@ def test_every_fault_is_one_sentence_and_a_hint(faults, title):
 
 @pytest.mark.parametrize("title", CASES)
 def test_once_the_fault_has_passed_the_same_call_works(faults, title):
-    assert re.match(CASES[title].then, faults["then"][title]["said"])
+    assert re.match(CASES[title].then, faults["then"][title])
 
 
 @pytest.mark.parametrize("title", CASES)
 def test_what_was_refused_is_not_taken_for_here(faults, title):
-    is_loaded = faults["said"][title]["said"].startswith("LOADED")
-    assert faults["here"][title]["value"] == (is_loaded or title in COMPLETE)
+    assert faults["here"][title] == (faults["said"][title] == "HERE" or title in COMPLETE)
     assert not [path for path in faults["left"][title] if path.name.endswith(".incomplete")]
 
 
@@ -86,21 +117,13 @@ def test_no_damaged_weights_stay_on_the_disk(faults, title):
     assert not [path for path in faults["left"][title] if re.fullmatch("[0-9a-f]{64}", path.name)]
 
 
-def weights_asked_for(requests):
-    return [
-        request["range"]
-        for request in requests
-        if request["method"] == "GET" and request["path"].startswith("/storage/")
-    ]
-
-
 def test_a_truncated_download_is_resumed(faults):
-    assert weights_asked_for(faults["requests"]["cut off once"]) == [None, "bytes=16777216-"]
+    assert faults["weights"]["cut off once"] == [None, "bytes=16777216-"]
 
 
 def test_a_busy_hub_is_left_alone(faults):
     assert len(faults["requests"]["busy for an hour"]) == 1
-    assert weights_asked_for(faults["requests"]["busy for an hour, files"]) == []
+    assert faults["weights"]["busy for an hour, files"] == []
 
 
 def test_what_cannot_be_loaded_is_not_downloaded(faults):
@@ -113,139 +136,148 @@ def test_what_cannot_be_loaded_is_not_downloaded(faults):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A Hub with three good models, the second sent at 20 MB a second, the third of no owner."""
+    """A Hub with three good models, one of them larger, one of no owner."""
     root = tmp_path_factory.mktemp("models")
-    save_tiny(root / "someone" / "tiny")
+    shutil.copytree(save_tiny(root / "someone" / "tiny"), root / "alone")
     save_tiny(root / "someone" / "larger", hidden_size=384)
-    save_tiny(root / "alone")
     with Hub(root) as hub:
-        hub.control("someone/larger", bytes_per_second=20e6)
         yield hub
 
 
-def test_a_warm_cache_asks_nothing_of_the_network(server, tmp_path):
-    with Loader(server.address, tmp_path) as loader:
-        (first,) = loader.ask(("download", "someone/tiny", {}))
-        asked = server.requests("someone/tiny")
-        (second,) = loader.ask(("download", "someone/tiny", {}))
-        assert first["said"] == second["said"] == "DOWNLOADED"
-        assert first["value"] == second["value"]
-        assert asked
-        assert server.requests("someone/tiny") == asked
-    with Loader(NOBODY, tmp_path) as loader:
-        said = loader.load("someone/tiny")
-        assert said == "LOADED someone/tiny 0123456789abcdef0123456789abcdef01234567 True"
+@pytest.fixture
+def home(server, tmp_path):
+    """Where this process keeps what it loads from that Hub: nothing yet."""
+    with hub_at(server.address, tmp_path):
+        yield tmp_path
 
 
-def test_what_the_hub_has_is_told_before_the_download_and_how_far_it_is(server, tmp_path):
-    with Loader(server.address, tmp_path) as loader:
-        (seen,) = loader.ask(("look", "someone/larger", {}))
-        remote = seen["value"]
-        assert remote["revision"] == "0123456789abcdef0123456789abcdef01234567"
-        assert 4 * remote["n_parameters"] < remote["n_bytes_of_weights"] < remote["n_bytes"]
-        assert not weights_asked_for(server.requests("someone/larger"))
-        (done,) = loader.ask(("download", "someone/larger", {}))
-        so_far, total = zip(*done["progress"], strict=True)
-        assert set(total) == {remote["n_bytes"]}
-        assert list(so_far) == sorted(so_far)
-        assert so_far[0] == 0
-        assert so_far[-1] == remote["n_bytes"]
-        assert len(set(so_far)) > 40  # files, and a megabyte of the largest at a time
-        (seen,) = loader.ask(("look", "someone/larger", {}))
-        assert seen["value"] == remote | {"n_bytes": 0}
+def test_a_warm_cache_asks_nothing_of_the_network(server, home):
+    folder = hub.download("someone/tiny")
+    asked = server.requests("someone/tiny")
+    assert asked
+    assert hub.download("someone/tiny") == folder
+    assert server.requests("someone/tiny") == asked
+    with hub_at(NOBODY, home):
+        model, _ = attnviz.load("someone/tiny")
+    assert model.config._commit_hash == COMMIT
 
 
-def test_a_name_without_an_owner_is_a_name_too(server, tmp_path):
-    with Loader(server.address, tmp_path) as loader:
-        assert loader.load("alone").startswith("LOADED alone ")
-        assert loader.load("nobody") == (
-            "The Hub has no public model called 'nobody'.\n\nHint: check the spelling; for a "
-            "private model HF_TOKEN must hold a token that may read it, where attnviz runs."
+def test_what_the_hub_has_is_told_before_the_download_and_how_far_it_is(server, home):
+    remote = hub.look("someone/larger")
+    assert remote.revision == COMMIT
+    assert 4 * remote.n_parameters < remote.n_bytes_of_weights < remote.n_bytes
+    assert not server.weights_asked_for("someone/larger")
+    progress = []
+    hub.download("someone/larger", on_progress=lambda *n: progress.append(n))
+    so_far, total = zip(*progress, strict=True)
+    assert set(total) == {remote.n_bytes}
+    assert list(so_far) == sorted(so_far)
+    assert (so_far[0], so_far[-1]) == (0, remote.n_bytes)
+    assert len(set(so_far)) > 40  # files, and a megabyte of the largest at a time
+    assert hub.look("someone/larger") == replace(remote, n_bytes=0)
+
+
+def test_a_name_without_an_owner_is_a_name_too(home):
+    assert attnviz.load("alone")[0].config.name_or_path == "alone"
+    with pytest.raises(attnviz.ModelLoadError) as refused:
+        attnviz.load("nobody")
+    assert str(refused.value) == (
+        "The Hub has no public model called 'nobody'.\n\nHint: check the spelling; for a "
+        "private model HF_TOKEN must hold a token that may read it, where attnviz runs."
+    )
+
+
+def test_what_others_left_out_of_the_cache_is_not_missed(home):
+    snapshot = hub.download("someone/tiny")
+    (snapshot / "tokenizer_config.json").unlink()  # as if transformers had not asked for it
+    assert hub.here("someone/tiny") == snapshot
+    (snapshot / "tokenizer.json").unlink()
+    assert hub.here("someone/tiny") is None
+
+
+def test_many_who_ask_at_once_share_one_download(server, home):
+    asked = len(server.weights_asked_for("someone/larger"))
+    with ThreadPoolExecutor(4) as visitors:
+        folders = set(visitors.map(hub.download, ["someone/larger"] * 4))
+    assert len(folders) == 1
+    assert len(server.weights_asked_for("someone/larger")) == asked + 1
+
+
+@pytest.mark.process
+def test_other_processes_share_it_too(server, home):
+    asked = len(server.weights_asked_for("someone/larger"))
+    with Downloader(server.address, home) as one, Downloader(server.address, home) as other:
+        for process in (one, other):
+            process.begin(*["someone/larger"] * 2)
+        said = {process.said() for process in (one, other) for _ in range(2)}
+    assert said == {str(hub.here("someone/larger"))}
+    assert len(server.weights_asked_for("someone/larger")) == asked + 1
+
+
+@pytest.mark.process
+def test_a_download_that_was_killed_is_not_taken_for_here(server, home):
+    server.control("someone/larger", bytes_per_second=2**20)
+    with Downloader(server.address, home) as process, server.asked:
+        asked = len(server.weights_asked_for("someone/larger"))
+        process.begin("someone/larger")
+        assert server.asked.wait_for(
+            lambda: len(server.weights_asked_for("someone/larger")) > asked, timeout=60
         )
+    server.control("someone/larger", bytes_per_second=None)
+    assert hub.here("someone/larger") is None
+    assert hub.download("someone/larger") == hub.here("someone/larger")
 
 
-def test_what_others_left_out_of_the_cache_is_not_missed(server, tmp_path):
-    with Loader(server.address, tmp_path) as loader:
-        loader.ask(("download", "someone/tiny", {}))
-        (snapshot,) = tmp_path.glob("hub/models--someone--tiny/snapshots/*")
-        (snapshot / "tokenizer_config.json").unlink()  # as if transformers had not asked for it
-        assert loader.ask(("here", "someone/tiny", {}))[0]["value"] is True
-        (snapshot / "tokenizer.json").unlink()
-        assert loader.ask(("here", "someone/tiny", {}))[0]["value"] is False
+def test_an_incomplete_cache_is_completed_and_an_unchecked_one_checked(home):
+    snapshot = hub.download("someone/tiny")
+    storage = home / "hub" / "models--someone--tiny"
+    for name in ("tokenizer.json", "config.json", "model.safetensors"):
+        (snapshot / name).unlink()
+        assert hub.here("someone/tiny") is None
+        assert hub.download("someone/tiny") == snapshot == hub.here("someone/tiny")
+    shutil.rmtree(storage / "blobs")
+    assert hub.here("someone/tiny") is None
+    assert hub.download("someone/tiny") == snapshot
+
+    mark = storage / f"{COMMIT}.unverified"
+    mark.touch()
+    assert hub.here("someone/tiny") is None
+    with (snapshot / "config.json").open("a") as config:
+        config.write(" ")
+    with pytest.raises(attnviz.ModelLoadError, match="config.json of someone/tiny arrived damaged"):
+        hub.download("someone/tiny")
+    assert hub.here("someone/tiny") is None
+    assert hub.download("someone/tiny") == snapshot == hub.here("someone/tiny")
+    assert not mark.exists()
+    weights = (snapshot / "model.safetensors").resolve()
+    assert weights.name == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
-def test_many_who_ask_at_once_share_one_download(server, tmp_path):
-    asked = len(weights_asked_for(server.requests("someone/larger")))
-    with Loader(server.address, tmp_path) as one, Loader(server.address, tmp_path) as other:
-        for loader in (one, other):
-            loader.send(*[("download", "someone/larger", {})] * 2)
-        said = [answer["said"] for loader in (one, other) for answer in loader.receive(2)]
-    assert said == ["DOWNLOADED"] * 4
-    assert len(weights_asked_for(server.requests("someone/larger"))) == asked + 1
+def test_a_revision_that_is_not_there_is_refused(home):
+    for revision in ("v2", "../../up", "/etc/passwd", "a b", "x" * 500):
+        with pytest.raises(attnviz.ModelLoadError, match="^someone/tiny has no revision '"):
+            hub.download("someone/tiny", revision)
+    for revision in ("main", COMMIT):
+        assert hub.download("someone/tiny", revision).name == COMMIT
 
 
-def test_a_download_that_was_killed_is_not_taken_for_here(server, tmp_path):
-    with Loader(server.address, tmp_path) as loader:
-        asked = len(weights_asked_for(server.requests("someone/larger")))
-        loader.send(("download", "someone/larger", {}))
-        while len(weights_asked_for(server.requests("someone/larger"))) == asked:
-            time.sleep(0.05)
-    with Loader(server.address, tmp_path) as loader:
-        assert loader.ask(("here", "someone/larger", {}))[0]["value"] is False
-        assert loader.ask(("download", "someone/larger", {}))[0]["said"] == "DOWNLOADED"
-        assert loader.ask(("here", "someone/larger", {}))[0]["value"] is True
+def test_an_unreachable_hub_is_said_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it is waited for"))
+    with (
+        hub_at(NOBODY, tmp_path),
+        pytest.raises(attnviz.ModelLoadError, match="is not on this machine, and the Hub cannot"),
+    ):
+        hub.look("someone/tiny")
 
 
-def test_an_incomplete_cache_is_completed_and_an_unchecked_one_checked(server, tmp_path):
-    storage = tmp_path / "hub" / "models--someone--tiny"
-
-    def file(name):
-        return next(storage.glob(f"snapshots/*/{name}"))
-
-    with Loader(server.address, tmp_path) as loader:
-
-        def ask(call):
-            (answer,) = loader.ask((call, "someone/tiny", {}))
-            return answer["value"] if call == "here" else answer["said"]
-
-        assert ask("download") == "DOWNLOADED"
-        for name in ("tokenizer.json", "config.json", "model.safetensors"):
-            file(name).unlink()
-            assert ask("here") is False
-            assert ask("download") == "DOWNLOADED"
-        shutil.rmtree(storage / "blobs")
-        assert ask("here") is False
-        assert ask("download") == "DOWNLOADED"
-
-        mark = hub._mark("someone/tiny", file("config.json").parent.name).name
-        (storage / mark).touch()
-        assert ask("here") is False
-        with file("config.json").open("a") as config:
-            config.write(" ")
-        assert "config.json of someone/tiny arrived damaged" in ask("download")
-        assert ask("here") is False
-        assert ask("download") == "DOWNLOADED"
-        assert ask("here") is True
-        assert not (storage / mark).exists()
-        right = hashlib.sha256(file("model.safetensors").read_bytes()).hexdigest()
-        assert file("model.safetensors").resolve().name == right
-
-
-def test_a_revision_that_is_not_there_is_refused(server, tmp_path):
-    with Loader(server.address, tmp_path) as loader:
-        for revision in ("v2", "../../up", "/etc/passwd", "a b", "x" * 500):
-            (answer,) = loader.ask(("download", "someone/tiny", {"revision": revision}))
-            assert answer["said"].startswith("someone/tiny has no revision '")
-        for revision in ("main", "0123456789abcdef0123456789abcdef01234567"):
-            (answer,) = loader.ask(("download", "someone/tiny", {"revision": revision}))
-            assert answer["said"] == "DOWNLOADED"
-
-
-def test_an_unreachable_hub_is_said_soon(tmp_path):
-    with Loader(NOBODY, tmp_path) as loader:
-        (answer,) = loader.ask(("look", "someone/tiny", {}))
-    assert "is not on this machine, and the Hub cannot be reached" in answer["said"]
-    assert answer["seconds"] < 2
+def test_others_who_use_the_hub_are_left_as_they_were(home):
+    client = get_session()
+    before = dict(vars(constants)), {when: [*them] for when, them in client.event_hooks.items()}
+    while_it_lasts = []
+    hub.download("someone/tiny", on_progress=lambda *_: while_it_lasts.append(client.event_hooks))
+    assert any(retry._before_request in hooks["request"] for hooks in while_it_lasts)
+    assert (dict(vars(constants)), get_session().event_hooks) == before
+    assert get_session() is client
 
 
 # Without a Hub
@@ -294,7 +326,9 @@ REQUEST = httpx2.Request("GET", "https://hub/x")
         (OSError(errno.EACCES, "Permission denied", SECRET), r"disk \(Permission denied\)"),
         (OSError(SECRET), "is not what the Hub lists"),
         (ValueError(SECRET), "is not what the Hub lists"),
-        (RuntimeError(SECRET), "is not what the Hub lists"),
+        (RuntimeError(SECRET), "broke off"),
+        (ConnectionError(SECRET), "broke off"),
+        (TimeoutError(SECRET), "stopped answering"),
         (errors.FileMetadataError(SECRET), "is not what the Hub lists"),
         (errors.LocalEntryNotFoundError(SECRET), "cannot be reached"),
         (errors.OfflineModeIsEnabled(SECRET), "cannot be reached"),

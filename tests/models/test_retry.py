@@ -1,7 +1,10 @@
 """How long the Hub is waited for, with a client that nothing stands behind."""
 
+from contextlib import ExitStack, suppress
+
 import httpx2
 import pytest
+from huggingface_hub.errors import HfHubHTTPError
 
 from attnviz.models import retry
 
@@ -24,16 +27,25 @@ def clock(monkeypatch):
     return clock
 
 
-def client(answer, sender="attnviz/1"):
-    limited = httpx2.Client(
-        transport=httpx2.MockTransport(answer), headers={"user-agent": sender}, timeout=None
-    )
-    retry._limit(limited)
-    retry._limit(limited)  # once is enough
-    return limited
+@pytest.fixture
+def client():
+    """A client that answers as a function does, limited as by two calls at once."""
+    with ExitStack() as calls:
+
+        def limited(answer, sender="attnviz/1"):
+            made = httpx2.Client(
+                transport=httpx2.MockTransport(answer),
+                headers={"user-agent": sender},
+                timeout=None,
+            )
+            for _ in range(2):
+                calls.enter_context(retry._limits(made))
+            return made
+
+        yield limited
 
 
-def test_every_request_of_attnviz_has_a_timeout_and_no_other_is_touched():
+def test_every_request_of_attnviz_has_a_timeout_and_no_other_is_touched(client):
     timeouts = []
 
     def answer(request):
@@ -45,7 +57,21 @@ def test_every_request_of_attnviz_has_a_timeout_and_no_other_is_touched():
     assert timeouts == [10, None]
 
 
-def test_a_request_that_is_never_answered_is_not_made_again_and_again(clock):
+def test_a_client_is_limited_while_calls_are_under_way_and_left_with_what_others_added():
+    before, after = retry._before_request, retry._after_response
+    client = httpx2.Client(event_hooks={"request": [print]})
+    with ExitStack() as calls:
+        calls.enter_context(retry._limits(client))
+        with suppress(KeyError), retry._limits(client):
+            assert client.event_hooks == {"request": [print, before], "response": [after]}
+            raise KeyError
+        client.event_hooks["response"].append(print)
+        assert client.event_hooks["request"] == [print, before]
+    assert client.event_hooks == {"request": [print], "response": [print]}
+    assert not retry._n_calls
+
+
+def test_a_request_that_is_never_answered_is_not_made_again_and_again(clock, client):
     def answer(request):
         clock.now += 10
         raise httpx2.ReadTimeout("nothing")
@@ -58,7 +84,7 @@ def test_a_request_that_is_never_answered_is_not_made_again_and_again(clock):
         ours.get("https://hub/x")
 
 
-def test_silence_about_one_file_is_not_held_against_another(clock):
+def test_silence_about_one_file_is_not_held_against_another(clock, client):
     def answer(request):
         clock.now += 100
         raise httpx2.ReadTimeout("nothing")
@@ -80,7 +106,7 @@ def test_silence_about_one_file_is_not_held_against_another(clock):
         ({}, None),
     ],
 )
-def test_a_long_wait_is_said_and_a_short_one_left_to_be_waited(headers, seconds):
+def test_a_long_wait_is_said_and_a_short_one_left_to_be_waited(client, headers, seconds):
     ours = client(lambda request: httpx2.Response(429, headers=headers))
     if seconds is None:
         assert ours.get("https://hub/x").status_code == 429
@@ -104,8 +130,6 @@ def failing(*errors):
 
 
 def refused(status, **headers):
-    from huggingface_hub.errors import HfHubHTTPError
-
     request = httpx2.Request("GET", "https://hub/x")
     response = httpx2.Response(status, headers=headers, request=request)
     return HfHubHTTPError("no", response=response)

@@ -1,22 +1,15 @@
 """A small Hub on loopback: serves saved models by the Hub's own protocol, with faults on demand.
 
-Run as a program it serves the folder given, each `owner/name` below it a model, and prints its
-address. Large files lie on a second port, as the Hub's lie on another host. Beside the Hub's own
-paths there are two:
-
-    POST /control  {"model": "owner/name", "fault": "busy"}    a fault of the table below, or null
-                   {"model": …, "bytes_per_second": 100000}    how fast its files are sent
-    GET /log       the requests so far, as a list of {"method", "path", "range"}
+It runs in threads of this process; who loads from it may be in this process or another. Large files
+lie on a second port, as the Hub's lie on another host.
 """
 
 import functools
 import hashlib
 import json
 import re
-import sys
 import threading
-import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -70,21 +63,53 @@ FAULTS = {
 
 
 class Hub:
-    """What one Hub knows: its models, and what is asked of it and what goes wrong with each."""
+    """A Hub with the models of a folder, each `owner/name` below it; closed with its context."""
 
     def __init__(self, root):
         self.root = Path(root)
         self.faults = {}  # model → [Fault, how often it struck]
         self.speeds = {}  # model → bytes per second
         self.log = []
+        self.asked = threading.Condition()  # told of every request
         self.lock = threading.Lock()
+        self.is_closed = threading.Event()
+        self._servers = ExitStack()
+        answering = type("Answering", (Handler,), {"hub": self})
+        answering.storage, self.address = (self._serve(answering) for _ in range(2))
+
+    def _serve(self, handler):
+        server = Server(("127.0.0.1", 0), handler)
+        self._servers.callback(server.server_close)
+        self._servers.callback(server.shutdown)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.is_closed.set()
+        self._servers.close()
 
     def control(self, model, **changes):
+        """Let a fault of the table strike what is asked of a model, or none; slow its files."""
         if "fault" in changes:
             name = changes["fault"]
             self.faults[model] = [FAULTS[name], 0] if name else None
         if "bytes_per_second" in changes:
             self.speeds[model] = changes["bytes_per_second"]
+
+    def requests(self, model):
+        """What was asked about a model, in order: [{"method", "path", "range"}]."""
+        return [asked for asked in list(self.log) if f"/{model}/" in asked["path"] + "/"]
+
+    def weights_asked_for(self, model):
+        """From which byte on the weights of a model were asked for, each time: None, the first."""
+        return [
+            asked["range"]
+            for asked in self.requests(model)
+            if asked["method"] == "GET" and asked["path"].startswith("/storage/")
+        ]
 
     def fault_for(self, model, request):
         """The fault that strikes this request, if any; counts it."""
@@ -111,18 +136,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self):
         self.answer()
 
-    def do_POST(self):
-        length = int(self.headers["Content-Length"])
-        self.hub.control(**json.loads(self.rfile.read(length)))
-        self.send_json({})
-
     def answer(self):
+        if self.hub.is_closed.is_set():
+            raise ConnectionError("there is no Hub any more")
         url = urlsplit(self.path)
         path = unquote(url.path)
-        if path == "/log":
-            return self.send_json(self.hub.log)
         entry = {"method": self.command, "path": path, "range": self.headers.get("Range")}
-        self.hub.log.append(entry)
+        with self.hub.asked:
+            self.hub.log.append(entry)
+            self.hub.asked.notify_all()
         if asked := re.fullmatch(rf"/api/models/({NAME})(/.*)?", path):
             return self.answer_about(asked[1], (asked[2] or "/revision/main")[1:], url.query)
         if asked := re.fullmatch(rf"/({NAME})/resolve/([^/]+)/(.+)", path):
@@ -182,7 +204,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self.refuse(416, None, "Range not satisfiable")
             headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
             body, status = body[start:], 206
-        return self.send(status, body, headers, fault, self.hub.speeds.get(model))
+        return self.send(status, body, headers, fault, model)
 
     def strike(self, fault):
         if fault.damage == "stall":
@@ -202,7 +224,7 @@ class Handler(BaseHTTPRequestHandler):
     def send_json(self, value):
         self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
-    def send(self, status, body, headers, fault=None, bytes_per_second=None):
+    def send(self, status, body, headers, fault=None, model=None):
         self.send_response(status)
         for name, value in (dict(headers) | {"Content-Length": len(body)}).items():
             self.send_header(name, str(value))
@@ -214,8 +236,8 @@ class Handler(BaseHTTPRequestHandler):
         for start in range(0, end, SLICE):
             part = body[start : min(start + SLICE, end)]
             self.wfile.write(part)
-            if bytes_per_second:
-                time.sleep(len(part) / bytes_per_second)
+            if bytes_per_second := self.hub.speeds.get(model):  # by now
+                self.hub.is_closed.wait(len(part) / bytes_per_second)
         if stops and fault.damage == "stall":
             self.stall()
         self.close_connection = self.close_connection or stops
@@ -291,12 +313,3 @@ def n_parameters(path):
 
 class Server(ThreadingHTTPServer):
     request_queue_size = 128  # connections that wait; beyond them a visitor's attempt is lost
-
-
-if __name__ == "__main__":
-    Handler.hub = Hub(sys.argv[1])
-    storage, server = (Server(("127.0.0.1", 0), Handler) for _ in range(2))
-    Handler.storage = f"http://127.0.0.1:{storage.server_port}"
-    threading.Thread(target=storage.serve_forever, daemon=True).start()
-    print(f"http://127.0.0.1:{server.server_port}", flush=True)
-    server.serve_forever()

@@ -1,4 +1,4 @@
-"""A Hub in one process and who loads from it in another: the tests themselves stay offline.
+"""Who loads from a Hub: this process, as if it had been started for that, or one of its own.
 
 Run as a program it reads questions from its input, a line of JSON each, and answers each from a
 thread of its own, as the page does for each visitor.
@@ -10,7 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from urllib.request import Request, urlopen
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from huggingface_hub import close_session, constants
 
 from attnviz.models import retry
 from tests.support.places import ROOT
@@ -18,18 +21,63 @@ from tests.support.places import ROOT
 _printing = threading.Lock()
 
 
-class _Process:
-    """A Python program of the tests; leaving its context ends it."""
+def loading_from(address, home):
+    """The environment in which the Hub is at an address and its cache in a folder."""
+    hub = {"HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    return hub | {"PYTHONPATH": str(ROOT)}
 
-    def __init__(self, program, *arguments, **environment):
+
+@contextmanager
+def hub_at(address, home, token=None):
+    """This process as `loading_from` would start it; afterwards it is as it was."""
+    as_started = {
+        "ENDPOINT": address,
+        "HUGGINGFACE_CO_URL_TEMPLATE": address + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(home / "hub"),
+        "HF_HUB_OFFLINE": False,
+    }
+    close_session()
+    with (
+        patch.multiple(constants, **as_started),
+        patch.dict(os.environ, {} if token is None else {"HF_TOKEN": token}),
+    ):
+        yield
+    close_session()
+
+
+@contextmanager
+def impatient(seconds):
+    """This process waits so long for a Hub that does not answer, in each of its attempts."""
+    soon = {"HF_HUB_DOWNLOAD_TIMEOUT": seconds, "HF_HUB_ETAG_TIMEOUT": seconds}
+    with patch.multiple(constants, **soon), patch.object(retry, "LONGEST_SILENCE", 4.5 * seconds):
+        yield
+
+
+@contextmanager
+def hurrying(times=20):
+    """This process makes so much shorter pauses, and takes so much shorter ones for long."""
+    sleep = time.sleep
+    with (
+        patch.object(time, "sleep", lambda seconds: sleep(seconds / times)),
+        patch.object(retry, "PERSISTENCE", retry.PERSISTENCE / times),
+    ):
+        yield
+
+
+class Downloader:
+    """A process that downloads from the Hub at an address into the cache in a folder.
+
+    Leaving its context kills it.
+    """
+
+    def __init__(self, address, home):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", f"tests.support.{program}", *map(str, arguments)],
+            [sys.executable, "-m", "tests.support.hub_processes"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
-            env=os.environ | environment,
+            env=os.environ | loading_from(address, home),
         )
 
     def __enter__(self):
@@ -39,100 +87,28 @@ class _Process:
         self.process.kill()
         self.process.communicate()
 
+    def begin(self, *names):
+        """Begin to download these models, all at once."""
+        for name in names:
+            print(name, file=self.process.stdin, flush=True)
 
-class Hub(_Process):
-    """`tests/support/hub.py`, serving a folder."""
-
-    def __init__(self, root):
-        super().__init__("hub", root)
-        self.address = self.process.stdout.readline().strip()
-
-    def control(self, model, **changes):
-        body = json.dumps({"model": model} | changes).encode()
-        urlopen(Request(f"{self.address}/control", data=body)).close()
-
-    def requests(self, model):
-        """What was asked about a model, in order: [{"method", "path", "range"}]."""
-        with urlopen(f"{self.address}/log") as log:
-            return [request for request in json.load(log) if f"/{model}/" in request["path"] + "/"]
+    def said(self):
+        """What the next one that came to its end says: where its model is, or why it is not."""
+        return self.process.stdout.readline().strip()
 
 
-def loading_from(address, home, impatience=10):
-    """The environment in which the Hub is at an address and its cache in a folder."""
-    seconds = str(10 // impatience)
-    return {
-        **{"HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"},
-        **{"HF_HUB_DOWNLOAD_TIMEOUT": seconds, "HF_HUB_ETAG_TIMEOUT": seconds},
-        "PYTHONPATH": str(ROOT),
-    }
-
-
-class Loader(_Process):
-    """A process that loads from the Hub at an address into the cache in a folder.
-
-    What never answers is given up ten times as soon as attnviz does it, unless it is `patient`.
-    """
-
-    def __init__(self, address, home, patient=False, **environment):
-        impatience = 1 if patient else 10
-        environment |= loading_from(address, home, impatience)
-        super().__init__("hub_processes", impatience, **environment)
-
-    def ask(self, *questions):
-        """The answers to questions asked at the same time: (what to call, a model, keywords).
-
-        Each has what was `said` (the error, or what was loaded), its `value` where it is data,
-        the `seconds` it took, and the `progress` of a download.
-        """
-        self.send(*questions)
-        return self.receive(len(questions))
-
-    def send(self, *questions):
-        for number, (call, name, keywords) in enumerate(questions):
-            question = {"number": number, "call": call, "name": name, "keywords": keywords}
-            print(json.dumps(question), file=self.process.stdin, flush=True)
-
-    def receive(self, n_answers):
-        answers = [json.loads(self.process.stdout.readline()) for _ in range(n_answers)]
-        return sorted(answers, key=lambda answer: answer["number"])
-
-    def load(self, name, **keywords):
-        """What a process says about loading a model."""
-        return self.ask(("load", name, keywords))[0]["said"]
-
-
-def _answer(question):
-    import attnviz
+def _download(name):
     from attnviz.models import hub
+    from attnviz.text.errors import AttnvizError
 
-    if question["call"] == "load":
-        import attnviz.models.loader  # torch and transformers, which take seconds, once
-    progress, value = [], None
-    name, keywords = question["name"], question["keywords"]
-    begun = time.monotonic()
     try:
-        if question["call"] == "load":
-            model, tokenizer = attnviz.load(name, **keywords)
-            trace = attnviz.trace(model, tokenizer, "hello")
-            said = f"LOADED {trace.model_name} {trace.revision} {trace.head(0, 0).is_exact}"
-        elif question["call"] == "download":
-            value = str(hub.download(name, on_progress=lambda *n: progress.append(n), **keywords))
-            said = "DOWNLOADED"
-        elif question["call"] == "look":
-            value, said = vars(hub.look(name, **keywords)), "SEEN"
-        elif question["call"] == "here":
-            value, said = hub.here(name, **keywords) is not None, "LOOKED"
-    except attnviz.AttnvizError as error:
-        said = str(error)
-    except Exception as error:
-        said = f"NOT EXPECTED {error!r}"
-    answer = {"number": question["number"], "said": said, "value": value, "progress": progress}
-    line = json.dumps(answer | {"seconds": time.monotonic() - begun})
+        said = str(hub.download(name, on_progress=lambda *_: None))
+    except AttnvizError as error:
+        said = json.dumps(str(error))
     with _printing:
-        print(line, flush=True)
+        print(said, flush=True)
 
 
 if __name__ == "__main__":
-    retry.LONGEST_SILENCE /= int(sys.argv[1])
     for line in sys.stdin:
-        threading.Thread(target=_answer, args=[json.loads(line)], daemon=True).start()
+        threading.Thread(target=_download, args=[line.strip()], daemon=True).start()

@@ -58,7 +58,9 @@ def watch(diary: Diary) -> None:
     """Write down every load and forward pass of this process, and what is alive each second."""
     from streamlit.runtime.app_session import AppSession
 
-    import attnviz.page.service.loading  # noqa: F401  before torch, as on the page itself
+    from attnviz.page.service import process
+
+    process.prepare()  # before torch, as on the page itself
     from attnviz.capture import forward_pass
     from attnviz.models import loader
 

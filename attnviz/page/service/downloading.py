@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from attnviz.models import hub, memory
+from attnviz.models import hub, weights
 from attnviz.page.service import loading, settings
 from attnviz.text.errors import AttnvizError, ModelLoadError
 
@@ -74,8 +74,8 @@ class Download:
         dtype = "float32" if len(loading.devices()) == 1 else "bfloat16"  # the least it can take
         n_bytes = remote.n_bytes_of_weights
         if remote.n_parameters is not None:
-            n_bytes = memory.of_parameters(remote.n_parameters, dtype)
-        memory.check_fits(self.name, n_bytes, dtype, settings.max_model_bytes(), None)
+            n_bytes = weights.n_bytes_of_parameters(remote.n_parameters, dtype)
+        weights.check_fits(self.name, n_bytes, dtype, settings.max_model_bytes(), None)
         self.remote = remote
 
     def _download(self) -> None:

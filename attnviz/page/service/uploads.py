@@ -6,9 +6,7 @@ one or not.
 
 import threading
 
-from streamlit import runtime
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+from attnviz.page import compat
 
 MOST_BYTES = 64 * 10**6  # of all visitors' files together
 _lock = threading.Lock()
@@ -16,19 +14,17 @@ _lock = threading.Lock()
 
 def bound() -> None:
     """Hold this process to it from now on."""
-    if not runtime.exists():  # in a test of the page alone
-        return
-    manager = runtime.get_instance().uploaded_file_mgr
-    if isinstance(manager, MemoryUploadedFileManager) and "add_file" not in vars(manager):
+    manager = compat.uploads()
+    if manager is not None and "add_file" not in vars(manager):
         limit(manager)
 
 
-def limit(manager: MemoryUploadedFileManager, most_bytes: int = MOST_BYTES) -> None:
+def limit(manager: compat.MemoryUploadedFileManager, most_bytes: int = MOST_BYTES) -> None:
     """Let each visitor keep one file, their last; where all take too much, the oldest go."""
     add_file = manager.add_file
     kept: dict[str, int] = {}  # the bytes of each visitor's file, the oldest first
 
-    def add_the_last(session_id: str, file: UploadedFileRec) -> None:
+    def add_the_last(session_id: str, file: compat.UploadedFileRec) -> None:
         with _lock:
             for gone in [known for known in kept if known not in manager.file_storage]:
                 del kept[gone]

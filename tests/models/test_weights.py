@@ -10,15 +10,15 @@ from safetensors.torch import save_file
 import attnviz
 from attnviz.attention import free_memory as free_memory_module
 from attnviz.attention.free_memory import free_memory
-from attnviz.models import bundled, loader, memory
+from attnviz.models import bundled, loader, weights
 
 
 def test_the_bundled_model_takes_what_was_foreseen(minilm):
     model, _ = minilm
-    foreseen = memory.of_weights(bundled.folder(), "float32")
+    foreseen = weights.n_bytes(bundled.folder(), "float32")
     positions = model.get_buffer("embeddings.position_ids")  # that stand in the file as well
     assert foreseen == sum(w.nbytes for w in model.parameters()) + positions.nbytes
-    assert memory.of_weights(bundled.folder(), "bfloat16") == pytest.approx(foreseen / 2, rel=0.001)
+    assert weights.n_bytes(bundled.folder(), "bfloat16") == pytest.approx(foreseen / 2, rel=0.001)
 
 
 def test_weights_count_in_the_precision_they_are_loaded_in_and_other_numbers_as_they_are(tmp_path):
@@ -34,26 +34,26 @@ def test_weights_count_in_the_precision_they_are_loaded_in_and_other_numbers_as_
     }
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": files}))
-    assert memory.of_weights(tmp_path, "float32") == 4 * (3 * 5 + 7 + 1) + 8 * 11
+    assert weights.n_bytes(tmp_path, "float32") == 4 * (3 * 5 + 7 + 1) + 8 * 11
     save_file({"other": torch.zeros(9)}, tmp_path / "consolidated.safetensors")  # nobody reads it
-    assert memory.of_weights(tmp_path, "float16") == 2 * (3 * 5 + 7 + 1) + 8 * 11
+    assert weights.n_bytes(tmp_path, "float16") == 2 * (3 * 5 + 7 + 1) + 8 * 11
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 8, b"\x02" + b"\0" * 7 + b"[]"])
 def test_a_damaged_header_says_nothing(tmp_path, content):
     (tmp_path / "model.safetensors").write_bytes(content)
-    assert memory.of_weights(tmp_path, "float32") is None
+    assert weights.n_bytes(tmp_path, "float32") is None
 
 
 def test_what_does_not_fit_is_refused_with_both_numbers():
-    memory.check_fits("m", 10**9, "float32", 10**9, 10**9)
+    weights.check_fits("m", 10**9, "float32", 10**9, 10**9)
     with pytest.raises(attnviz.ModelLoadError) as refused:
-        memory.check_fits("m", 1_340 * 10**6, "float32", 1_200 * 10**6, None)
+        weights.check_fits("m", 1_340 * 10**6, "float32", 1_200 * 10**6, None)
     assert str(refused.value).startswith(
         "m takes 1.3 GB of memory in float32, and a model may take 1.2 GB here.\n\nHint: "
     )
     with pytest.raises(attnviz.ModelLoadError, match="takes 500 kB .* 400 kB are free"):
-        memory.check_fits("m", 500_000, "bfloat16", None, 400_000)
+        weights.check_fits("m", 500_000, "bfloat16", None, 400_000)
 
 
 def test_a_model_too_large_is_refused_before_its_weights_are_read(monkeypatch):
@@ -95,10 +95,10 @@ def test_a_container_of_either_version_is_read(tmp_path):
 def test_the_weights_are_the_files_that_transformers_reads(tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-1.safe"}}')
     with pytest.raises(ValueError, match="beside their index"):
-        memory.files_of_weights(tmp_path)
+        weights.files(tmp_path)
     for path in ("/dev/zero.safetensors", "../other.safetensors"):
         index = json.dumps({"weight_map": {"a": path}})
         (tmp_path / "model.safetensors.index.json").write_text(index)
-        assert memory.of_weights(tmp_path, "float32") is None
+        assert weights.n_bytes(tmp_path, "float32") is None
     (tmp_path / "model.safetensors").touch()  # which is read first, whatever an old index says
-    assert memory.files_of_weights(tmp_path) == [tmp_path / "model.safetensors"]
+    assert weights.files(tmp_path) == [tmp_path / "model.safetensors"]

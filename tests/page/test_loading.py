@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import time
 import weakref
 
 import pytest
@@ -120,33 +119,45 @@ def at_once(n, call):
         thread.join()
 
 
+class Slow(threading.Semaphore):
+    """Forward passes that take as long as a test wants, counted, and those who wait for one."""
+
+    def __init__(self):
+        super().__init__(loading._PASSES_AT_ONCE)
+        self.passes = []
+        self.most_at_once = self.now = self.n_asked_for = 0
+        self.changed = threading.Condition()
+        self.may_go_on = threading.Event()
+        self.trace = forward_pass.trace
+
+    def __enter__(self):
+        with self.changed:
+            self.n_asked_for += 1
+            self.changed.notify_all()
+        return super().__enter__()
+
+    def wait_until_asked_for(self, n_passes):
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.n_asked_for == n_passes, timeout=20)
+
+    def slowly(self, model, tokenizer, text, **options):
+        with self.changed:
+            self.passes.append(text)
+            self.now += 1
+            self.most_at_once = max(self.most_at_once, self.now)
+        assert self.may_go_on.wait(20)
+        try:
+            return self.trace(model, tokenizer, text, **options)
+        finally:
+            with self.changed:
+                self.now -= 1
+
+
 @pytest.fixture
 def slow(monkeypatch):
-    """Forward passes that take as long as a test wants, counted."""
-
-    class Slow:
-        passes: list[str] = []  # noqa: RUF012
-        most_at_once = now = 0
-        may_go_on = threading.Event()
-
     slow = Slow()
-    slow.passes = []
-    slow.may_go_on = threading.Event()
-    trace, lock = forward_pass.trace, threading.Lock()
-
-    def slowly(model, tokenizer, text, **options):
-        with lock:
-            slow.passes.append(text)
-            slow.now += 1
-            slow.most_at_once = max(slow.most_at_once, slow.now)
-        slow.may_go_on.wait(20)
-        try:
-            return trace(model, tokenizer, text, **options)
-        finally:
-            with lock:
-                slow.now -= 1
-
-    monkeypatch.setattr(forward_pass, "trace", slowly)
+    monkeypatch.setattr(loading, "_passes", slow)
+    monkeypatch.setattr(forward_pass, "trace", slow.slowly)
     return slow
 
 
@@ -169,7 +180,7 @@ def test_few_forward_passes_run_at_once_and_each_visitor_has_their_own_answer(th
 
     asking = threading.Thread(target=at_once, args=(8, ask))
     asking.start()
-    time.sleep(0.5)
+    slow.wait_until_asked_for(8)
     slow.may_go_on.set()
     asking.join()
     assert slow.most_at_once == loading._PASSES_AT_ONCE
@@ -189,10 +200,8 @@ def test_a_slow_pass_is_not_in_the_way_of_what_is_computed(three, slow):
     ]
     for thread in waiting:
         thread.start()
-    time.sleep(0.3)
-    began = time.monotonic()
+    slow.wait_until_asked_for(1 + 5)
     assert loading.trace(loaded, "known", None, None) is known
-    assert time.monotonic() - began < 0.2
     slow.may_go_on.set()
     for thread in waiting:
         thread.join()

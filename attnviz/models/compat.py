@@ -1,0 +1,61 @@
+"""What is used of huggingface_hub and transformers that their references do not promise.
+
+tests/models/test_compat.py says for each name what breaks where an upgrade takes it away.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import constants
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
+BAR_OF_BYTES = "huggingface_hub.snapshot_download"  # of its bars, the one that adds up to the files
+
+
+def prepare_process() -> None:
+    """Set how huggingface_hub downloads, for the whole process: only in one of attnviz's own."""
+    # Written to the disk and counted in pieces of this size; in the library's 10 MB a slow download
+    # seems to stand still for seconds.
+    constants.DOWNLOAD_CHUNK_SIZE = 2**20
+    # Large files come over HTTP, where waiting has an end and what went wrong is known.
+    constants.HF_HUB_DISABLE_XET = True
+
+
+def cache_of(name: str) -> Path:
+    """The folder of the local cache that belongs to a model, whether or not it is there."""
+    from huggingface_hub.file_download import repo_folder_name
+
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
+
+
+def matching(files: Iterable["RepoSibling"], **patterns: list[str]) -> list["RepoSibling"]:
+    """Those files of a model that `snapshot_download` takes with these patterns."""
+    from huggingface_hub.utils import filter_repo_objects
+
+    return list(filter_repo_objects(files, key=lambda file: file.rfilename, **patterns))
+
+
+def seconds_of_silence() -> float:
+    """How long huggingface_hub waits for a server to say anything: HF_HUB_DOWNLOAD_TIMEOUT."""
+    return constants.HF_HUB_DOWNLOAD_TIMEOUT
+
+
+def seconds_to_reset(headers: Mapping[str, str]) -> int:
+    """For how long a rate limit is used up, by the headers of an answer; 0 where it is not."""
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    limit = parse_ratelimit_headers(headers)
+    return limit.reset_in_seconds if limit is not None and limit.remaining == 0 else 0
+
+
+def is_closed_client(error: Exception) -> bool:
+    """Whether a call met the shared client closed: one that cannot connect closes it for all."""
+    return isinstance(error, RuntimeError) and "closed" in str(error)
+
+
+def note_revision(config: Any, revision: str | None) -> None:
+    """Write a model's revision into its configuration, which transformers then saves in no file."""
+    config._commit_hash = revision
