@@ -1,5 +1,9 @@
 """The page, top to bottom: controls → trace → the open view."""
 
+from attnviz.page.service import process
+
+process.prepare()  # before what follows is imported
+
 import streamlit as st
 
 from attnviz.page import figures, header
@@ -14,11 +18,10 @@ from attnviz.page.controls import (
 )
 from attnviz.page.icon import ICON
 from attnviz.page.refusals import show_refusal
-from attnviz.page.service import loading, process
+from attnviz.page.service import loading
 from attnviz.page.views import compare, download, find, heads, model, neurons, present, steps
 from attnviz.text.phrases import escaped
 
-process.prepare()
 st.set_page_config(
     page_title="attnviz",
     page_icon=ICON,

@@ -22,7 +22,7 @@ from streamlit.testing.v1 import AppTest
 from transformers import ByT5Tokenizer
 
 from tests.support.hub import Hub
-from tests.support.hub_page import offer, visit
+from tests.support.hub_page import offered, visit
 from tests.support.hub_processes import hub_at, impatient
 from tests.support.places import PAGE
 from tests.support.tiny_models import build, save_tiny
@@ -149,7 +149,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patient", action="store_true", help="wait as long as attnviz does")
     seconds = 10 if parser.parse_args().patient else 1
-    offer(os.environ, *map(model_of, CASES))
+    name, models = offered(*map(model_of, CASES))
+    os.environ[name] = models
     with (
         tempfile.TemporaryDirectory() as folder,
         hub_with_cases(Path(folder) / "models") as hub,

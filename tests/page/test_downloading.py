@@ -1,7 +1,6 @@
 """One download a model, in the background, whoever asks for it; and what a visitor reads of it."""
 
 import threading
-import time
 
 import pytest
 
@@ -20,9 +19,8 @@ class FakeHub:
     def __init__(self):
         self.looks = self.downloads = 0
         self.remote = hub.Remote(NAME, "c" * 40, 100 * MB, 25 * MB, 99 * MB)
-        self.may_go_on = threading.Event()
+        self.is_downloading, self.may_go_on = threading.Event(), threading.Event()
         self.fails = None
-        self.report = None
 
     def look(self, name):
         self.looks += 1
@@ -33,6 +31,7 @@ class FakeHub:
     def download(self, name, on_progress):
         self.downloads += 1
         self.report = on_progress
+        self.is_downloading.set()
         self.may_go_on.wait(20)
         if self.fails:
             raise self.fails
@@ -56,14 +55,6 @@ def asked():
     return download
 
 
-def until(condition):
-    for _ in range(500):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come to that")
-
-
 def test_nothing_is_downloaded_before_a_visitor_says_so(fake):
     download = asked()
     assert download.remote == fake.remote
@@ -76,7 +67,7 @@ def test_whoever_asks_meets_the_same_download(fake):
     asked()
     for _ in range(5):
         downloading.begin(NAME)
-    until(lambda: fake.report)
+    assert fake.is_downloading.wait(5)
     fake.report(40 * MB, 100 * MB)
     second = downloading.of(NAME)
     assert second.is_under_way
@@ -159,18 +150,22 @@ def test_old_answers_are_forgotten(fake, monkeypatch):
 
 def test_however_many_are_asked_for_few_are_asked_at_once(fake, monkeypatch):
     now, most = set(), []
-    may_go_on = threading.Event()
+    asked_for, may_go_on = threading.Condition(), threading.Event()
 
     def look(name):
-        now.add(name)
-        most.append(len(now))
+        with asked_for:
+            now.add(name)
+            most.append(len(now))
+            asked_for.notify()
         may_go_on.wait(20)
-        now.discard(name)
+        with asked_for:
+            now.discard(name)
         return fake.remote
 
     monkeypatch.setattr(hub, "look", look)
     asked = [downloading.of(f"someone/{number}") for number in range(12)]
-    until(lambda: len(now) == downloading._AT_ONCE)
+    with asked_for:
+        assert asked_for.wait_for(lambda: len(now) == downloading._AT_ONCE, timeout=5)
     may_go_on.set()
     for download in asked:
         download.wait(10)

@@ -8,22 +8,9 @@ import dataclasses
 import pytest
 
 from tests import load, soak
-from tests.support.serving import serving
 from tests.support.visitors import run, visiting
-from tests.support.watched_page import Diary
 
-
-@pytest.fixture(scope="module")
-def diary(tmp_path_factory):
-    return Diary(tmp_path_factory.mktemp("diary") / "diary")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, diary):
-    """The page, which writes down what it computes."""
-    folder = tmp_path_factory.mktemp("page")
-    with serving(folder, program=load.WATCHED, ATTNVIZ_DIARY=str(diary.path)) as running:
-        yield running
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +20,17 @@ def plans():
 
 @pytest.fixture(scope="module")
 def answers(server, plans):
-    return run(load.visit_all(server.address, plans))
+    before = len(server.log.read_text())
+    answers = run(load.visit_all(server.address, plans))
+    assert "Traceback" not in server.log.read_text()[before:]
+    return answers
 
 
-def test_no_visitor_is_shown_anything_but_what_they_asked_for(answers, plans, server):
+def test_no_visitor_is_shown_anything_but_what_they_asked_for(answers, plans):
     traces = load.traces_of(plans)
     assert answers.n_requests == 8 * (1 + 3)
     assert answers.errors == []
     assert load.wrong_answers(answers, traces) == []
-    assert "Traceback" not in server.log.read_text()
 
 
 def test_an_answer_for_another_head_or_layer_would_be_noticed(answers, plans):
@@ -58,7 +47,8 @@ def test_an_answer_for_another_head_or_layer_would_be_noticed(answers, plans):
 
 def test_a_text_that_several_ask_for_is_computed_once(answers, plans, diary):
     texts = {load.FIRST.text, *(asked.text for plan in plans for asked in plan)}
-    assert load.passes(diary) == dict.fromkeys(texts, 1)
+    passes = load.passes(diary)
+    assert {text: passes[text] for text in texts} == dict.fromkeys(texts, 1)
     assert len(diary.read("load")) == 1
 
 

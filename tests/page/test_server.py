@@ -2,19 +2,16 @@
 
 import http.client
 import json
-import tomllib
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from streamlit import config
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.support.places import ROOT
-from tests.support.serving import serving
+pytestmark = pytest.mark.process
 
 HANDSHAKE = {
     "Connection": "Upgrade",
@@ -25,10 +22,9 @@ HANDSHAKE = {
 }
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("server")) as server:
-        yield server.address
+@pytest.fixture
+def address(server):
+    return server.address
 
 
 @pytest.fixture
@@ -45,16 +41,6 @@ def ask(address):
         return response
 
     return send
-
-
-def test_the_settings_weaken_no_protection():
-    server = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["server"]
-    weakening = {"enableCORS": True, "enableXsrfProtection": True, "enableStaticServing": False}
-    for name, safe in weakening.items():
-        assert server.get(name, config.get_option(f"server.{name}")) is safe, name
-    assert not server.keys() & {"corsAllowedOrigins", "enableAgentApi", "allowedHosts"}
-    assert server["maxUploadSize"] == 8  # a head of 512 tokens; uploads.py bounds the rest
-    assert server["maxMessageSize"] <= 20
 
 
 def test_a_response_has_the_headers_that_keep_it_safe(ask):

@@ -1,10 +1,14 @@
 """What a deployment sets, what it is by default, and what is said of a setting that is none."""
 
+import tomllib
+
 import pytest
+from streamlit import config
 
 from attnviz.models import bundled
 from attnviz.page.service import settings
 from attnviz.text.errors import ModelLoadError
+from tests.support.places import ROOT
 
 NUMBERS = {
     "ATTNVIZ_MAX_TOKENS": (settings.max_tokens, 1),
@@ -80,3 +84,13 @@ def test_what_is_not_on_the_list_is_refused_on_a_closed_page(monkeypatch):
     assert not settings.may_be_folder("tests")
     monkeypatch.setenv("ATTNVIZ_ANY_FOLDER", "1")
     assert settings.may_be_folder("tests")
+
+
+def test_the_servers_settings_weaken_no_protection():
+    server = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["server"]
+    weakening = {"enableCORS": True, "enableXsrfProtection": True, "enableStaticServing": False}
+    for name, safe in weakening.items():
+        assert server.get(name, config.get_option(f"server.{name}")) is safe, name
+    assert not server.keys() & {"corsAllowedOrigins", "enableAgentApi", "allowedHosts"}
+    assert server["maxUploadSize"] == 8  # a head of 512 tokens; uploads.py bounds the rest
+    assert server["maxMessageSize"] <= 20

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.places import ROOT
 
+pytestmark = pytest.mark.process
+
 # What the page imports beyond streamlit, torch, transformers, altair and what those import.
 ITS_OWN = {"array_api_compat", "attnviz", "cachetools", "jaxtyping", "pandas", "vl_convert"}
 OF_PANDAS = {"cloudpickle", "dateutil", "pyarrow"}
@@ -19,26 +21,27 @@ print(json.dumps(list(sys.modules)))
 """
 
 
-def printed_by(*arguments):
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def opened_and_bare():
+    """What the page does when it opens, and what is imported by the libraries alone."""
+    given = dict(cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    processes = [
+        subprocess.Popen([sys.executable, *arguments], **given)
+        for arguments in (("-m", "tests.support.opening"), ("-c", BARE))
+    ]
+    printed = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    return [json.loads(line) for line in printed]
 
 
 @pytest.fixture(scope="module")
-def opened():
-    return printed_by("-m", "tests.support.opening")
+def first(opened_and_bare):
+    return opened_and_bare[0]["first"]
 
 
 @pytest.fixture(scope="module")
-def first(opened):
-    return opened["first"]
-
-
-@pytest.fixture(scope="module")
-def again(opened):
-    return opened["again"]
+def again(opened_and_bare):
+    return opened_and_bare[0]["again"]
 
 
 @pytest.mark.parametrize("module", ["torch", "transformers"])
@@ -57,8 +60,8 @@ def test_no_chart_is_checked_while_a_visitor_waits(first):
     assert first["counts"]["charts checked"] == 0
 
 
-def test_nothing_is_imported_that_the_first_picture_does_without(first):
-    bare = printed_by("-c", BARE)
+def test_nothing_is_imported_that_the_first_picture_does_without(first, opened_and_bare):
+    _, bare = opened_and_bare
     known = {module.partition(".")[0] for module in bare} | sys.stdlib_module_names
     imported = {module.partition(".")[0] for module in first["modules"]}
     assert {name for name in imported - known if name[0] != "_"} <= {*ITS_OWN, *OF_PANDAS, "tests"}

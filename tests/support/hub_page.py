@@ -5,9 +5,9 @@ import time
 from attnviz.models.bundled import BUNDLED
 
 
-def offer(environment, *models):
-    """The page's list of models from now on: the bundled one, and these."""
-    environment["ATTNVIZ_MODELS"] = ",".join([BUNDLED, *models])
+def offered(*models):
+    """The setting under which the page offers the bundled model and these."""
+    return "ATTNVIZ_MODELS", ",".join([BUNDLED, *models])
 
 
 def visit(page, model):
