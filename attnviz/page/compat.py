@@ -4,7 +4,9 @@ Each name has a test in tests/page that says what breaks where an upgrade takes 
 """
 
 from streamlit import runtime
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.memory_uploaded_file_manager import (
+    MemoryUploadedFileManager as MemoryUploadedFileManager,
+)
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec as UploadedFileRec
 
 # What visitors upload

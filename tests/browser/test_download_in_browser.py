@@ -5,100 +5,110 @@ import re
 import pytest
 
 from attnviz.models.bundled import BUNDLED
-from tests.support.hub_processes import Hub, loading_from
+from tests.support.hub import Hub
+from tests.support.hub_processes import loading_from
 from tests.support.serving import serving
 from tests.support.tiny_models import save_tiny
 
 pytestmark = pytest.mark.browser
 
-MODEL = "someone/larger"
-SPEED = 1_000_000  # bytes a second; its 36 MB take 36
+MODEL, DAMAGED = "someone/larger", "someone/damaged"  # 36 MB each
+SLOWLY = 10**6  # bytes a second
 
 
-@pytest.fixture
-def hub(tmp_path):
-    root = tmp_path / "models"
-    save_tiny(root / MODEL, hidden_size=256)
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    for model in (MODEL, DAMAGED):
+        save_tiny(root / model, hidden_size=256)
     with Hub(root) as hub:
-        hub.control(MODEL, bytes_per_second=SPEED)
         yield hub
 
 
-def at(hub, tmp_path):
-    offered = {"ATTNVIZ_MODELS": f"{BUNDLED},{MODEL}"}
-    return serving(tmp_path, **loading_from(hub.address, tmp_path / "home", 1) | offered)
+@pytest.fixture(scope="module")
+def page_of_hub(tmp_path_factory, hub):
+    """The page, offering that Hub's models."""
+    home = tmp_path_factory.mktemp("home")
+    offered = {"ATTNVIZ_MODELS": f"{BUNDLED},{MODEL},{DAMAGED}"}
+    with serving(home, **loading_from(hub.address, home), **offered) as server:
+        yield server.address
 
 
 def progress(page):
-    """The bytes that have come, as the bar says: (MB so far, MB in all, what else it says)."""
+    """The bytes that have come, as the bar says: MB so far, MB in all."""
     line = page.get_by_test_id("stProgress").inner_text()
-    so_far, unit, in_all, rest = re.fullmatch(
-        r"(\d+)\s(kB|MB) of (\d+)\sMB(?:; (.*))?", line
-    ).groups()
-    return int(so_far) / (1000 if unit == "kB" else 1), int(in_all), rest or ""
+    so_far, unit, in_all = re.match(r"(\d+)\s(kB|MB) of (\d+)\sMB", line).groups()
+    return int(so_far) / (1000 if unit == "kB" else 1), int(in_all)
 
 
 def model_list(page):
     return page.locator(".st-key-model input")
 
 
-def weights_sent(hub):
-    return [
-        r for r in hub.requests(MODEL) if r["path"].startswith("/storage/") and r["method"] == "GET"
-    ]
+def shown(page):
+    return page.locator("[class*='st-key-matrix_updated'] .marks")
 
 
-def test_a_download_is_seen_shared_and_left(visit, hub, tmp_path):
-    with at(hub, tmp_path) as server:
-        first = visit("", at=server.address)
-        model_list(first).click()
-        first.get_by_role("option", name="larger ↓").click()
-        first.get_by_text("It is downloaded from the Hugging Face Hub once").wait_for()
-        assert not weights_sent(hub)
-        first.get_by_role("button", name="Download 36 MB").click()
-        first.get_by_test_id("stProgress").wait_for()
-
-        # A second visitor meets the same download.
-        second = visit(f"?model={MODEL}", at=server.address, wait_for=None)
-        second.get_by_test_id("stProgress").wait_for()
-        moments = []
-        for _ in range(6):
-            moments.append(progress(second))
-            second.wait_for_timeout(700)
-        bytes_seen = [so_far for so_far, _, _ in moments]
-        assert bytes_seen == sorted(bytes_seen)
-        assert len(set(bytes_seen)) >= 4, bytes_seen
-        assert {in_all for _, in_all, _ in moments} == {36}
-        assert any(re.fullmatch(r"\d+ seconds? left", rest) for _, _, rest in moments), moments
-
-        # The first one leaves it and works on.
-        model_list(first).click()
-        first.get_by_role("option", name="all-MiniLM-L6-v2").click()
-        first.locator("[class*='st-key-matrix_updated'] .marks").wait_for(timeout=20_000)
-        assert second.get_by_test_id("stProgress").count() == 1
-
-        # It comes for the second all the same, and was sent once.
-        second.locator("[class*='st-key-matrix_updated'] .marks").wait_for(timeout=60_000)
-        assert second.get_by_text("On this machine, no download.").count() == 1
-        assert second.url.endswith("?model=larger")
-        assert len(weights_sent(hub)) == 1
-
-        # From now on no Hub is needed.
-        hub.process.kill()
-        third = visit("?model=larger+↓&layer=1&head=2", at=server.address)
-        assert third.get_by_role("heading", name="Layer 1, head 2").count() == 1
-        assert third.get_by_test_id("stAlert").count() == 0
-        model_list(third).click()
-        assert third.get_by_role("option", name="larger", exact=True).count() == 1
+def moments(page, n):
+    """The bar's next so many lines, each another than the one before it."""
+    seen = []
+    for _ in range(n):
+        seen.append(progress(page))
+        page.wait_for_function(
+            "before => document.querySelector('[data-testid=stProgress]').innerText !== before",
+            arg=page.get_by_test_id("stProgress").inner_text(),
+        )
+    return seen
 
 
-def test_a_failed_download_can_be_tried_again(visit, hub, tmp_path):
-    hub.control(MODEL, fault="wrong checksum", bytes_per_second=10**9)
-    with at(hub, tmp_path) as server:
-        page = visit(f"?model={MODEL}", at=server.address, wait_for=None)
-        page.get_by_role("button", name="Download 36 MB").click()
-        page.get_by_text("arrived damaged").wait_for(timeout=30_000)
-        hub.control(MODEL, fault=None)
-        page.get_by_role("button", name="Try again").click()
-        page.get_by_role("button", name="Download 35 MB").click()  # the rest of it is here
-        page.locator("[class*='st-key-matrix_updated'] .marks").wait_for(timeout=60_000)
+def test_a_download_is_seen_shared_and_left(visit, hub, page_of_hub):
+    hub.control(MODEL, bytes_per_second=SLOWLY)
+    first = visit("", at=page_of_hub)
+    model_list(first).click()
+    first.get_by_role("option", name="larger ↓").click()
+    first.get_by_text("It is downloaded from the Hugging Face Hub once").wait_for()
+    assert hub.weights_asked_for(MODEL) == []
+    first.get_by_role("button", name="Download 36 MB").click()
+    first.get_by_test_id("stProgress").wait_for()
+
+    # A second visitor meets the same download.
+    second = visit(f"?model={MODEL}", at=page_of_hub, wait_for=None)
+    second.get_by_test_id("stProgress").wait_for()
+    so_far, in_all = zip(*moments(second, 4), strict=True)
+    assert list(so_far) == sorted(so_far)
+    assert set(in_all) == {36}
+    left = re.compile(r"MB; \d+ seconds? left$")
+    second.get_by_test_id("stProgress").filter(has_text=left).wait_for()
+
+    # The first one leaves it and works on.
+    model_list(first).click()
+    first.get_by_role("option", name="all-MiniLM-L6-v2").click()
+    shown(first).wait_for()
+    assert second.get_by_test_id("stProgress").count() == 1
+
+    # It comes for the second all the same, and was sent once.
+    hub.control(MODEL, bytes_per_second=None)
+    shown(second).wait_for()
+    assert second.get_by_text("On this machine, no download.").count() == 1
+    assert second.url.endswith("?model=larger")
+    assert hub.weights_asked_for(MODEL) == [None]
+
+    # From now on nothing is asked of the Hub.
+    asked = hub.requests(MODEL)
+    third = visit("?model=larger+↓&layer=1&head=2", at=page_of_hub)
+    assert third.get_by_role("heading", name="Layer 1, head 2").count() == 1
+    assert third.get_by_test_id("stAlert").count() == 0
+    model_list(third).click()
+    assert third.get_by_role("option", name="larger", exact=True).count() == 1
+    assert hub.requests(MODEL) == asked
+
+
+def test_a_failed_download_can_be_tried_again(visit, hub, page_of_hub):
+    hub.control(DAMAGED, fault="wrong checksum")
+    page = visit(f"?model={DAMAGED}", at=page_of_hub, wait_for=None)
+    page.get_by_role("button", name="Download 36 MB").click()
+    page.get_by_text("arrived damaged").wait_for()
+    hub.control(DAMAGED, fault=None)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="Download 35 MB").click()  # the rest of it is here
+    shown(page).wait_for()

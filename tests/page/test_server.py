@@ -75,7 +75,8 @@ def test_only_the_page_itself_opens_its_web_socket(ask, address, origin, status)
 def visiting(address, query=""):
     """The first message of a session that opens the page at a link, while it lasts."""
     url = address.replace("http", "ws", 1) + "_stcore/stream"
-    with connect(url, subprotocols=["streamlit"], max_size=None) as socket:
+    # What is not read below must not stand in the way of the server's farewell.
+    with connect(url, subprotocols=["streamlit"], max_size=None, max_queue=None) as socket:
         rerun = BackMsg()
         rerun.rerun_script.query_string = query
         socket.send(rerun.SerializeToString())
