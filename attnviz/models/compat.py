@@ -38,22 +38,12 @@ def matching(files: Iterable["RepoSibling"], **patterns: list[str]) -> list["Rep
     return list(filter_repo_objects(files, key=lambda file: file.rfilename, **patterns))
 
 
-def seconds_of_silence() -> float:
-    """How long huggingface_hub waits for a server to say anything: HF_HUB_DOWNLOAD_TIMEOUT."""
-    return constants.HF_HUB_DOWNLOAD_TIMEOUT
-
-
 def seconds_to_reset(headers: Mapping[str, str]) -> int:
     """For how long a rate limit is used up, by the headers of an answer; 0 where it is not."""
     from huggingface_hub.utils import parse_ratelimit_headers
 
     limit = parse_ratelimit_headers(headers)
     return limit.reset_in_seconds if limit is not None and limit.remaining == 0 else 0
-
-
-def is_closed_client(error: Exception) -> bool:
-    """Whether a call met the shared client closed: one that cannot connect closes it for all."""
-    return isinstance(error, RuntimeError) and "closed" in str(error)
 
 
 def note_revision(config: Any, revision: str | None) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import get_session
+from huggingface_hub import constants, get_session
 from huggingface_hub.errors import (
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -83,8 +83,9 @@ def _pause_for(error: Exception, pause: int | None) -> int | None:
         if error.response.status_code == 429:
             return _requested_wait(error.response) or pause
         return pause if error.response.status_code >= 500 else None
-    is_broken = isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError)
-    return pause if is_broken or compat.is_closed_client(error) else None
+    # The last of hf_xet, and of the client of all, which one call that cannot connect closes.
+    broken = (httpx2.ReadError, httpx2.RemoteProtocolError, RuntimeError)
+    return pause if isinstance(error, broken) else None
 
 
 # Limits on each request
@@ -127,7 +128,7 @@ def _is_ours(request: httpx2.Request) -> bool:
 def _before_request(request: httpx2.Request) -> None:
     if not _is_ours(request):
         return
-    timeout = httpx2.Timeout(compat.seconds_of_silence())
+    timeout = httpx2.Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT)
     request.extensions = {**request.extensions, "timeout": timeout.as_dict()}
     now, this = time.monotonic(), (request.method, request.url)
     if getattr(_asked, "request", None) != this:

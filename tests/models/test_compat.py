@@ -11,7 +11,9 @@ from huggingface_hub.hf_api import RepoSibling
 from transformers import BertConfig
 
 import attnviz
+from attnviz.cli import main as cli
 from attnviz.models import compat
+from attnviz.page.service import process
 from tests.support.tiny_models import save_tiny
 
 
@@ -23,6 +25,14 @@ def test_huggingface_hub_reads_what_is_set_for_the_process(monkeypatch):
     compat.prepare_process()
     assert constants.DOWNLOAD_CHUNK_SIZE == 2**20
     assert not file_download.is_xet_available()
+
+
+def test_the_page_and_the_shell_set_it_in_their_own_processes(monkeypatch, capsys):
+    is_set = []
+    monkeypatch.setattr(compat, "prepare_process", lambda: is_set.append(True))
+    process.prepare.__wrapped__()
+    assert cli.main(["hello"]) == 0
+    assert is_set == [True, True]
 
 
 def test_a_models_part_of_the_cache_is_where_snapshot_download_looks(tmp_path, monkeypatch):
@@ -40,24 +50,10 @@ def test_patterns_are_those_of_snapshot_download():
     assert [file.rfilename for file in found] == ["a.json"]
 
 
-def test_the_longest_silence_is_a_number_of_seconds(monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 3)
-    assert compat.seconds_of_silence() == 3
-
-
 def test_a_rate_limit_is_read_from_its_headers():
     assert compat.seconds_to_reset(httpx2.Headers({"RateLimit": '"api";r=0;t=9'})) == 9
     assert compat.seconds_to_reset(httpx2.Headers({"RateLimit": '"api";r=1;t=9'})) == 0
     assert compat.seconds_to_reset(httpx2.Headers()) == 0
-
-
-def test_a_client_that_was_closed_says_so():
-    client = httpx2.Client()
-    client.close()
-    with pytest.raises(RuntimeError) as closed:
-        client.get("http://127.0.0.1:9")
-    assert compat.is_closed_client(closed.value)
-    assert not compat.is_closed_client(RuntimeError("something else"))
 
 
 def test_the_bar_of_bytes_has_its_name():
