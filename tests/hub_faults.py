@@ -148,14 +148,14 @@ def hub_with_cases(root, cases=CASES):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patient", action="store_true", help="wait as long as attnviz does")
-    seconds = 10 if parser.parse_args().patient else 1
+    waits = (10, 45) if parser.parse_args().patient else (1, 4.5)
     name, models = offered(*map(model_of, CASES))
     os.environ[name] = models
     with (
         tempfile.TemporaryDirectory() as folder,
         hub_with_cases(Path(folder) / "models") as hub,
         hub_at(hub.address, Path(folder) / "cache"),
-        impatient(seconds),
+        impatient(*waits),
     ):
         page = AppTest.from_file(str(PAGE), default_timeout=120).run()
         for title in CASES:

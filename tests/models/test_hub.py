@@ -59,7 +59,7 @@ def said_to_all():
     others = [title for title in CASES if title not in stalled]
     with hurrying(), ThreadPoolExecutor(len(CASES)) as threads:
         said = dict(zip(others, threads.map(said_of, others), strict=True))
-        with impatient(0.3):
+        with impatient(1, 1):
             return said | dict(zip(stalled, threads.map(said_of, stalled), strict=True))
 
 

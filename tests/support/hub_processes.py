@@ -46,21 +46,18 @@ def hub_at(address, home, token=None):
 
 
 @contextmanager
-def impatient(seconds):
-    """This process waits so long for a Hub that does not answer, in each of its attempts."""
-    soon = {"HF_HUB_DOWNLOAD_TIMEOUT": seconds, "HF_HUB_ETAG_TIMEOUT": seconds}
-    with patch.multiple(constants, **soon), patch.object(retry, "LONGEST_SILENCE", 4.5 * seconds):
+def impatient(timeout, silence):
+    """This process waits so many seconds for an answer, and for one that is asked for again."""
+    soon = {"HF_HUB_DOWNLOAD_TIMEOUT": timeout, "HF_HUB_ETAG_TIMEOUT": timeout}
+    with patch.multiple(constants, **soon), patch.object(retry, "LONGEST_SILENCE", silence):
         yield
 
 
 @contextmanager
 def hurrying(times=20):
-    """This process makes so much shorter pauses, and takes so much shorter ones for long."""
+    """This process makes so much shorter pauses."""
     sleep = time.sleep
-    with (
-        patch.object(time, "sleep", lambda seconds: sleep(seconds / times)),
-        patch.object(retry, "PERSISTENCE", retry.PERSISTENCE / times),
-    ):
+    with patch.object(time, "sleep", lambda seconds: sleep(seconds / times)):
         yield
 
 
