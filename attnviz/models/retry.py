@@ -8,9 +8,9 @@ their sender; afterwards the client is as it was.
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import httpx2
@@ -92,33 +92,27 @@ def _pause_for(error: Exception, pause: int | None) -> int | None:
 
 # Of each thread: .request, the one without an answer yet, and .since, when it was first made.
 _asked = threading.local()
-_n_calls: Counter[httpx2.Client] = Counter()  # under way with each client
 _hooking = threading.Lock()
 
 
 @contextmanager
 def _limits(client: httpx2.Client) -> Iterator[None]:
-    """Limits what attnviz asks through a client, until the last of its calls is over."""
+    """Limits what attnviz asks through a client, with hooks that a call brings and takes away."""
+    before, after = partial(_before_request), partial(_after_response)
     with _hooking:
-        if not _n_calls[client]:
-            hooks = client.event_hooks
-            client.event_hooks = {
-                "request": [*hooks["request"], _before_request],
-                "response": [_after_response, *hooks["response"]],
-            }
-        _n_calls[client] += 1
+        hooks = client.event_hooks
+        client.event_hooks = {
+            "request": [*hooks["request"], before],
+            "response": [after, *hooks["response"]],
+        }
     try:
         yield
     finally:
         with _hooking:
-            _n_calls[client] -= 1
-            if not _n_calls[client]:
-                del _n_calls[client]
-                ours = (_before_request, _after_response)
-                client.event_hooks = {
-                    moment: [hook for hook in hooks if hook not in ours]
-                    for moment, hooks in client.event_hooks.items()
-                }
+            client.event_hooks = {
+                moment: [hook for hook in hooks if hook not in (before, after)]
+                for moment, hooks in client.event_hooks.items()
+            }
 
 
 def _is_ours(request: httpx2.Request) -> bool:
