@@ -320,7 +320,9 @@ def test_their_python_runs_from_top_to_bottom_in_a_notebook(tmp_path, hub, sente
     assert "<iframe" in shown[0]["text/html"]
     assert "layer 0, head 8" in shown[0]["text/plain"]
     head = sentence_trace.head(0, 8)
-    assert "HeadTrace" in shown[1]["text/plain"]  # of its own arrays, once it has saved others
+    head = sentence_trace.head(0, 8)
+    assert float(shown[1]["text/plain"]) == head.max_error
+    assert "HeadTrace" in shown[2]["text/plain"]  # of its own arrays, once it has saved others
     with np.load(tmp_path / "head.npz") as kept:
         assert np.array_equal(kept["weights"], head.weights)
     assert_is_pdf(tmp_path / "neurons.pdf", sentence_trace)
