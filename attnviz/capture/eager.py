@@ -1,37 +1,44 @@
 """Watching a model's own eager attention: what each call was given and what it returned.
 
-transformers computes eager attention in module-level functions whose names end in
-`eager_attention_forward`, and looks them up when it calls them. A wrapper is put around each of
-them, once in the life of the process. It tells of a call only while the running thread holds a
-recording, so that other threads, with the same model or another, see the plain function.
+transformers computes eager attention, and applies rotary embeddings, in functions of its modeling
+files, which look them up when they call them.
 """
 
 import functools
-import inspect
 import sys
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from attnviz.capture.attention_modules import EAGER
-from attnviz.capture.output_projection import Joining, follow
-from attnviz.capture.recording import Call, current
-from attnviz.capture.rotary import turns, watched
+from attnviz.capture.calls import Call, Recording
+from attnviz.capture.compat import UntoldToModes, is_eager, turns
+from attnviz.capture.joining import Joining
+from attnviz.capture.modules import parameters_of
+from attnviz.capture.operations import Args, Function, Kwargs
+from attnviz.capture.output_projection import follow
+from attnviz.capture.rotary import watched
+from attnviz.capture.standins import Standin
 
-_wrapping = threading.Lock()
 
-
-def observe(modules: Iterable[nn.Module]) -> None:
-    """Wrap every eager attention function that the modules' code can call; once is enough."""
+def standins_for(recording: Recording, modules: Iterable[nn.Module]) -> list[Standin]:
+    """What tells the recording of every such function that the code of these modules can call."""
     classes: set[Any] = {type(module) for module in modules}
-    for name in {name for module_class in classes for name in _sources_of(module_class)}:
-        source = sys.modules.get(name)
-        if source is not None:
-            _wrap_functions_in(source)
+    names = {name for module_class in classes for name in _sources_of(module_class)}
+    sources = [sys.modules[name] for name in names if name in sys.modules]
+    return [
+        _standin(recording, vars(source), name)
+        for source in sources
+        for name in _functions_in(source, len(vars(source)))
+    ]
+
+
+def _standin(recording: Recording, namespace: dict[str, Any], name: str) -> Standin:
+    made = (EagerCall if is_eager(name) else RotaryCall)(recording, namespace, name)
+    functools.update_wrapper(made, namespace[name])
+    return made
 
 
 @functools.cache
@@ -41,43 +48,24 @@ def _sources_of(module_class: Any) -> tuple[str, ...]:
     return tuple(name for name in sources if not name.startswith("torch."))
 
 
-def _wrap_functions_in(source: ModuleType) -> None:
-    """Wrap every eager attention and rotary function that the code of one source file can call."""
-    for name in _names_to_wrap(source, len(vars(source))):
-        function = getattr(source, name)
-        if not hasattr(function, "observes"):
-            with _wrapping:
-                _wrap(source, name)
-
-
 @functools.lru_cache(maxsize=256)
-def _names_to_wrap(source: ModuleType, n_names: int) -> tuple[str, ...]:
-    """What those functions are called, among so many names: looked for again if there are more."""
+def _functions_in(source: ModuleType, n_names: int) -> tuple[str, ...]:
+    """What such functions are called, among so many names: looked for again if there are more."""
     return tuple(
         name
         for name, value in list(vars(source).items())
-        if (name.endswith(EAGER) or turns(name)) and callable(value)
+        if (is_eager(name) or turns(name)) and callable(value)
     )
 
 
-def _wrap(source: ModuleType, name: str) -> None:
-    function = getattr(source, name)
-    if not hasattr(function, "observes"):  # by another thread meanwhile
-        setattr(source, name, (_observed if name.endswith(EAGER) else _rotating)(function))
+class EagerCall(Standin):
+    """An eager attention function, whose calls are recorded."""
 
-
-def _observed(function: Callable) -> Callable:
-    """The function itself, which also tells the running recording, if any, of its calls."""
-    names = tuple(inspect.signature(function).parameters)
-
-    @functools.wraps(function)
-    def observed(*args: Any, **kwargs: Any) -> Any:
-        recording = current()
-        if recording is None:
-            return function(*args, **kwargs)
-        with torch._C.DisableTorchFunction():  # its softmax is not one that is traced
+    def told(self, args: Args, kwargs: Kwargs) -> Any:
+        recording, function = self.recording, self.original
+        with UntoldToModes():  # its softmax is not one that is traced
             output, weights = function(*args, **kwargs)
-        given = dict(zip(names, args, strict=False)) | kwargs
+        given = dict(zip(parameters_of(function), args, strict=False)) | kwargs
         call = _call(given, output, weights)
         if not recording.keeps_weights and call.sink_logits is None and output.is_cpu:
             call.weights, call.weights_as = None, []
@@ -87,12 +75,18 @@ def _observed(function: Callable) -> Callable:
             output = follow(output, call.joining)
         return output, weights
 
-    observed.observes = function  # type: ignore[attr-defined]
-    return observed
+
+class RotaryCall(Standin):
+    """A rotary function, of which is noted what it turned into what."""
+
+    def told(self, args: Args, kwargs: Kwargs) -> Any:
+        returned, rotations = watched(self.original, args, kwargs, self.recording.returned)
+        self.recording.rotations += rotations
+        return returned
 
 
 def _weights(
-    function: Callable, given: dict[str, Any], queries: slice, key_value_heads: slice
+    function: Function, given: dict[str, Any], queries: slice, key_value_heads: slice
 ) -> Tensor:
     """The weights of some queries in some heads, from the function itself and what it was given.
 
@@ -115,24 +109,9 @@ def _weights(
         if (tensor := given.get(name)) is not None
     }
     parts |= {name: given[name][:, key_value_heads] for name in ("key", "value")}
-    with torch.no_grad(), torch._C.DisableTorchFunction():
-        return function(**given | parts)[1]
-
-
-def _rotating(function: Callable) -> Callable:
-    """The rotary function itself, which also tells the running recording what it turned."""
-
-    @functools.wraps(function)
-    def observed(*args: Any, **kwargs: Any) -> Any:
-        recording = current()
-        if recording is None:
-            return function(*args, **kwargs)
-        returned, rotations = watched(function, args, kwargs, recording.returned)
-        recording.rotations += rotations
-        return returned
-
-    observed.observes = function  # type: ignore[attr-defined]
-    return observed
+    with torch.no_grad(), UntoldToModes():
+        weights: Tensor = function(**given | parts)[1]
+    return weights
 
 
 def _call(given: dict[str, Any], output: Tensor, weights: Tensor) -> Call:
@@ -142,7 +121,7 @@ def _call(given: dict[str, Any], output: Tensor, weights: Tensor) -> Call:
         scaling = getattr(module, "head_dim", query.shape[-1]) ** -0.5
     sinks = given.get("s_aux")
     if sinks is None:
-        sinks = given.get("sinks", module._parameters.get("sinks", vars(module).get("sinks")))
+        sinks = given.get("sinks", getattr(module, "sinks", None))
     return Call(
         module=module,
         q=query,

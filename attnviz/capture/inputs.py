@@ -1,6 +1,5 @@
 """What a model is given: a text, a sentence pair or a source and a target, as tensors."""
 
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from attnviz.attention.free_memory import free_memory
-from attnviz.capture.attention_modules import calls_eager, writes_softmax
-from attnviz.capture.recording import modules_of, parameters_of
-from attnviz.capture.several_devices import device_of
+from attnviz.capture.accelerate_hooks import device_of
+from attnviz.capture.attention_code import calls_eager, writes_softmax
+from attnviz.capture.compat import submodules
+from attnviz.capture.modules import modules_of, parameters_of
 from attnviz.text import tokenizing
 from attnviz.text.characters import quoted, shown
 from attnviz.text.errors import InputError
@@ -146,8 +146,9 @@ def n_positions(model: PreTrainedModel) -> int | None:
     learned = [
         part.num_embeddings - _rows_kept(part)
         for module in modules_of(model)
-        for name in _POSITION_TABLES & module._modules.keys()
-        if isinstance(part := module._modules[name], nn.Embedding)
+        if (parts := submodules(module)) and not _POSITION_TABLES.isdisjoint(parts)
+        for name, part in parts.items()
+        if name in _POSITION_TABLES and isinstance(part, nn.Embedding)
     ]
     if learned and config is model.config:
         return min(learned)
@@ -213,12 +214,15 @@ _ALWAYS_FREE = 100_000_000  # bytes
 def check_room(model: PreTrainedModel, n_tokens: int) -> None:
     """Raise InputError where the weights, of those heads whose are there at once, find no room."""
     config = model.config.get_text_config()
-    keeps_all = keeps_weights(model, modules_of(model))
-    names = ("num_attention_heads", *(("num_hidden_layers",) if keeps_all else ()))
-    counts = (getattr(config, name, None) for name in names)
-    n_heads = math.prod(count for count in counts if isinstance(count, int))
-    n_bytes = n_heads * n_tokens**2 * _BYTES_OF_A_WEIGHT
-    if n_bytes > _ALWAYS_FREE and n_bytes > (free := free_memory()):
+    named = (getattr(config, name, None) for name in ("num_attention_heads", "num_hidden_layers"))
+    n_heads, n_layers = (count if isinstance(count, int) else 1 for count in named)
+    n_bytes_of_head = n_tokens**2 * _BYTES_OF_A_WEIGHT
+    if n_layers * n_heads * n_bytes_of_head <= _ALWAYS_FREE:
+        return
+    if keeps_weights(model, modules_of(model)):
+        n_heads *= n_layers
+    n_bytes, free = n_heads * n_bytes_of_head, free_memory()
+    if n_bytes > max(_ALWAYS_FREE, free):
         raise InputError(
             f"The text has {n_tokens:,} tokens; for them the weights of {n_heads:,} heads take "
             f"{size(n_bytes)} of memory, and {size(free)} are free on this machine."
@@ -289,4 +293,5 @@ def _written(model: Any, tensors: dict[str, Tensor]) -> Tensor:
         ids = model.generate(**tensors, max_new_tokens=n_new_tokens, do_sample=False, num_beams=1)
     end = model.generation_config.eos_token_id
     ends = end if isinstance(end, list) else [end]
-    return ids[:, :-1] if ids.shape[1] > 1 and ids[0, -1].item() in ends else ids
+    written: Tensor = ids[:, :-1] if ids.shape[1] > 1 and ids[0, -1].item() in ends else ids
+    return written

@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnviz.capture.output_projection import Operation
-
-NAMES = {"baddbmm", "bmm", "einsum", "matmul"}
+from attnviz.capture.joining import Operation
+from attnviz.capture.operations import Args, Kwargs
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +22,7 @@ class Product:
     added: Tensor | float = 0.0  # to it (baddbmm's input, times its beta)
 
 
-def operands(name: str, args: tuple, kwargs: dict) -> tuple[Any, Any]:
+def operands(name: str, args: Args, kwargs: Kwargs) -> tuple[Any, Any]:
     """The two tensors that are multiplied, as they were given; None where there are not two."""
     if name == "einsum":
         given = args[1] if len(args) == 2 and isinstance(args[1], tuple | list) else args[1:]
@@ -39,7 +38,7 @@ def operands(name: str, args: tuple, kwargs: dict) -> tuple[Any, Any]:
 
 
 def product_of(
-    name: str, args: tuple, kwargs: dict, left: Any, right: Any, result: Tensor
+    name: str, args: Args, kwargs: Kwargs, left: Any, right: Any, result: Tensor
 ) -> Product | None:
     """The product of two operands; None where they are not matrices or batches of matrices."""
     if not isinstance(left, Tensor) or not isinstance(right, Tensor):

@@ -15,19 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnviz.capture.qkv_origin import Made, Returned, made_by
+from attnviz.capture.compat import times_written
+from attnviz.capture.input_projection import Projected, Returned, projected_by
+from attnviz.capture.operations import Args, Function, Kwargs
 
 N_CHECKED = 16  # tokens at which a rotation is checked; its code is the same for all
 # What the norm of a pair of dimensions may be off by, relative to the largest of them.
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
 
 _Order = Callable[[Tensor], Tensor]
-Orders = dict[tuple, _Order | None]  # by function, shape and `others`
-
-
-def turns(name: str) -> bool:
-    """Whether a function of this name applies a rotary embedding."""
-    return "apply_" in name and ("rotary" in name or "rope" in name)
+Orders = dict[tuple[Any, ...], _Order | None]  # by function, shape and `others`
 
 
 @dataclass(frozen=True)
@@ -38,25 +35,25 @@ class Rotation:
     those of their memory, of `before` when it was given: others mean that it was written into.
     """
 
-    function: Callable
+    function: Function
     before: Tensor
     after: Tensor
     versions: tuple[int, int | None]
     others: tuple[int, ...]  # how many dimensions the function's other tensors have
-    made: Made | None  # what made `before`
+    projected: Projected | None  # what made `before`
 
     @property
     def is_untouched(self) -> bool:
         """Whether both are what they were when the function was called."""
-        return (self.before._version, self.after._version) == self.versions
+        return (times_written(self.before), times_written(self.after)) == self.versions
 
 
 def watched(
-    function: Callable, args: tuple, kwargs: dict, recent: Iterable[Returned]
+    function: Function, args: Args, kwargs: Kwargs, recent: Iterable[Returned]
 ) -> tuple[Any, list[Rotation]]:
     """Call a rotary function: what it returns, and what it turned into what."""
     given = [*args, *kwargs.values()]
-    versions = [_version(part) for part in given]
+    versions = [times_written(one) if isinstance(one, Tensor) else None for one in given]
     returned = function(*args, **kwargs)
     results = returned if isinstance(returned, tuple | list) else [returned]
     others = tuple(part.shape[-1] for part in given[len(results) :] if isinstance(part, Tensor))
@@ -65,9 +62,9 @@ def watched(
             function=function,
             before=before,
             after=after,
-            versions=(version, _version(after)),
+            versions=(version, times_written(after)),
             others=others,
-            made=made_by(recent, before),
+            projected=projected_by(recent, before),
         )
         for before, after, version in zip(given, results, versions, strict=False)
         if version is not None
@@ -78,11 +75,6 @@ def watched(
     return returned, rotations
 
 
-def _version(tensor: Any) -> int | None:
-    """How often a tensor's memory was written into; None where nobody counts that."""
-    return tensor._version if isinstance(tensor, Tensor) and not tensor.is_inference() else None
-
-
 def _widths(whole: int, others: tuple[int, ...]) -> list[int]:
     """How many dimensions may be turned: all, or one or two for each cosine."""
     possible = {whole, *others, *(2 * other for other in others)}
@@ -91,7 +83,7 @@ def _widths(whole: int, others: tuple[int, ...]) -> list[int]:
 
 def before_rotary(
     tensor: Tensor, rotations: Sequence[Rotation], orders: Orders
-) -> tuple[Tensor | None, Made | None]:
+) -> tuple[Tensor | None, Projected | None]:
     """A query or key, (1, head, position, d_head), as it was before it was turned.
 
     With it what made it, where that made the whole of it. The dimensions are in the order in
@@ -116,11 +108,11 @@ def before_rotary(
             return None, None
         before = order(before)
         if after.shape == tensor.shape:
-            return before, rotation.made
+            return before, rotation.projected
         whole = tensor.clone()
         whole[..., start : start + after.shape[-1]] = before
-        is_all = rotation.made is not None and rotation.made.is_all_of(whole)
-        return whole, rotation.made if is_all else None
+        is_all = rotation.projected is not None and rotation.projected.is_all_of(whole)
+        return whole, rotation.projected if is_all else None
     return None, None
 
 

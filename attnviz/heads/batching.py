@@ -21,17 +21,13 @@ from attnviz.attention.call import LayerTrace
 from attnviz.attention.tolerance import TOLERANCE
 from attnviz.attention.trace import Trace
 from attnviz.capture import inputs
-from attnviz.capture.eager import observe
-from attnviz.capture.forward_pass import checked_modules, trace
-from attnviz.capture.recording import (
-    Call,
-    Recording,
-    for_each_head,
-    modules_of,
-    parameters_of,
-    recording,
-)
-from attnviz.capture.several_devices import device_of, hooked, one_at_a_time
+from attnviz.capture.accelerate_hooks import device_of, one_at_a_time
+from attnviz.capture.calls import Call, Recording, for_each_head
+from attnviz.capture.compat import hooked, revision
+from attnviz.capture.forward_pass import trace
+from attnviz.capture.modules import modules_of, parameters_of
+from attnviz.capture.recording import recording
+from attnviz.capture.traceable import checked_modules, dtype_name
 from attnviz.heads.measuring import Places, measured, measures
 from attnviz.heads.statistics import MEASURED, Head, Statistics, Survey, Surveyed
 from attnviz.text.errors import InputError, UnsupportedModelError
@@ -52,8 +48,8 @@ def surveyed(model: Any, max_tokens: int | None) -> Surveyed:
     checked_modules(model)
     return Surveyed(
         inputs.model_name(model),
-        getattr(model.config, "_commit_hash", None),
-        str(model.dtype).removeprefix("torch."),
+        revision(model),
+        dtype_name(model),
         _digest(model),
         max_tokens,
     )
@@ -276,8 +272,7 @@ class Passes:
             is_real=is_read,
         )
         tensors = {name: torch.from_numpy(array).to(device) for name, array in given.items()}
-        observe(modules)
-        with one_at_a_time(modules), torch.no_grad(), recording(made), suppress(_AllRead):
+        with one_at_a_time(modules), recording(modules, made), suppress(_AllRead):
             model(**tensors, **_options(model))
         return torch.cat(made.numbers, dim=1).cpu().numpy()
 

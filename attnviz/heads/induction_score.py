@@ -10,7 +10,8 @@ import torch
 
 from attnviz.attention.call import LayerTrace
 from attnviz.capture import inputs
-from attnviz.capture.forward_pass import checked_modules, trace_inputs
+from attnviz.capture.forward_pass import trace_inputs
+from attnviz.capture.traceable import checked_modules
 from attnviz.text.characters import quoted
 from attnviz.text.errors import InputError
 from attnviz.text.tokenizing import encode

@@ -102,7 +102,7 @@ def test_a_model_that_does_not_fit_on_the_gpu_is_refused(folder_of, monkeypatch)
 
 
 def test_a_text_that_does_not_fit_on_the_gpu_is_refused_and_let_go(minilm, monkeypatch):
-    monkeypatch.setattr(forward_pass, "_as_arrays", out_of_memory)
+    monkeypatch.setattr(forward_pass, "as_arrays", out_of_memory)
     with pytest.raises(attnviz.InputError, match="text needs more memory than the GPU") as refused:
         attnviz.trace(*minilm, "hello")
     assert refused.value.__cause__.__traceback__ is None

@@ -7,7 +7,9 @@ from torch import nn
 
 import attnviz
 from attnviz.capture import products
-from attnviz.capture.handwritten import tracing
+from attnviz.capture.calls import Recording
+from attnviz.capture.handwritten import Tracing
+from attnviz.capture.modules import modules_of
 from attnviz.capture.recording import recording
 from tests.support import architectures, tiny_models
 
@@ -173,7 +175,8 @@ class Attention(nn.Module):
 
 def recorded(module):
     torch.manual_seed(0)
-    with torch.no_grad(), recording() as made, tracing(made):
+    made = Recording(around=Tracing())
+    with recording(modules_of(module), made):
         module(torch.randn(1, 5, 4))
     return made
 
@@ -222,10 +225,10 @@ def test_a_module_that_fails_leaves_nothing_behind():
 
 
 def test_outside_a_trace_nothing_is_noted():
-    module = Attention()
+    module, made = Attention(), Recording(around=Tracing())
     with torch.no_grad():
         before = module(torch.ones(1, 5, 4))
-        with recording() as made, tracing(made):
+        with recording(modules_of(module), made):
             during = module(torch.ones(1, 5, 4))
         torch.testing.assert_close(module(torch.ones(1, 5, 4)), before, rtol=0, atol=0)
     torch.testing.assert_close(during.as_subclass(torch.Tensor), before, rtol=0, atol=0)

@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 import attnviz
-from attnviz.capture.output_projection import Joining, follow
+from attnviz.capture.joining import Joining
+from attnviz.capture.output_projection import follow
 from tests.support import tiny_models
 from tests.support.tracing import all_heads, tiny_inputs
 

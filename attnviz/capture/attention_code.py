@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-EAGER = "eager_attention_forward"  # what the functions that compute it are called, in the end
+from attnviz.capture.compat import is_eager
 
 
 @functools.cache
@@ -22,7 +22,7 @@ def attends(module_class: Any) -> bool:
 @functools.cache
 def calls_eager(module_class: Any) -> bool:
     """Whether it can call an eager attention function (gpt2 does, unless it upcasts)."""
-    return any(name.endswith(EAGER) for name in _names_of(module_class))
+    return any(map(is_eager, _names_of(module_class)))
 
 
 @functools.cache

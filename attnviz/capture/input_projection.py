@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from attnviz.capture.compat import times_written
+from attnviz.capture.operations import Args
+
 N_REMEMBERED = 10  # projections and norms between the first of q, k and v and the attention itself
 
 
@@ -22,11 +25,11 @@ class Returned(NamedTuple):
     given: Tensor
     output: Tensor
     memory: int  # where the output's begins
-    version: int  # of that memory: another means that it was written into
+    times_written: int  # that memory until then
 
 
 @dataclass(frozen=True)
-class Made:
+class Projected:
     """What made a tensor: a projection of `given`, and perhaps a norm of that."""
 
     given: Tensor
@@ -53,14 +56,14 @@ def is_norm(module_class: Any) -> bool:
     return "norm" in module_class.__name__.lower()
 
 
-def note_returned(recent: deque[Returned], module: nn.Module, args: tuple, output: Any) -> None:
+def note_returned(recent: deque[Returned], module: nn.Module, args: Args, output: Any) -> None:
     """Remember what a projection or a norm has just returned."""
-    if args and isinstance(output, Tensor) and not output.is_inference():
+    if args and isinstance(output, Tensor) and (times := times_written(output)) is not None:
         memory = output.untyped_storage().data_ptr()
-        recent.append(Returned(module, args[0], output, memory, output._version))
+        recent.append(Returned(module, args[0], output, memory, times))
 
 
-def made_by(recent: Iterable[Returned], tensor: Tensor) -> Made | None:
+def projected_by(recent: Iterable[Returned], tensor: Tensor) -> Projected | None:
     """What made a tensor that is the output of one of these, or a view of it."""
     one = _returned(recent, tensor)
     if one is None:
@@ -71,7 +74,7 @@ def made_by(recent: Iterable[Returned], tensor: Tensor) -> Made | None:
     if projection is None or not _is_projection(type(projection.module)):
         return None
     has_bias = projection.module.bias is not None
-    return Made(projection.given, one.output, has_bias, is_normed=projection is not one)
+    return Projected(projection.given, one.output, has_bias, is_normed=projection is not one)
 
 
 def _is_projection(module_class: Any) -> bool:
@@ -85,5 +88,5 @@ def _returned(recent: Iterable[Returned], tensor: Tensor) -> Returned | None:
     memory = tensor.untyped_storage().data_ptr()
     for one in recent:
         if one.memory == memory:
-            return one if one.version == tensor._version else None
+            return one if one.times_written == times_written(tensor) else None
     return None

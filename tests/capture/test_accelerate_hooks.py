@@ -14,7 +14,7 @@ from accelerate import hooks
 from transformers import AutoTokenizer
 
 import attnviz
-from attnviz.capture import several_devices
+from attnviz.capture import accelerate_hooks
 from attnviz.models import bundled, loader
 from tests.support import architectures
 from tests.support.tracing import all_heads
@@ -145,7 +145,7 @@ def test_two_threads_run_such_a_model_one_after_the_other(folder_of):
 
 
 def test_a_model_on_one_device_waits_for_nobody(minilm):
-    with several_devices._running:
+    with accelerate_hooks._running:
         done = threading.Thread(target=attnviz.trace, args=(*minilm, "hello"), daemon=True)
         done.start()
         done.join(30)

@@ -1,0 +1,155 @@
+"""A recorded call as arrays: from the tensors of one pass to what a trace holds."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnviz.attention.call import Again, LayerTrace, Origin, Projection
+from attnviz.attention.tolerance import TOLERANCE
+from attnviz.capture.calls import Call, by_position, for_each_head
+from attnviz.capture.rotary import Orders, before_rotary
+from attnviz.text.tokens import Tokens
+
+
+def as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens, orders: Orders) -> LayerTrace:
+    """All heads of a call; `orders` remembers what the pass's rotary functions do."""
+    n_queries, n_keys = call.q.shape[-2], call.k.shape[-2]
+    made = call.projected.get("q")
+    if made is not None and call.x_query is not None and made.given.shape != call.x_query.shape:
+        call.x_query = call.x_key = None  # the query is made of something else (lilt's layout)
+    x_query = _array(by_position(call.x_query, n_queries))
+    q_before_rotary, k_before_rotary, origins = _unturned(call, orders)
+    return LayerTrace(
+        query_tokens=query_tokens,
+        key_tokens=key_tokens,
+        x_query=x_query,
+        x_key=x_query if call.x_key is call.x_query else _array(by_position(call.x_key, n_keys)),
+        q=_row(call.q),
+        k=_row(call.k),
+        v=_row(call.v),
+        q_before_rotary=_row(q_before_rotary),
+        k_before_rotary=_row(k_before_rotary),
+        origins=origins,
+        scaling=call.scaling,
+        softcap=call.softcap,
+        bias=_added_to_scores(call.bias, n_queries, n_keys),
+        mask=_added_to_scores(call.mask, n_queries, n_keys),
+        sink_logits=None
+        if call.sink_logits is None
+        else np.broadcast_to(_array(call.sink_logits), (call.q.shape[1], n_queries)),
+        weights_from=_weights_from(call),
+        own_updated=_row(call.updated),
+        projection=_projection(call),
+        captured=call.captured,
+    )
+
+
+def _weights_from(call: Call) -> np.ndarray | Again:
+    """The weights of a call where they were kept, else what computes them again."""
+    if call.weights is not None:
+        weights: np.ndarray = _row(_weights_applied(call, call.weights))
+        return weights
+    assert call.again is not None
+    return Again(partial(_array_of, call.again))
+
+
+def _array_of(again: Callable[[slice, slice], Tensor], *part: slice) -> np.ndarray:
+    weights: np.ndarray = _row(again(*part))
+    return weights
+
+
+def _weights_applied(call: Call, weights: Tensor) -> Tensor:
+    """The weights that the values were really given.
+
+    Where a sink's share is taken from the update instead of from the weights (granite_swa), the
+    model returns weights that sum to 1; by how much its update is smaller than weights · v is
+    then measured, row by row.
+    """
+    if call.sink_logits is None:
+        return weights
+    rounding = TOLERANCE[str(weights.dtype).removeprefix("torch.")]
+    if (weights.sum(-1) < 1 - rounding).any():
+        return weights
+    given = (weights @ for_each_head(call.v, weights.shape[1])).transpose(1, 2)
+    share = (call.updated * given).sum(-1) / (given * given).sum(-1)  # (1, query_pos, head)
+    return weights * share.transpose(1, 2)[..., None]
+
+
+def _unturned(call: Call, orders: Orders) -> tuple[Tensor | None, Tensor | None, dict[str, Origin]]:
+    """Query and key before their rotary embedding, both or neither, and what q, k and v are of x.
+
+    Where there was a rotary embedding this is told of query and key before it.
+    """
+    made = dict(call.projected)
+    q, made_q = before_rotary(call.q, call.rotations, orders)
+    k, made_k = before_rotary(call.k, call.rotations, orders) if q is not None else (None, None)
+    if q is not None and k is not None:
+        made |= {"q": made_q, "k": made_k}
+    else:
+        q = k = None
+    x = {"q": call.x_query, "k": call.x_key, "v": call.x_key}
+    origins = {
+        name: Origin(one.has_bias, one.is_normed)
+        for name, one in made.items()
+        if one is not None and one.given is x[name]
+    }
+    return q, k, origins
+
+
+def _projection(call: Call) -> Projection | str:
+    """What joins the heads, or why they have no shares of their own."""
+    joining = call.joining
+    if joining.obstacle is not None:
+        return f"{joining.obstacle} stands between the heads' updates and the module's output"
+    if joining.weight is None or joining.read is None or joining.output is None:
+        return "no projection of the heads' updates was observed"
+    _, *shape = call.updated.shape
+    d_model = joining.output.shape[-1]
+    if call.x_query is not None and d_model != call.x_query.shape[-1]:
+        return f"the projection of the heads' updates has {d_model} dimensions, not those of x"
+    rows = joining.weight_rows(*shape)
+    if rows is None:
+        return "the output projection is not given each token's heads side by side"
+    gate = joining.gate(*shape)
+    return Projection(
+        weight_of=partial(_weight_of, joining.read, rows),
+        bias=_array(joining.bias),
+        gate=None if gate is None else _array(gate[:, rows]),
+        own_output=_array(joining.output.reshape(shape[0], -1)),
+    )
+
+
+def _weight_of(read: Callable[[], Tensor | None], rows: Tensor, head: int) -> Any:
+    """A head's part of W_O, read when it is asked for; None once the model was changed."""
+    weight = read()
+    return None if weight is None else _array(weight[rows[head]])
+
+
+def _array(tensor: Tensor | None) -> Any:
+    """The tensor as a float32 array that nobody can change; no copy where it is one already."""
+    if tensor is None:
+        return None
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.dtype != torch.float32 or not tensor.is_cpu:
+        tensor = tensor.to("cpu", torch.float32)
+    array = tensor.numpy()
+    array.flags.writeable = False
+    return array
+
+
+def _row(tensor: Tensor | None) -> Any:
+    """The only row of a batch of one."""
+    return None if tensor is None else _array(tensor)[0]
+
+
+def _added_to_scores(tensor: Tensor | None, n_queries: int, n_keys: int) -> Any:
+    """A mask or bias, (head or 1, query_pos, key_pos); it may have been made for more keys."""
+    if tensor is None:
+        return None
+    array = _row(tensor)[..., :n_keys]
+    return np.broadcast_to(array, (array.shape[0], n_queries, n_keys))

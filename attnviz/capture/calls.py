@@ -1,0 +1,100 @@
+"""What is recorded while a model runs: its attention calls, in order, and what each was given."""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from attnviz.capture.input_projection import N_REMEMBERED, Projected, Returned, projected_by
+from attnviz.capture.joining import Joining
+from attnviz.capture.rotary import Rotation
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of an attention: its arguments and results, as tensors.
+
+    Shapes, with a batch of one: `q` (1, head, query_pos, d_head), `k` and `v` (1,
+    key_value_head, key_pos, d_head or d_value), `mask` and `bias` (1, head or 1, query_pos,
+    key_pos), `sink_logits` (head, query_pos or 1), `weights` (1, head, query_pos, key_pos),
+    `updated` (1, query_pos, head, d_value), `x_query` and `x_key` (1, position, d_model).
+    """
+
+    module: nn.Module
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    mask: Tensor | None
+    scaling: float
+    softcap: float | None
+    bias: Tensor | None
+    sink_logits: Tensor | None
+    weights: Tensor | None  # None where `again` computes them
+    updated: Tensor
+    joining: Joining  # what became of the updates
+    captured: Literal["observed", "traced"]
+    weights_as: list[Tensor]  # the tensors that the model may give back as these weights
+    # The weights of some queries in some key and value heads, by the same function once more.
+    again: Callable[[slice, slice], Tensor] | None = None
+    n_streams: int = 1  # how often its heads are there, one stream behind the other (prophetnet)
+    stream: int = 0
+    beside: list["Call"] = field(default_factory=list)  # all that its module made in one run
+    rotations: tuple[Rotation, ...] = ()  # all rotary embeddings of the pass up to here
+    projected: dict[str, Projected | None] = field(default_factory=dict)  # by "q", "k" and "v"
+    x_query: Tensor | None = None
+    x_key: Tensor | None = None
+    is_cross: bool = False
+
+
+def for_each_head(tensor: Tensor, n_heads: int) -> Tensor:
+    """The keys or values that each query head reads, (1, head, key_pos, dimension)."""
+    return tensor.repeat_interleave(n_heads // tensor.shape[1], dim=1)
+
+
+def by_position(x: Tensor | None, n_positions: int) -> Tensor | None:
+    """(position, d_model): some models put the batch (xlnet) or the positions (squeezebert) last.
+
+    None where no axis is that long.
+    """
+    if x is None or 1 not in x.shape:
+        return None
+    x = x.squeeze(0 if x.shape[0] == 1 else 1)
+    if len(x) == n_positions:
+        return x
+    return x.T if x.shape[1] == n_positions else None
+
+
+def _nothing(module: nn.Module, recording: "Recording") -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+@dataclass
+class Recording:
+    """The attention calls of one pass, and the modules whose attention could not be read."""
+
+    keeps_weights: bool = True  # False: those of every call that can be made again are let go
+    finds_projections: bool = True  # False: the updates are not followed to what projects them
+    calls: list[Call] = field(default_factory=list)
+    unread: list[nn.Module] = field(default_factory=list)
+    awaiting_input: list[Call] = field(default_factory=list)  # their module is still running
+    awaiting_projection: list[Joining] = field(default_factory=list)
+    rotations: list[Rotation] = field(default_factory=list)
+    # What projections and norms returned in the modules that are running whose code attends.
+    returned: deque[Returned] = field(default_factory=lambda: deque(maxlen=N_REMEMBERED))
+    n_attending: int = 0  # how many such modules are running
+    # What is entered while such a module runs, as attnviz.capture.handwritten has it.
+    around: Callable[[nn.Module, "Recording"], AbstractContextManager[Any]] = _nothing
+
+    def add(self, call: Call) -> None:
+        call.rotations = tuple(self.rotations)
+        call.projected = {name: projected_by(self.returned, getattr(call, name)) for name in "qkv"}
+        self.calls.append(call)
+        self.awaiting_input.append(call)
+        self.awaiting_projection.append(call.joining)
+
+    def drop(self, calls: list[Call]) -> None:
+        self.calls = [call for call in self.calls if call not in calls]
+        self.awaiting_input = [call for call in self.awaiting_input if call not in calls]
