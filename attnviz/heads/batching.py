@@ -28,8 +28,9 @@ from attnviz.capture.forward_pass import trace
 from attnviz.capture.modules import modules_of, parameters_of
 from attnviz.capture.recording import recording
 from attnviz.capture.traceable import checked_modules, dtype_name
+from attnviz.heads.definitions import MEASURED
 from attnviz.heads.measuring import Places, measured, measures
-from attnviz.heads.statistics import MEASURED, Head, Statistics, Survey, Surveyed
+from attnviz.heads.statistics import Head, Statistics, Survey, Surveyed
 from attnviz.text.errors import InputError, UnsupportedModelError
 from attnviz.text.tokenizing import of_ids
 
@@ -182,7 +183,8 @@ class Passes:
         if len(new):
             read = of_ids(self.tokenizer, new.tolist())
             self.known[new] = [(token.is_special, token.is_punctuation) for token in read]
-        return self.known[ids]
+        about: np.ndarray = self.known[ids]
+        return about
 
     # One pass for each text
 
@@ -308,7 +310,8 @@ def _output_norms(updated: Tensor, root: Tensor) -> Tensor:
     """‖u · W_O‖ of each head's update u, (text, head, query_pos)."""
     n_texts, n_queries = updated.shape[:2]
     by_head = updated.flatten(0, 1).transpose(0, 1) @ root
-    return by_head.norm(dim=-1).unflatten(1, (n_texts, n_queries)).transpose(0, 1)
+    norms: Tensor = by_head.norm(dim=-1).reshape(-1, n_texts, n_queries)
+    return norms.transpose(0, 1)
 
 
 # What is known before any pass

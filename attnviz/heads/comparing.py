@@ -53,7 +53,8 @@ class Difference:
     @cached_property
     def weights(self) -> Float[np.ndarray, "query_pair key_pair"]:
         """weights_b − weights_a, from −1 to 1."""
-        return self.weights_b - self.weights_a
+        difference: np.ndarray = self.weights_b - self.weights_a
+        return difference
 
     @cached_property
     def because_a(self) -> UInt8[np.ndarray, "query_pair key_pair"]:

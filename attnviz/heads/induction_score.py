@@ -73,7 +73,8 @@ def _scores(kind: str, call: LayerTrace, start: int, n: int, n_all: int) -> np.n
         return np.full(call.n_heads, np.nan, np.float32)
     second_run = call.own_weights_of(slice(start + n, start + 2 * n))
     places = np.arange(n)
-    return second_run[:, places, start + 1 + places].mean(axis=-1)
+    scores: np.ndarray = second_run[:, places, start + 1 + places].mean(axis=-1)
+    return scores
 
 
 def _around(tokenizer: Any) -> tuple[list[int], list[int]]:

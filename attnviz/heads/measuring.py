@@ -252,4 +252,5 @@ def _output_norms(call: LayerTrace) -> np.ndarray | None:
     updated = call.own_updated if projection.gate is None else call.own_updated * projection.gate
     updated = updated.swapaxes(0, 1)
     squares = np.array([weight @ weight.T for weight in weights])
-    return np.sqrt(np.maximum(np.vecdot(updated @ squares, updated), 0))
+    norms: np.ndarray = np.sqrt(np.maximum(np.vecdot(updated @ squares, updated), 0))
+    return norms

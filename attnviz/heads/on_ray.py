@@ -20,7 +20,7 @@ class Part:
         self.passes: Passes = ray.get(passes)
         self.column = column
 
-    def __call__(self, rows: dict[str, Any]) -> dict[str, list]:
+    def __call__(self, rows: dict[str, Any]) -> dict[str, list[Any]]:
         part, refusal = Survey(self.passes.of), ""
         try:
             for one in self.passes.over(list(rows[self.column])):
@@ -76,7 +76,8 @@ def partial_surveys(passes: Passes, texts: Any, column: str) -> Iterator[Survey]
             return
         texts = ray.data.from_items([{column: text} for text in kept])
     processor = "GPU" if passes.model.device.type == "cuda" else "CPU"
-    most = max(1, int(ray.cluster_resources().get(processor, 1)))
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    most = max(1, int(resources.get(processor, 1)))
     parts = texts.map_batches(
         Part,
         batch_size=BUFFER,

@@ -34,7 +34,7 @@ def texts_of(texts: Iterable[Any], column: str) -> Iterator[Any]:
     return (_text_in(row, column) if isinstance(row, Mapping) else row for row in texts)
 
 
-def _text_in(row: Mapping, column: str) -> Any:
+def _text_in(row: Mapping[Any, Any], column: str) -> Any:
     check_column(row, column)
     return row[column]
 
