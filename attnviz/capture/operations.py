@@ -16,16 +16,16 @@ MOVES = {"permute", "swapaxes", "transpose"}  # whole axes
 COPIES = {"clone", "contiguous", "detach"}
 CASTS = {"bfloat16", "double", "float", "half", "to", "type", "type_as"}
 REPEATS = {"expand"}
-MULTIPLIES = {"mul", "multiply", "rmul"}  # each number
+MULTIPLIES = {"mul", "multiply"}  # each number
 DIVIDES = {"div", "true_divide"}
 CHANGES = {  # each number in its own cell, in another way
-    *("add", "radd", "rsub", "sub"),
+    *("add", "rsub", "sub"),
     *("clamp", "masked_fill", "max", "maximum", "where"),
 }
 DROPS = {"dropout"}  # nothing outside training
 MATRIX_PRODUCTS = {"baddbmm", "bmm", "einsum", "matmul"}
-# Of the second tensor that they are given, no number.
-LOOKS_AT_SHAPE = {"expand_as", "reshape_as", "type_as", "view_as"}
+# They look at the shape or the type of the second tensor that they are given, at no number.
+LOOKS_AT_SECOND = {"expand_as", "reshape_as", "type_as", "view_as"}
 
 SCALES = MULTIPLIES | DIVIDES
 KEEPS_NUMBERS = RESHAPES | MOVES | COPIES | CASTS

@@ -19,7 +19,7 @@ from attnviz.capture.joining import Joining, Operation
 from attnviz.capture.operations import (
     DROPS,
     KEEPS_NUMBERS,
-    LOOKS_AT_SHAPE,
+    LOOKS_AT_SECOND,
     MULTIPLIES,
     Args,
     Function,
@@ -57,7 +57,7 @@ class Followed(Tensor):
                 one.joining.hinder(func.__name__)
         if type(result) is torch.Size or not _holds_tensors(result):
             return result
-        if name in LOOKS_AT_SHAPE and not any(place == 0 for place, _ in given):
+        if name in LOOKS_AT_SECOND and not any(place == 0 for place, _ in given):
             return result
         if not given and not hidden:
             return result
