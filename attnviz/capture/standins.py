@@ -69,7 +69,7 @@ def standing(recording: object, standins: Sequence[Standin]) -> Iterator[None]:
     try:
         with _moving:
             for one in standins:
-                one.plain = _live(one.namespace.get(one.name, NOTHING))
+                one.plain = one.namespace.get(one.name, NOTHING)
                 one.namespace[one.name] = one
         yield
     finally:
