@@ -44,8 +44,8 @@ keys too, as its neuron view asks, and whose own BERT has the same weights. Weig
 not keep are computed when they are read: “every weight read” is `trace_inputs`, and then the
 weights of all heads as arrays, which BertViz's lists hold. sdpa is the forward pass of a copy of
 the model whose attention is one fused operation and gives no weights. Each time ends when what was
-returned is dropped again. What attnviz puts around the calls of modules is there in every column;
-it costs a plain forward pass less than 1 %."""
+returned is dropped again. What attnviz puts around the calls of modules is there only while it
+traces."""
 
 NOTE_OF_STEPS = f"""Medians of {N_ROUNDS_OF_STEPS} rounds, each with a new trace: `trace.head` for
 one head, the first that is asked for in its layer, and the arrays of all of its steps. The target
