@@ -9,6 +9,7 @@ stays 0.
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -147,17 +148,24 @@ class Filters:
     share: float | None = None
 
     def __call__(self, trace: Trace) -> Trace:
-        renormalise = self.renormalise
+        for function, given in self.calls:
+            trace = function(trace, **given)
+        return trace
+
+    @property
+    def calls(self) -> Iterator[tuple[Callable[..., Trace], dict[str, Any]]]:
+        """The functions above that do it, in order, and what each is given beside the trace."""
+        only = {"renormalise": self.renormalise}
         if self.hidden_keys or self.hidden_queries:  # first, for they are positions of whole texts
-            hidden = self.hidden_keys, self.hidden_queries
-            trace = hide_tokens(trace, *hidden, renormalise=renormalise)
+            yield hide_tokens, {"keys": self.hidden_keys, "queries": self.hidden_queries, **only}
         if self.segments is not None:
-            trace = only_segments(trace, *self.segments, renormalise=renormalise)
+            yield only_segments, {"queries": self.segments[0], "keys": self.segments[1], **only}
         if self.special:
-            trace = hide_special(trace, renormalise=renormalise)
+            yield hide_special, only
         if self.words:
-            trace = in_words(trace)
-        return with_lines(trace, self.top, self.share)
+            yield in_words, {}
+        if self.top is not None or self.share is not None:
+            yield with_lines, {"top": self.top, "share": self.share}
 
     @property
     def elsewhere(self) -> "Filters":

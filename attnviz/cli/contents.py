@@ -12,7 +12,7 @@ from attnviz.charts.what_if import what_if_view
 from attnviz.cli.options import FIGURES
 from attnviz.cli.output_files import ending
 from attnviz.cli.summary import summary
-from attnviz.export import code, figures, pages
+from attnviz.export import code, figures, four_steps, pages
 from attnviz.export.captions import caption
 from attnviz.export.figures import Written
 from attnviz.export.screen import OF_TABLES, More, Screen, drawn, tabulated
@@ -53,7 +53,6 @@ def _figure(
         caption="" if asked.no_caption else words,
         width_mm=columns.get(asked.width, asked.width),
         is_transparent=asked.transparent,
-        outlines=not asked.as_text,
         scale=asked.scale,
     )
 
@@ -106,7 +105,7 @@ def _code(
         )
     drawings = [file for file in asked.files if ending(file) in FIGURES]
     if asked.four_steps:
-        script = code.four_steps(screen, trace, model)
+        script = four_steps.four_steps(screen, trace, model)
     else:
         script = code.script(screen, *drawings[:1])
     return Written(script.encode())

@@ -1,32 +1,15 @@
-"""What can be asked for in a shell. Nothing heavy is imported, so that a mistake is told at once.
-
-The choices are written out for that reason; a test holds them against those of the rooms that
-have them.
-"""
+"""What can be asked for in a shell. Nothing heavy is imported: a mistake is told at once."""
 
 import argparse
 import math
 import re
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
+from attnviz.export.options import OPTIONS, Option
 from attnviz.text.characters import shown
 from attnviz.text.version import VERSION
 
-VIEWS = ("steps", "neurons", "heads", "model", "find", "compare")
-LARGE = ("maximum", "mean", "window")
-FOCUS = ("all", "query", "key")
-_OF_WEIGHTS = (
-    *("entropy", "distance", "offset", "self", "previous", "next", "first", "special"),
-    "punctuation",
-)
-MEASURES = (
-    *_OF_WEIGHTS,
-    *(f"wv_{name}" for name in _OF_WEIGHTS),
-    *("largest", "agreement", "output", "induction"),
-)
-FIND_BY = ("pair", "measures")
-DTYPES = ("float32", "float64", "bfloat16", "float16")
 FIGURES = (".svg", ".pdf", ".png")
 DATA = (".npz", ".csv", ".parquet", ".json")
 ENDINGS = (*FIGURES, ".html", *DATA, ".py")
@@ -51,9 +34,11 @@ the options.
 
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """What is asked for, an attribute for each option; by default in the process's own arguments.
+    """What is asked for, by default in the process's own arguments.
 
-    Ends the process, with a sentence and the exit status 2, for what cannot be asked for.
+    An attribute for each option of a screen, called so ("layer", "find.x") and None where it is
+    not given, and one for each option of the shell alone. Ends the process, with a sentence and
+    the exit status 2, for what cannot be asked for.
     """
     parser = _parser()
     asked = parser.parse_args(arguments)
@@ -63,9 +48,9 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         return asked
     if asked.text is not None:
         parser.error("a text and --from are given; arrays of a file have no text")
-    for name in ("model", "revision", "device", "dtype", "pair", "target"):
-        if getattr(asked, name) is not None:
-            parser.error(f"--{name} and --from are given; arrays of a file have no model")
+    for option in OPTIONS["model and texts"]:
+        if getattr(asked, option.name) is not None:
+            parser.error(f"--{option.name} and --from are given; arrays of a file have no model")
     return asked
 
 
@@ -82,162 +67,32 @@ def _parser() -> argparse.ArgumentParser:
         "text", metavar="TEXT", nargs="?", help="what the model reads; - for standard input"
     )
     made.add_argument("--version", action="version", version=f"attnviz {VERSION}")
-    _add_model(made.add_argument_group("model and texts"))
-    _add_head(made.add_argument_group("what is shown"))
-    _add_views(made.add_argument_group("how it is shown"))
-    _add_find(made.add_argument_group("find: which head links --query to --key, or does what"))
-    _add_compare(made.add_argument_group("compare: the head A with another one, B"))
-    _add_filters(made.add_argument_group("filters, of all views but steps"))
-    _add_change(made.add_argument_group("what if, in steps: the head with something changed"))
+    for heading, options in OPTIONS.items():
+        group = made.add_argument_group(heading)
+        for option in options:
+            _add(group, option)
+        if heading == "model and texts":
+            group.add_argument(
+                "--from",
+                dest="arrays",
+                metavar="FILE.npz",
+                help="show arrays q, k, v and perhaps mask, without a model",
+            )
     _add_files(made.add_argument_group("what comes out"))
     return made
 
 
-def _add_model(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--model", metavar="NAME", help="a name on the Hub, or a folder")
-    group.add_argument("--revision", metavar="NAME", help="a commit, branch or tag of it")
-    group.add_argument("--device", metavar="NAME", help="cpu (default), cuda, cuda:1 …")
-    group.add_argument("--dtype", choices=DTYPES, help="precision; default float32")
-    group.add_argument("--pair", metavar="TEXT", help="the second text of a sentence pair")
-    group.add_argument("--target", metavar="TEXT", help="what an encoder-decoder's decoder reads")
-    group.add_argument(
-        "--from",
-        dest="arrays",
-        metavar="FILE.npz",
-        help="show arrays q, k, v and perhaps mask, without a model",
-    )
-
-
-def _add_head(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--kind", metavar="KIND", help="self; or encoder, decoder, cross")
-    group.add_argument("--layer", metavar="N", type=_whole, help="default: the first")
-    group.add_argument("--head", metavar="N", type=_whole, help="default: 8, or 0 of fewer")
-    group.add_argument(
-        "--view", choices=VIEWS, help="default: steps, or neurons where there are filters"
-    )
-    group.add_argument("--query", metavar="TOKEN", help="the token that attends")
-    group.add_argument("--key", metavar="TOKEN", help="the token that is attended to")
-
-
-def _add_views(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--dark", action="store_true", help="light on dark")
-    group.add_argument(
-        "--columns", action="store_true", help="steps: a query's column sums to 1, not its row"
-    )
-    group.add_argument(
-        "--large",
-        choices=LARGE,
-        default="maximum",
-        help="steps: matrices beyond 40 tokens as blocks of this, or as the window around the pair",
-    )
-    group.add_argument("--lines-only", action="store_true", help="neurons: without the dimensions")
-    group.add_argument(
-        "--sort-dimensions",
-        action="store_true",
-        help="neurons: by their share of the score of --query and --key",
-    )
-    group.add_argument(
-        "--asked", action="store_true", help="neurons: who attends to --key, not what --query does"
-    )
-    group.add_argument(
-        "--heads", metavar="N", nargs="+", type=_whole, help="heads: those that are on"
-    )
-    group.add_argument(
-        "--focus", choices=FOCUS, help="heads: all lines, or those of --query or --key alone"
-    )
-    group.add_argument(
-        "--first-query",
-        metavar="N",
-        type=_whole,
-        help="neurons, heads: where the queries shown of a long text begin; default: near --query",
-    )
-    group.add_argument("--first-key", metavar="N", type=_whole, help="the same of the keys")
-    group.add_argument(
-        "--measure",
-        metavar="M",
-        choices=MEASURES,
-        default="entropy",
-        help=f"model: the number of each head: {', '.join(MEASURES)}",
-    )
-    group.add_argument("--sort-heads", action="store_true", help="model: by that number")
-
-
-def _add_find(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--find-by", choices=FIND_BY, default="pair", help="default: pair")
-    group.add_argument(
-        "--texts", metavar="TEXT", nargs="+", default=[], help="more texts with the same two tokens"
-    )
-    group.add_argument(
-        "--x", metavar="M", choices=MEASURES, default="entropy", help="a measure, as for --measure"
-    )
-    group.add_argument("--y", metavar="M", choices=MEASURES, default="distance", help="another")
-    group.add_argument(
-        "--colour",
-        metavar="M",
-        choices=("layer", "head", *MEASURES),
-        default="layer",
-        help="layer (default), head or a measure",
-    )
-    group.add_argument("--size", metavar="M", choices=MEASURES, help="a measure")
-
-
-def _add_compare(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--other-text", metavar="TEXT", help="of B; default: the same")
-    group.add_argument("--other-model", metavar="NAME", help="of B; texts are compared by words")
-    group.add_argument("--other-layer", metavar="N", type=_whole, help="of B")
-    group.add_argument("--other-head", metavar="N", type=_whole, help="of B")
-    group.add_argument(
-        "--align-queries",
-        metavar="PAIRS",
-        help="which tokens are compared, places in A and B: '0-0 1-2'",
-    )
-    group.add_argument("--align-keys", metavar="PAIRS", help="the same of the keys")
-
-
-def _add_filters(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--hide-special", action="store_true", help="without [CLS], [SEP] …")
-    group.add_argument("--hide", metavar="TOKEN", nargs="+", default=[], help="without these")
-    group.add_argument(
-        "--segments",
-        metavar="AB",
-        type=_segments,
-        help="of a pair: queries of the first letter's text, keys of the second's: AA AB BA BB",
-    )
-    group.add_argument(
-        "--renormalise", action="store_true", help="what is left of each row sums to 1 again"
-    )
-    group.add_argument("--words", action="store_true", help="words instead of pieces")
-    group.add_argument(
-        "--top", metavar="N", type=_whole, help="lines to the N strongest keys of each query"
-    )
-    group.add_argument(
-        "--share", metavar="X", type=_number, help="lines that make up this share, 0 to 1"
-    )
-
-
-def _add_change(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--scaling", metavar="X", type=_number, help="another factor; 1 switches scaling off"
-    )
-    group.add_argument(
-        "--temperature", metavar="X", type=_number, help="divides what the softmax is given"
-    )
-    group.add_argument(
-        "--mask-keys", metavar="TOKEN", nargs="+", default=[], help="hidden from every query"
-    )
-    group.add_argument(
-        "--causal",
-        action=argparse.BooleanOptionalAction,
-        help="hide, or show, keys that come after their query",
-    )
-    group.add_argument(
-        "--zero-dimensions",
-        metavar="N",
-        nargs="+",
-        type=_whole,
-        default=[],
-        help="dimensions of q and k that are left out of every score",
-    )
+def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    flag = option.flag.partition(" ")[0]
+    how: dict[str, Any] = {"dest": option.name, "help": option.help}
+    if "[no-]" in flag:
+        how |= {"action": argparse.BooleanOptionalAction}
+    elif not option.takes and not option.choices:
+        how |= {"action": "store_const", "const": option.sets}
+    else:
+        how |= {"metavar": option.takes or None, "choices": option.choices or None}
+        how |= {"type": _READ.get(option.takes), "nargs": "+" if option.is_many else None}
+    group.add_argument(flag.replace("[no-]", ""), **how)
 
 
 def _add_files(group: argparse._ArgumentGroup) -> None:
@@ -258,7 +113,6 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--scale", metavar="X", type=_number, default=2.0, help="of .png: default 2")
     group.add_argument("--transparent", action="store_true", help="a figure without background")
     group.add_argument("--no-caption", action="store_true", help="a figure without caption")
-    group.add_argument("--text", action="store_true", dest="as_text", help=".svg: text as text")
     group.add_argument(
         "--four-steps", action="store_true", help=".py: the head in four steps of plain PyTorch"
     )
@@ -298,6 +152,9 @@ def _segments(text: str) -> tuple[int, int]:
     if letters not in ("AA", "AB", "BA", "BB"):
         raise argparse.ArgumentTypeError(f"{text!r} is none of AA, AB, BA, BB")
     return "AB".index(letters[0]), "AB".index(letters[1])
+
+
+_READ: Mapping[str, Callable[[str], Any]] = {"N": _whole, "X": _number, "AB": _segments}
 
 
 def _width(text: str) -> str | float:

@@ -4,6 +4,7 @@ import json
 import math
 import textwrap
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class Summary:
     def _strongest(self) -> list[int]:
         """The places of the keys, hidden ones last."""
         weights, is_hidden = self.head.weights[self.query], self.head.is_masked[self.query]
-        return np.lexsort((-weights, is_hidden)).tolist()
+        return [int(place) for place in np.lexsort((-weights, is_hidden))]
 
     def _table(self) -> list[str]:
         weights, is_hidden = self.head.weights[self.query], self.head.is_masked[self.query]
@@ -157,7 +158,7 @@ def _numbered(tokens: Tokens) -> str:
     return "  ".join([*named, *([f"…{_HELD}{more}{_HELD}more"] if more > 0 else [])])
 
 
-def _listed(tokens: Tokens) -> list[dict]:
+def _listed(tokens: Tokens) -> list[dict[str, Any]]:
     return [{"position": token.positions[0], "token": token.label} for token in tokens]
 
 

@@ -76,11 +76,11 @@ def _found(screen: Screen) -> list[str]:
 
 def _beside(screen: Screen) -> list[str]:
     """What B is, so far as it is not A."""
-    beside = screen.beside
+    beside, (layer, head) = screen.beside, screen.other_place
     parts = [
         *([beside.model] if beside.model is not None else []),
-        f"layer {screen.layer if beside.layer is None else beside.layer}",
-        f"head {screen.head if beside.head is None else beside.head}",
+        f"layer {layer}",
+        f"head {head}",
         *([f"“{_short(beside.text)}”"] if beside.text is not None else []),
     ]
     said = [f"B, compared with it: {', '.join(parts)}"]

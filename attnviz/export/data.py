@@ -59,7 +59,8 @@ def table(head: HeadTrace) -> pd.DataFrame:
     meaning, `value` is NaN and `hidden` says why; elsewhere that is empty. The steps `sink_logits`
     and `sink` have a single column, for a key that is no token.
     """
-    return _table(head).to_pandas()
+    written: pd.DataFrame = _table(head).to_pandas()
+    return written
 
 
 def to_csv(head: HeadTrace) -> bytes:
@@ -178,7 +179,7 @@ def _layers(trace: Trace, kind: str) -> list[dict[str, int]]:
     return [{"layer": layer, "heads": trace.n_heads(layer, kind)} for layer in trace.layers(kind)]
 
 
-def _tokens(tokens: Tokens, of: str = "") -> dict[str, list]:
+def _tokens(tokens: Tokens, of: str = "") -> dict[str, list[Any]]:
     return {
         f"{of}tokens": list(tokens.labels),
         f"{of}special": list(tokens.is_special),

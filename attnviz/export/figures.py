@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+from xml.parsers import expat
 
 import altair as alt
 import vl_convert
 
 from attnviz.charts.parts.in_notebook import displayed
 from attnviz.charts.parts.palette import PALETTES, DisplayMode, display_mode_of
-from attnviz.export.fonts import missing, width_of
-from attnviz.export.outlines import SVG, outline
+from attnviz.export.fonts import PLAIN, missing, width_of
+from attnviz.export.lettering import letter
 from attnviz.text.characters import shown
 from attnviz.text.errors import InputError
 from attnviz.text.files import write
@@ -51,17 +53,18 @@ def figure(
     caption: str = "",
     width_mm: float | None = None,
     is_transparent: bool = False,
-    outlines: bool = True,
     scale: float = 2,
+    outlines: bool | None = None,
 ) -> Written:
-    """The chart as a file that ends in ".svg", ".pdf" or ".png" and looks alike everywhere.
+    """The chart as a file that ends in ".svg", ".pdf" or ".png".
 
-    The text of an SVG is drawn as outlines; without `outlines` it stays text, in whatever font the
-    reader has. A PDF has its fonts in it. A PNG has `scale` pixels for each of the page. A
-    `caption` stands below. The whole is as wide as `width_mm` says, by default as on the page,
-    and has the colours of `display_mode`, "light" or "dark", by default those of the chart.
-    `is_transparent` leaves out the background. Raises InputError for a width, a scale or a display
-    mode that is not possible; notes characters that no font here has, and text too small to read.
+    The text of an SVG is text, in whatever font the reader has. A PDF has its fonts in it and looks
+    alike everywhere. A PNG has `scale` pixels for each of the page. A `caption` stands below. The
+    whole is as wide as `width_mm` says, by default as on the page, and has the colours of
+    `display_mode`, "light" or "dark", by default those of the chart. `is_transparent` leaves out
+    the background. (`outlines`, which once drew the text of an SVG as shapes, does nothing now.)
+    Raises InputError for a width, a scale or a display mode that is not possible; notes characters
+    that no font here has, and text too small to read.
     """
     if not (math.isfinite(scale) and 0 < scale <= _MOST_SCALE):
         raise InputError(
@@ -70,7 +73,7 @@ def figure(
         )
     root = _drawn(chart, display_mode, caption, width_mm, is_transparent)
     notes = tuple(_notes_on(root))
-    return Written(WRITERS[ending](root, outlines, scale), notes)
+    return Written(WRITERS[ending](root, scale), notes)
 
 
 def to_svg(chart: alt.TopLevelMixin, display_mode: DisplayMode | None = None, **look: Any) -> str:
@@ -88,7 +91,7 @@ def to_png(chart: alt.TopLevelMixin, display_mode: DisplayMode | None = None, **
     return _told(figure(chart, ".png", display_mode, **look))
 
 
-def save(chart: alt.TopLevelMixin, path: str | os.PathLike, **look: Any) -> None:
+def save(chart: alt.TopLevelMixin, path: str | os.PathLike[str], **look: Any) -> None:
     """Write the chart to a file that ends in .svg, .pdf or .png; `look` is that of `to_svg`.
 
     Raises InputError for another ending, and for a file that cannot be written.
@@ -111,34 +114,34 @@ def _told(made: Written) -> bytes:
 # Formats
 
 
-def _svg(root: ElementTree.Element, outlines: bool, scale: float) -> bytes:
-    if outlines:
-        outline(root)
+def _svg(root: Element, scale: float) -> bytes:
+    for text in root.iter("text"):
+        if text.get("font-family") == "sans-serif":
+            del text.attrib["font-family"]
+    root.set("font-family", ", ".join((*PLAIN, "sans-serif")))  # as wide as it was measured
     return _text_of(root).encode()
 
 
-def _pdf(root: ElementTree.Element, outlines: bool, scale: float) -> bytes:
-    _resize(root, _width(root) / _POINT)
-    # Fonts with pictures for letters cannot be put into it, and others it would choose badly.
-    outline(root, unless_in=_IN_PDF)
-    return vl_convert.svg_to_pdf(_text_of(root))  # which takes a pixel for a point
+def _pdf(root: Element, scale: float) -> bytes:
+    _resize(root, _width(root) / _POINT)  # a pixel is taken for a point
+    letter(root)
+    return vl_convert.svg_to_pdf(_text_of(root))
 
 
-def _png(root: ElementTree.Element, outlines: bool, scale: float) -> bytes:
+def _png(root: Element, scale: float) -> bytes:
     _resize(root, scale * _width(root))
-    outline(root)
+    letter(root)
     ppi = 96 * scale  # written into the file, and multiplied by
     return vl_convert.svg_to_png(_text_of(root), scale=72 / ppi, ppi=ppi)
 
 
-def _text_of(root: ElementTree.Element) -> str:
+def _text_of(root: Element) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-_IN_PDF = ("Liberation Sans",)  # what vl-convert brings itself
 _MOST_SCALE = 8
 
-WRITERS: dict[str, Callable[[ElementTree.Element, bool, float], bytes]] = {
+WRITERS: dict[str, Callable[[Element, float], bytes]] = {
     ".svg": _svg,
     ".pdf": _pdf,
     ".png": _png,
@@ -154,19 +157,19 @@ def _drawn(
     caption: str,
     width_mm: float | None,
     is_transparent: bool,
-) -> ElementTree.Element:
+) -> Element:
     """The chart and its caption as SVG, its text as text."""
     specification = _displayed(chart, display_mode).to_dict()
     palette = PALETTES[display_mode_of(specification)]
-    root = ElementTree.fromstring(_converted(specification))
+    root = parsed(_converted(specification))
     width, height = float(root.get("width", 0)), float(root.get("height", 0))
-    background = root.find(f"{{{SVG}}}rect")
+    background = root.find("rect")
     if caption:
         lines = wrapped(caption, width - 2 * _MARGIN)
         for place, line in enumerate(lines):
             text = ElementTree.SubElement(
                 root,
-                f"{{{SVG}}}text",
+                "text",
                 {
                     "transform": f"translate({_MARGIN},{height + _LINE * (place + 1)})",
                     "font-family": "sans-serif",
@@ -191,6 +194,20 @@ def _drawn(
         root.set("width", f"{width_mm:g}mm")
         root.set("height", f"{width_mm * height / width:.4g}mm")
     return root
+
+
+def parsed(svg: str) -> Element:
+    """The elements of a drawing by their names as they are written, and so they are written again.
+
+    ElementTree's own parser puts namespaces for prefixes, which it gives back as it likes or as
+    somebody registered them for the whole process.
+    """
+    builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.Parse(svg, True)
+    return builder.close()
 
 
 def _converted(specification: dict[str, Any]) -> str:
@@ -252,28 +269,28 @@ def _n_fitting(line: str, width: float, size: float) -> int:
 # Sizes
 
 
-def _width(root: ElementTree.Element) -> float:
+def _width(root: Element) -> float:
     """The width of the drawing, in px."""
     width = root.get("width", "0")
     return float(width[:-2]) * _PX_PER_MM if width.endswith("mm") else float(width)
 
 
-def _resize(root: ElementTree.Element, width: float) -> None:
+def _resize(root: Element, width: float) -> None:
     """Make the drawing so many px wide."""
     own_width, own_height = _size(root)
     root.set("width", f"{width:g}")
     root.set("height", f"{width * own_height / own_width:g}")
 
 
-def _size(root: ElementTree.Element) -> tuple[float, float]:
+def _size(root: Element) -> tuple[float, float]:
     """Width and height in the drawing's own coordinates."""
     _, _, width, height = map(float, root.get("viewBox", "").split())
     return width, height
 
 
-def _notes_on(root: ElementTree.Element) -> list[str]:
+def _notes_on(root: Element) -> list[str]:
     """What cannot be read in a drawing, a sentence each."""
-    texts = [text for text in root.iter(f"{{{SVG}}}text") if "".join(text.itertext()).strip()]
+    texts = [text for text in root.iter("text") if "".join(text.itertext()).strip()]
     notes = []
     if lost := missing("".join("".join(text.itertext()) for text in texts)):
         notes.append(note_on_missing(lost))

@@ -1,4 +1,4 @@
-"""Which installed font draws a piece of text, and how: what a file needs that is opened elsewhere.
+"""Which installed font draws a piece of text, and how wide: what a file needs that has its fonts.
 
 Vega's own drawing takes any font that has a character, bold or serif as it comes; here the plainest
 is taken. Fonts are looked for once in a process.
@@ -8,10 +8,13 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
+import regex
 import uharfbuzz as hb
 
 FOLDERS: dict[str, tuple[str, ...]] = {
@@ -23,8 +26,10 @@ ENDINGS = (".ttf", ".otf", ".ttc", ".otc")
 # Vega measures text with the first of these, which it brings; the others are as wide.
 PLAIN = ("Liberation Sans", "Arimo", "Arial", "Helvetica")
 BOLD, REGULAR = 700, 400
-FIRST_EMOJI = 0x1F000  # from here on most characters are pictures
-AS_PICTURE = "\ufe0f"  # asks for the picture of the character before it
+_FIRST_EMOJI = 0x1F000  # from here on most characters are pictures
+_FIRST_NOT_BROUGHT = 0x530  # behind Latin, Greek and Cyrillic, for which Vega brings a font
+_AS_PICTURE = "\ufe0f"  # asks for the picture of the character before it
+_UNDRAWN = str.maketrans("", "", f"{_AS_PICTURE}\ufe0e\u200c\u200d")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +48,8 @@ class Font:
     @property
     def units(self) -> int:
         """Of its own, in the size of a letter."""
-        return self.shapes.face.upem
+        units: int = self.shapes.face.upem
+        return units
 
     @cached_property
     def is_coloured(self) -> bool:
@@ -56,7 +62,7 @@ class Font:
         )
 
     @property
-    def plainness(self) -> tuple:
+    def plainness(self) -> tuple[object, ...]:
         """Orders fonts, the plainest first."""
         kinds = ("Mono", "Serif", "Display", "Looped", "Condensed", "Narrow", "UI", "Math")
         return (
@@ -76,61 +82,86 @@ class Run:
 
     text: str
     font: Font | None
+    is_leftwards: bool = False
+
+    @cached_property
+    def glyphs(self) -> tuple[tuple[hb.GlyphInfo, hb.GlyphPosition], ...]:
+        """From left to right, each with its place in the font's units; none without a font."""
+        if self.font is None:
+            return ()
+        buffer = hb.Buffer()
+        buffer.add_str(self.text)
+        buffer.guess_segment_properties()
+        buffer.direction = "rtl" if self.is_leftwards else "ltr"
+        hb.shape(self.font.shapes, buffer)
+        return tuple(zip(buffer.glyph_infos, buffer.glyph_positions, strict=True))
+
+    @cached_property
+    def width(self) -> float:
+        """In the size of its letters."""
+        if self.font is None:
+            return 0.6 * len(self.text)
+        advance: int = sum(place.x_advance for _, place in self.glyphs)
+        return advance / self.font.units
 
 
-def runs(text: str, weight: float = REGULAR) -> list[Run]:
-    """The text in the order in which it is drawn from left to right."""
+@lru_cache(maxsize=10_000)
+def runs(text: str, weight: float = REGULAR) -> tuple[Run, ...]:
+    """The text, which as a whole runs to the right, in the order in which it is drawn so."""
     drawn: list[Run] = []
-    for part, is_leftwards in _directions(text):
+    for is_leftwards, part in groupby(_directed(text), key=itemgetter(1)):
         pieces: list[Run] = []
-        for cluster in _clusters(part):
-            font = font_of(cluster, weight)
-            if pieces and pieces[-1].font is font:
-                pieces[-1] = Run(pieces[-1].text + cluster, font)
-            else:
-                pieces.append(Run(cluster, font))
+        for cluster, _ in part:
+            run = Run(cluster, font_of(cluster, weight), is_leftwards and not _is_number(cluster))
+            if pieces and replace(pieces[-1], text="") == replace(run, text=""):
+                run = replace(run, text=pieces.pop().text + cluster)
+            pieces.append(run)
         drawn += reversed(pieces) if is_leftwards else pieces
-    return drawn
+    return tuple(drawn)
 
 
-def missing(text: str) -> str:
-    """The characters, each once, that no font here can draw."""
-    lost = (run.text for run in runs(text) if run.font is None)
-    # Vega brings a font of its own for the first alphabets.
-    return "".join(dict.fromkeys(c for c in "".join(lost) if ord(c) >= _FIRST_NOT_BROUGHT))
+def _directed(text: str) -> Iterator[tuple[str, bool]]:
+    """Letters with what belongs to them, and whether they run to the left.
+
+    What has no direction of its own runs as the letters on both its sides.
+    """
+    clusters = regex.findall(r"\X", text)
+    sides = [_side(cluster) for cluster in clusters]
+    before, after = _last_known(sides), _last_known(sides[::-1])[::-1]
+    for cluster, *on_both in zip(clusters, before, after, strict=True):
+        yield cluster, on_both == ["R", "R"]
 
 
-_FIRST_NOT_BROUGHT = 0x530  # behind Latin, Greek and Cyrillic
+def _last_known(sides: list[str]) -> list[str]:
+    last = ""
+    return [last := side or last for side in sides]
+
+
+def _side(cluster: str) -> str:
+    """To which its letters run: "L" to the right, "R" to the left; "" where they do not say."""
+    return {"L": "L", "R": "R", "AL": "R"}.get(unicodedata.bidirectional(cluster[0]), "")
+
+
+def _is_number(cluster: str) -> bool:
+    return unicodedata.bidirectional(cluster[0]) in ("EN", "AN")
 
 
 def width_of(text: str, size: float) -> float:
     """How wide the text is at a font size, in the unit of the size."""
-    width = 0.0
-    for run in runs(text):
-        if run.font is None:
-            width += 0.6 * len(run.text)
-        else:
-            advance = sum(position.x_advance for _, position in shaped(run))
-            width += advance / run.font.units
-    return width * size
+    return size * sum(run.width for run in runs(text))
 
 
-@lru_cache(maxsize=10_000)
-def shaped(run: Run) -> tuple[tuple[hb.GlyphInfo, hb.GlyphPosition], ...]:
-    """The glyphs of a run that has a font, each with its place, in the font's units."""
-    assert run.font is not None
-    buffer = hb.Buffer()
-    buffer.add_str(run.text)
-    buffer.guess_segment_properties()
-    hb.shape(run.font.shapes, buffer)
-    return tuple(zip(buffer.glyph_infos, buffer.glyph_positions, strict=True))
+def missing(text: str) -> str:
+    """The characters, each once, that no font here can draw."""
+    lost = "".join(run.text for run in runs(text) if run.font is None)
+    return "".join(dict.fromkeys(c for c in lost if ord(c) >= _FIRST_NOT_BROUGHT))
 
 
 @lru_cache(maxsize=10_000)
 def font_of(cluster: str, weight: float = REGULAR) -> Font | None:
     """The plainest installed font that has these characters, as bold as asked for where it can."""
-    wants_picture = AS_PICTURE in cluster or ord(cluster[0]) >= FIRST_EMOJI
-    letters = cluster.replace(AS_PICTURE, "")
+    wants_picture = _AS_PICTURE in cluster or ord(cluster[0]) >= _FIRST_EMOJI
+    letters = cluster.translate(_UNDRAWN)
     for font in sorted(
         installed(),
         key=lambda font: (font.is_coloured != wants_picture, abs(font.weight - weight)),
@@ -173,49 +204,3 @@ def _fonts_in(file: Path) -> Iterator[Font]:
             font.get_style_value(hb.StyleTag.WIDTH),
             font,
         )
-
-
-# Text in parts
-
-
-def _directions(text: str) -> Iterator[tuple[str, bool]]:
-    """Parts of a text that run the same way, and whether that is to the left.
-
-    What has no direction between two letters that run to the left runs with them. (Numbers
-    among such letters are not turned; the whole text runs to the right.)
-    """
-    start = end = 0  # of what is known to run to the left
-    for place, character in enumerate(text):
-        if unicodedata.bidirectional(character) in ("R", "AL", "NSM") and (
-            end > start or unicodedata.bidirectional(character) != "NSM"
-        ):
-            if end == start:
-                yield from _part(text, start, place, False)
-                start = place
-            end = place + 1
-        elif unicodedata.bidirectional(character) in ("L", "EN") and end > start:
-            yield from _part(text, start, end, True)
-            start = end
-    if end > start:
-        yield from _part(text, start, end, True)
-        start = end
-    yield from _part(text, start, len(text), False)
-
-
-def _part(text: str, start: int, end: int, is_leftwards: bool) -> Iterator[tuple[str, bool]]:
-    if end > start:
-        yield text[start:end], is_leftwards
-
-
-def _clusters(text: str) -> Iterator[str]:
-    """Letters with the marks that belong to them, which one font has to draw."""
-    cluster = ""
-    for character in text:
-        belongs = unicodedata.category(character) in ("Mn", "Mc", "Me") or character == AS_PICTURE
-        is_tone = 0x1F3FB <= ord(character) <= 0x1F3FF
-        if cluster and not (belongs or is_tone):
-            yield cluster
-            cluster = ""
-        cluster += character
-    if cluster:
-        yield cluster

@@ -20,7 +20,8 @@ LARGEST_FIXED = 1e6  # beyond it digits after the point say nothing
 
 def paragraphs(markdown: str) -> str:
     """Markdown as the sentences of attnviz have it, in HTML."""
-    return _reader().render(markdown).replace(_JOINER, "")
+    written: str = _reader().render(markdown)
+    return written.replace(_JOINER, "")
 
 
 def _reader() -> MarkdownIt:

@@ -5,16 +5,13 @@ from typing import Any
 
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.trace import Trace
-from attnviz.charts.heads import Focus, most_tokens
 from attnviz.charts.parts.in_notebook import Shown, of_chart
 from attnviz.charts.parts.pair import pair_of
 from attnviz.charts.parts.palette import DisplayMode, configuration
-from attnviz.charts.parts.window import MAX_TOKENS, window_around
+from attnviz.export.options import View
 from attnviz.export.pages import check_view, view_page
-from attnviz.export.screen import NOTHING_MORE, Beside, More, Screen, View, drawn, following
+from attnviz.export.screen import NOTHING_MORE, More, drawn, opened
 from attnviz.text.errors import InputError
-
-DEFAULT_HEAD = 8  # the source's
 
 
 def show(
@@ -50,48 +47,24 @@ def show(
 
     configuration(display_mode)  # refuses an unknown one before the model runs
     check_view(view)
-    beside = Beside(text=other_text, layer=other_layer, head=other_head)
-    if view == "compare" and beside == Beside():
+    if view == "compare" and (other_text, other_layer, other_head) == (None, None, None):
         raise InputError(
             "Compare sets another head beside this one, and none is named.\n\nHint: pass "
             "other_text, other_layer or other_head; of two models, call attnviz.compare_view."
         )
     trace = forward_pass.trace(model, tokenizer, text, pair=pair, target=target)
-    if head is None:
-        head = DEFAULT_HEAD if trace.n_heads(layer, kind) > DEFAULT_HEAD else 0
-    head_trace = trace.head(layer, head, kind)
+    given = {
+        **{"model": trace.model_name, "text": text, "pair": pair, "target": target, "kind": kind},
+        **{"layer": layer, "head": head, "view": view, "query": query, "key": key},
+        **{"display_mode": display_mode, "beside.text": other_text},
+        **{"beside.layer": other_layer, "beside.head": other_head},
+    }
+    screen = opened(given, trace)
+    head_trace = trace.head(layer, screen.head, kind)
     pair_of(head_trace, query, key)
-    focus: Focus = "all" if query is key is None else "query" if query is not None else "key"
-    n_heads = trace.n_heads(layer, kind)
-    part = window_around(
-        query or 0,
-        key or 0,
-        len(head_trace.query_tokens),
-        len(head_trace.key_tokens),
-        size=most_tokens(n_heads) if view == "heads" else MAX_TOKENS,
-    )
-    screen = Screen(
-        model=trace.model_name,
-        text=text,
-        layer=layer,
-        head=head,
-        view=view,
-        pair=pair,
-        target=target,
-        kind=kind,
-        query=query,
-        key=key,
-        display_mode=display_mode,
-        first_query=part.queries.start,
-        first_key=part.keys.start,
-        focus=focus,
-        beside=beside,
-    )
     description = _description(trace, head_trace)
     if view == "steps":
         return Shown(description, view_page(screen, trace))
-    if view == "find":
-        screen = following(screen, trace)
     more = NOTHING_MORE
     if view == "compare" and other_text is not None:
         more = More([forward_pass.trace(model, tokenizer, other_text)])

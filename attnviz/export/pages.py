@@ -1,47 +1,23 @@
 """A view as an HTML page that needs nothing else."""
 
 from collections.abc import Iterator
-from itertools import groupby
-from typing import Any
 
 import altair as alt
 
-from attnviz.attention.agreement import NOT_EXACT, check_line, check_of_output, not_shown
-from attnviz.attention.explained.arithmetic import arithmetic, products
-from attnviz.attention.explained.sentences import (
-    about_row,
-    changes,
-    effect,
-    explanation,
-    given_to,
-    headline,
-    look_for,
-    nearest_values,
-    no_output,
-    sentence,
-)
+from attnviz.attention.agreement import NOT_EXACT, check_line, not_shown
 from attnviz.attention.head import HeadTrace
-from attnviz.attention.steps import Step, steps_of
 from attnviz.attention.trace import Trace
-from attnviz.charts.matrix import is_in_blocks, matrix_chart
-from attnviz.charts.parts.axes import AXIS_TITLES, is_of_pairs
-from attnviz.charts.parts.blocks import MAX_DIMENSIONS
 from attnviz.charts.parts.document import Picture, document
-from attnviz.charts.parts.figure import Figure, structure_of
 from attnviz.charts.parts.in_notebook import displayed
-from attnviz.charts.parts.pair import Pair, pair_of
-from attnviz.charts.parts.palette import IDENTITY, PALETTES, DisplayMode, configuration
-from attnviz.charts.parts.tables import heads_table, query_table, step_table
-from attnviz.charts.parts.window import strongest_outside, window_around
-from attnviz.charts.row import row_chart
-from attnviz.charts.shares import shares_chart
-from attnviz.charts.what_if import TITLES, compared
+from attnviz.charts.parts.pair import pair_of
+from attnviz.charts.parts.palette import PALETTES, DisplayMode, configuration
+from attnviz.charts.parts.tables import heads_table, query_table
 from attnviz.export.captions import caption
-from attnviz.export.markup import formula, paragraphs, table, words
+from attnviz.export.markup import paragraphs, table, words
+from attnviz.export.options import VIEWS
 from attnviz.export.screen import (
     NOTHING_MORE,
     OF_ALL_HEADS,
-    VIEWS,
     More,
     Screen,
     drawn,
@@ -49,12 +25,12 @@ from attnviz.export.screen import (
     other_head,
     tabulated,
 )
+from attnviz.export.steps_page import Pieces, Steps
 from attnviz.heads.definitions import MEASURES
 from attnviz.text.errors import InputError
 from attnviz.text.phrases import plain, token_at
 
-# px, below which it scrolls: a matrix in a narrow place, any other figure, a whole view
-NARROW, FIGURE, WIDE = 280, 480, 760
+WIDE = 760  # px, below which a view scrolls
 HOW_TO = {
     "neurons": "Point at a query token to see it meet every key, at a key token to see who attends "
     "to it; click to keep it, or choose one from the list below.",
@@ -67,8 +43,6 @@ HOW_TO = {
 }
 
 TITLES_OF_MEASURES = {measure.name: measure.title for measure in MEASURES}
-
-Pieces = Iterator[str | Picture]
 
 
 def to_html(
@@ -99,7 +73,9 @@ def view_page(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> str:
     if screen.view == "steps":
         pair_of(head, screen.query, screen.key)  # refuses one that is not there
         screen = following(screen, trace)
-        shown = [*_steps(screen, trace, head)]
+        assert screen.query is not None
+        assert screen.key is not None
+        shown = [*Steps(screen, trace, head, screen.query, screen.key).pieces()]
     else:
         shown = [*_chart(screen, trace, more)]
     body = ["<main>", *_header(screen, trace, more), *shown, "</main>"]
@@ -174,141 +150,6 @@ def _chart(screen: Screen, trace: Trace, more: More) -> Pieces:
         numbers = query_table(less.head(screen.layer, screen.head, screen.kind), place)
     name = words(plain(token_at(queries.labels, place)))
     yield table(numbers, f"What the query token {name} gives to each key, as a table")
-
-
-# Steps
-
-
-def _steps(screen: Screen, trace: Trace, head: HeadTrace) -> Pieces:
-    in_order = steps_of(head, screen.convention)
-    for number, steps in groupby(in_order, key=lambda step: step.number):
-        yield f"<section><h2>{headline(number)}</h2>"
-        yield paragraphs(explanation(head, number, screen.convention))
-        yield from _group(screen, trace, head, list(steps))
-        yield "</section>"
-    if head.output is None:
-        yield f"<section><h2>{headline('beyond')}</h2>{paragraphs(no_output(head))}</section>"
-    if screen.change:
-        yield from _what_if(screen, head)
-
-
-def _group(screen: Screen, trace: Trace, head: HeadTrace, steps: list[Step]) -> Pieces:
-    """The steps that share a number, laid out as on the page of attnviz."""
-    pair = Pair(screen.query, screen.key)
-    query, key = _both(pair)
-    first = steps[0]
-    if len(steps) > 1 and not is_of_pairs(first):
-        yield '<div class="beside">'
-        for step in steps:
-            yield f"<div>{_titled(step)}"
-            yield _matrix(screen, head, step, pair, is_narrow=True)
-            yield paragraphs(sentence(head, step, query, key)) + _table(head, step) + "</div>"
-        yield "</div>"
-        for step in steps:
-            yield paragraphs(arithmetic(head, step, query, key) or "")
-        yield _look_for(screen, head, first)
-        return
-    for step in steps:
-        yield f'<div class="step"><div>{_titled(step)}'
-        yield paragraphs(sentence(head, step, query, key))
-        yield paragraphs(arithmetic(head, step, query, key) or "")
-        if step.name == "output":
-            yield paragraphs(check_of_output(trace, head, query))
-        yield _look_for(screen, head, step)
-        if step.name == "scores":
-            numbers = products(head, query, key)
-            names = {"product": "q × k", "sum": "sum so far"}
-            yield table(numbers.rename(columns=names), f"All {len(numbers)} products")
-        yield _table(head, step) + "</div><div>"
-        yield _matrix(screen, head, step, pair)
-        if step.name == "weights" and screen.large == "window":
-            yield _outside(head, query, key)
-        yield "</div></div>"
-        if not is_of_pairs(step) and step.array.shape[1] > MAX_DIMENSIONS:
-            yield from _row(screen, head, step, key if step.axes[0] == "key_pos" else query)
-    if first.name == "updated":
-        name = "What each value adds to the update of the query token"
-        yield _picture(screen, shares_chart(head, query, key), name)
-        yield paragraphs(nearest_values(head, query))
-
-
-def _both(pair: Pair) -> tuple[int, int]:
-    assert pair.query is not None
-    assert pair.key is not None
-    return pair.query, pair.key
-
-
-def _titled(step: Step) -> str:
-    letter = step.name.partition("_")[0]
-    colour = f' style="color: {IDENTITY[letter]}"' if letter in IDENTITY else ""
-    return f"<h3><span{colour}>{words(step.title)}</span> {formula(step.formula)}</h3>"
-
-
-def _look_for(screen: Screen, head: HeadTrace, step: Step) -> str:
-    return paragraphs(f"**Look for** {look_for(head, step, screen.convention)}")
-
-
-def _table(head: HeadTrace, step: Step) -> str:
-    """Every value, where the picture has them all too."""
-    return "" if is_in_blocks(step) else table(step_table(head, step), "As a table")
-
-
-def _matrix(
-    screen: Screen, head: HeadTrace, step: Step, pair: Pair, *, is_narrow: bool = False
-) -> Picture:
-    figure = matrix_chart(head, step, pair, large=screen.large, is_narrow=is_narrow)
-    name = f"{step.title}: {' by '.join(AXIS_TITLES[axis] for axis in step.axes)}"
-    return _picture(screen, figure, name, NARROW if is_narrow else FIGURE)
-
-
-def _row(screen: Screen, head: HeadTrace, step: Step, row: int) -> Pieces:
-    side = "key" if step.axes[0] == "key_pos" else "query"
-    yield paragraphs(about_row(head, step, row))
-    yield _picture(screen, row_chart(head, step, row), f"{step.title} of the {side} token")
-
-
-def _outside(head: HeadTrace, query: int, key: int) -> str:
-    """What the query gives to keys that its window does not show, if there are any."""
-    shown = window_around(query, key, len(head.query_tokens), len(head.key_tokens))
-    outside = strongest_outside(head.weights[query], shown)
-    return paragraphs(f"{given_to(head, query, outside)}.") if outside else ""
-
-
-def _what_if(screen: Screen, head: HeadTrace) -> Pieces:
-    query, key = _both(Pair(screen.query, screen.key))
-    changed = screen.change(head)
-    pictures = compared(head, changed, query, key, screen.convention)
-    name = token_at(head.query_tokens, query)
-    yield "<section><h2>What if?</h2>"
-    yield paragraphs(changes(head, screen.change)) + paragraphs(effect(head, changed, query))
-    yield '<div class="beside">'
-    for label, matrix in zip(TITLES, pictures.matrices, strict=True):
-        yield f"<div><h3>Weights {label}</h3>"
-        yield _picture(screen, matrix, f"weights {label}", NARROW)
-        yield "</div>"
-    yield "</div>"
-    for label, strip in (
-        ("The weights of", pictures.weights),
-        ("The update x′ of", pictures.update),
-    ):
-        yield f"<div><h3>{label} {words(plain(name))}</h3>"
-        yield _picture(screen, strip, f"{label} {plain(name)} before and after")
-        yield "</div>"
-    yield "</section>"
-
-
-def _picture(
-    screen: Screen, figure: Figure | alt.LayerChart, name: str, least_width: int = FIGURE
-) -> Picture:
-    """A figure as wide as its place, and called by what is to be seen on it."""
-    specification: dict[str, Any] = (
-        figure.to_dict() if isinstance(figure, Figure) else structure_of(figure)
-    )
-    specification["description"] = name
-    specification["config"] = configuration(screen.display_mode)
-    if "layer" not in specification:
-        return Picture(specification)
-    return Picture(specification | {"width": "container"}, least_width)
 
 
 def _style(mode: DisplayMode) -> str:

@@ -1,8 +1,9 @@
 """What a screen shows, as plain values: what it is drawn, written as a script and called by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from operator import attrgetter
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -14,14 +15,16 @@ from attnviz.attention.trace import Trace
 from attnviz.attention.what_if import NO_CHANGE, Change
 from attnviz.charts.compare import compare_view
 from attnviz.charts.find import find_view
-from attnviz.charts.heads import Focus, head_view
+from attnviz.charts.heads import Focus, head_view, most_tokens
 from attnviz.charts.matrix import Large
 from attnviz.charts.model import model_view
 from attnviz.charts.neurons import neuron_view
 from attnviz.charts.parts.opening_pair import start_pair
 from attnviz.charts.parts.palette import DisplayMode
+from attnviz.charts.parts.window import MAX_TOKENS, window_around
 from attnviz.charts.scatter import scatter_view
 from attnviz.charts.steps import steps_view
+from attnviz.export.options import ARGUMENTS, DEFAULT_HEAD, FindBy, View
 from attnviz.heads.aligning import Alignment
 from attnviz.heads.comparing import Difference, difference
 from attnviz.heads.finding import linking, linking_over, pairs_called
@@ -29,12 +32,8 @@ from attnviz.heads.measuring import measures
 from attnviz.text.errors import InputError
 from attnviz.text.tokens import Tokens
 
-View = Literal["steps", "neurons", "heads", "model", "find", "compare"]
-VIEWS: tuple[View, ...] = ("steps", "neurons", "heads", "model", "find", "compare")
 OF_TABLES = ("find", "compare")  # whose numbers are a table, not the arrays of a head
 OF_ALL_HEADS = ("model", "find")  # the views in which no head is chosen, only marked
-FindBy = Literal["pair", "measures"]
-FIND_BY: tuple[FindBy, ...] = ("pair", "measures")
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,12 @@ class Screen:
         return self.query or 0, self.key or 0
 
     @property
+    def other_place(self) -> tuple[int, int]:
+        """The layer and the head that Compare sets beside the screen's own."""
+        layer, head = self.beside.layer, self.beside.head
+        return self.layer if layer is None else layer, self.head if head is None else head
+
+    @property
     def is_by_words(self) -> bool:
         """Whether Compare compares words, for two models split texts each in their own way."""
         return self.beside.model not in (None, self.model)
@@ -139,6 +144,61 @@ class More:
 NOTHING_MORE = More()
 
 
+def opened(given: Mapping[str, Any], trace: Trace) -> Screen:
+    """The screen of options by their names ("layer", "find.x"), of a trace that is not filtered.
+
+    What is None or not named is as attnviz opens with it: the first layer, head 8, or 0 of fewer,
+    the lines of the token that is named, and of a long text the part around it. Raises InputError
+    for a kind, layer, head or token that the trace does not have.
+    """
+    parts: dict[str, dict[str, Any]] = {part: {} for part in ("", *_PARTS)}
+    for name, value in given.items():
+        part, _, field = name.rpartition(".")
+        if value is not None:
+            parts[part][field] = value
+    own = parts.pop("")
+    kind = own.get("kind")
+    layer = own.setdefault("layer", trace.layers(kind)[0])
+    own.setdefault("head", DEFAULT_HEAD if trace.n_heads(layer, kind) > DEFAULT_HEAD else 0)
+    trace.head(layer, own["head"], kind)
+    if len(trace.kinds) > 1:
+        own.setdefault("kind", trace.kinds[0])
+    own.setdefault("focus", next((end for end in ("query", "key") if end in own), "all"))
+    screen = Screen(**own, **{part: _PARTS[part](**values) for part, values in parts.items()})
+    if screen.view == "find":
+        return following(screen, trace)
+    if screen.view not in ("neurons", "heads"):
+        return screen
+    firsts = _firsts(screen, trace)
+    return replace(screen, **{name: own.get(name, first) for name, first in firsts.items()})
+
+
+_PARTS: Mapping[str, Any] = {
+    "filters": Filters,
+    "change": Change,
+    "find": Finding,
+    "beside": Beside,
+}
+
+
+def default_of(name: str) -> Any:
+    """What a screen has where nothing is said of this option."""
+    part, _, field = name.rpartition(".")
+    return getattr(_PARTS.get(part, Screen), field)
+
+
+def _firsts(screen: Screen, trace: Trace) -> dict[str, int]:
+    """Where the tokens begin of which a view shows the followed ones, once they are filtered."""
+    call = screen.filters(trace).layer(screen.layer, screen.kind)
+    query, key = (
+        0 if position is None else tokens.place_of(position) or 0
+        for tokens, position in ((call.query_tokens, screen.query), (call.key_tokens, screen.key))
+    )
+    size = most_tokens(call.n_heads) if screen.view == "heads" else MAX_TOKENS
+    part = window_around(query, key, len(call.query_tokens), len(call.key_tokens), size=size)
+    return {"first_query": part.queries.start, "first_key": part.keys.start}
+
+
 def following(screen: Screen, trace: Trace) -> Screen:
     """The screen with the tokens that attnviz opens with, where it names none.
 
@@ -152,83 +212,41 @@ def following(screen: Screen, trace: Trace) -> Screen:
     )
 
 
+def view_options(screen: Screen) -> dict[str, Any]:
+    """What the view's function is given beside tokens and colours."""
+    is_of_measures = screen.view == "find" and screen.find.by == "measures"
+    names = ARGUMENTS["find measures" if is_of_measures else screen.view]
+    return {argument: attrgetter(name)(screen) for argument, name in names.items()}
+
+
 def drawn(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> alt.TopLevelMixin:
     """The screen's view of a trace, which is not filtered yet, as an Altair chart.
 
     Raises InputError for what the trace does not have.
     """
+    look = {**view_options(screen), "display_mode": screen.display_mode}
     if screen.view == "steps":
-        return steps_view(
-            trace.head(screen.layer, screen.head, screen.kind),
-            screen.query,
-            screen.key,
-            convention=screen.convention,
-            large=screen.large,
-            display_mode=screen.display_mode,
-        )
+        head = trace.head(screen.layer, screen.head, screen.kind)
+        return steps_view(head, screen.query, screen.key, **look)
     if screen.view == "compare":
         of = heads_compared(screen, trace, more)
-        return compare_view(
-            of.difference, query=of.row, key=of.column, display_mode=screen.display_mode
-        )
+        return compare_view(of.difference, query=of.row, key=of.column, **look)
     if screen.view == "find":
-        return _found(screen, trace, more)
+        if screen.find.by == "pair":
+            return find_view(linked(screen, trace, more), **look)
+        return scatter_view(measured(screen, trace, more), **look)
     trace = screen.filters(trace)
     if screen.view == "model":
-        return model_view(
-            trace,
-            screen.kind,
-            measure=screen.measure,
-            is_sorted=screen.is_by_measure,
-            layer=screen.layer,
-            head=screen.head,
-            display_mode=screen.display_mode,
-        )
+        return model_view(trace, **look)
     queries, keys = trace.tokens_of(screen.layer, screen.kind)
     query, key = _place(queries, screen.query, "query"), _place(keys, screen.key, "key")
-    firsts = {"first_query": screen.first_query, "first_key": screen.first_key}
     if screen.view == "neurons":
-        return neuron_view(
-            trace.head(screen.layer, screen.head, screen.kind),
-            query,
-            key,
-            expanded=screen.is_expanded,
-            sort_dimensions=screen.is_sorted,
-            asked=screen.is_asked,
-            display_mode=screen.display_mode,
-            **firsts,
-        )
+        return neuron_view(trace.head(screen.layer, screen.head, screen.kind), query, key, **look)
     return head_view(
         trace,
-        screen.layer,
-        screen.kind,
-        heads=screen.heads,
         query=query if screen.focus == "query" else None,
         key=key if screen.focus == "key" else None,
-        framed=screen.head,
-        display_mode=screen.display_mode,
-        **firsts,
-    )
-
-
-def _found(screen: Screen, trace: Trace, more: More) -> alt.TopLevelMixin:
-    find = screen.find
-    if find.by == "pair":
-        return find_view(
-            linked(screen, trace, more),
-            layer=screen.layer,
-            head=screen.head,
-            display_mode=screen.display_mode,
-        )
-    return scatter_view(
-        measured(screen, trace, more),
-        x=find.x,
-        y=find.y,
-        colour=find.colour,
-        size=find.size,
-        layer=screen.layer,
-        head=screen.head,
-        display_mode=screen.display_mode,
+        **look,
     )
 
 
@@ -307,12 +325,7 @@ def heads_compared(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> C
 
 def other_head(screen: Screen, trace: Trace) -> HeadTrace:
     """The head that Compare sets beside the screen's own, of this trace."""
-    layer, head = screen.beside.layer, screen.beside.head
-    return trace.head(
-        screen.layer if layer is None else layer,
-        screen.head if head is None else head,
-        screen.kind,
-    )
+    return trace.head(*screen.other_place, screen.kind)
 
 
 def _place(tokens: Tokens, position: int | None, what: str) -> int | None:

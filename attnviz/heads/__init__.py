@@ -3,22 +3,31 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from attnviz.heads.aligning import Alignment, aligned
-from attnviz.heads.comparing import Difference, difference
 from attnviz.heads.definitions import MEASURES, Measure
-from attnviz.heads.finding import linking, linking_over, pairs_called
-from attnviz.heads.measuring import measures
 
 if TYPE_CHECKING:
+    from attnviz.heads.aligning import Alignment, aligned
+    from attnviz.heads.comparing import Difference, difference
+    from attnviz.heads.finding import linking, linking_over, pairs_called
     from attnviz.heads.induction_score import induction
+    from attnviz.heads.measuring import measures
     from attnviz.heads.statistics import Survey
     from attnviz.heads.surveying import survey
 
-# These run models; whoever only reads traces waits for none.
+# Loaded on first use: whoever wants the names of measures waits for no numbers, and whoever only
+# reads traces for no models.
 _HOME_OF = {
-    "Survey": "attnviz.heads.statistics",
-    "induction": "attnviz.heads.induction_score",
-    "survey": "attnviz.heads.surveying",
+    "Alignment": "aligning",
+    "Difference": "comparing",
+    "Survey": "statistics",
+    "aligned": "aligning",
+    "difference": "comparing",
+    "induction": "induction_score",
+    "linking": "finding",
+    "linking_over": "finding",
+    "measures": "measuring",
+    "pairs_called": "finding",
+    "survey": "surveying",
 }
 
 __all__ = [
@@ -41,7 +50,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'attnviz.heads' has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+    return getattr(import_module(f"attnviz.heads.{_HOME_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,8 @@ import attnviz
 from attnviz.attention import agreement, own_arrays
 from attnviz.attention.explained.sentences import look_for, sentence
 from attnviz.export import data
-from attnviz.export.screen import VIEWS, Screen, drawn
+from attnviz.export.options import VIEWS
+from attnviz.export.screen import Screen, drawn
 from attnviz.heads import measures
 from attnviz.text.errors import InputError
 from tests.support import hand_made, hostile, tiny_models

@@ -7,8 +7,9 @@ import pytest
 import attnviz
 from attnviz.attention.what_if import Change
 from attnviz.charts.parts.palette import PALETTES
+from attnviz.export.options import VIEWS
 from attnviz.export.pages import view_page
-from attnviz.export.screen import VIEWS, Beside, Screen
+from attnviz.export.screen import Beside, Screen
 from attnviz.text.characters import shown
 
 pytestmark = pytest.mark.browser

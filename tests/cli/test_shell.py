@@ -1,49 +1,52 @@
 """The shell: what it prints and writes is the trace's own, and what it cannot do it says."""
 
+import functools
 import io
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
+from contextlib import suppress
 from typing import get_args
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 import attnviz
 from attnviz.attention import filters
 from attnviz.attention.agreement import check_line
-from attnviz.attention.tolerance import TOLERANCE
 from attnviz.attention.what_if import Change
+from attnviz.capture import forward_pass
 from attnviz.charts.heads import Focus
 from attnviz.charts.matrix import Large
-from attnviz.charts.what_if import what_if_view
+from attnviz.cli import contents, options
 from attnviz.cli import main as shell
-from attnviz.cli import options
 from attnviz.cli.screen import screen_of
 from attnviz.cli.summary import MOST_TOKENS, MOST_WEIGHTS
-from attnviz.export import code, figures, pages
+from attnviz.export import code, figures, four_steps, pages
 from attnviz.export.captions import caption
-from attnviz.export.screen import FIND_BY, VIEWS, Beside, Finding, Screen, drawn
-from attnviz.heads import MEASURES, Alignment
+from attnviz.export.options import EVERY, VIEWS
+from attnviz.export.screen import Beside, Finding, Screen
+from attnviz.heads import Alignment
 from attnviz.models import loader
 from attnviz.text.phrases import fixed
-from tests.support import tiny_models
-from tests.support.places import ROOT
+from tests.support import hand_made, tiny_models
+from tests.support.recorded import same
 
 SENTENCE = "time flies like an arrow"
-HEAVY = ("torch", "transformers", "altair", "numpy", "pandas", "vl_convert", "huggingface_hub")
+
+
+@pytest.fixture(scope="module")
+def traced():
+    """Traces a text once."""
+    return functools.cache(forward_pass.trace)
 
 
 @pytest.fixture
-def shell_of(monkeypatch, capsys, minilm):
+def shell_of(monkeypatch, capsys, minilm, traced):
     """Runs the command on a loaded model: its status, and what it printed."""
+    monkeypatch.setattr(forward_pass, "trace", traced)
 
     def run(*arguments, loaded=minilm):
         monkeypatch.setattr(loader, "load", lambda *given, **options: loaded)
@@ -63,16 +66,33 @@ def screen(sentence_trace):
     return of
 
 
-def command(*arguments, **options):
-    given = [sys.executable, "-m", "attnviz", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
-    environment.pop("HF_HUB_DISABLE_PROGRESS_BARS", None)  # bars have to be silent without it
-    return subprocess.run(given, capture_output=True, env=environment, timeout=120, **options)
+@pytest.fixture(scope="module")
+def small():
+    """A chart that is quickly written, too small to be read in one column."""
+    return attnviz.neuron_view(hand_made.random_head(2, 2))
 
 
-def as_svg(screen, trace):
-    words = caption(screen, trace)
-    return plain(figures.to_svg(drawn(screen, trace), screen.display_mode, caption=words))
+@pytest.fixture
+def asked_for(monkeypatch, small):
+    """What is to be drawn, or written as a page, and is not: each a screen, or what it took."""
+    asked = []
+
+    def drawn(screen, trace, more):
+        asked.append(screen)
+        return small
+
+    def what_if_view(*given, **look):
+        asked.append((given, look))
+        return small
+
+    def view_page(screen, trace, more):
+        asked.append(screen)
+        return "<!DOCTYPE html>"
+
+    monkeypatch.setattr(contents, "drawn", drawn)
+    monkeypatch.setattr(contents, "what_if_view", what_if_view)
+    monkeypatch.setattr(pages, "view_page", view_page)
+    return asked
 
 
 def plain(svg):
@@ -250,7 +270,6 @@ def test_a_long_texts_window_is_where_the_followed_token_is(screen, minilm):
     trace = attnviz.trace(*minilm, f"{SENTENCE} " * 40)
     asked = screen("--view", "neurons", "--query", 150, "--hide-special", trace=trace)
     assert asked.first_query <= 149 < asked.first_query + 40
-    drawn(asked, trace)
 
 
 def test_the_models_options_reach_the_loader(monkeypatch, capsys, minilm):
@@ -345,12 +364,9 @@ def test_a_mistake_in_the_options_is_the_status_2(capsys, arguments, said):
 
 
 def test_the_choices_are_those_that_there_are():
-    assert options.VIEWS == VIEWS
-    assert options.FIND_BY == FIND_BY
-    assert get_args(Large) == options.LARGE
-    assert get_args(Focus) == options.FOCUS
-    assert tuple(measure.name for measure in MEASURES) == options.MEASURES
-    assert set(options.DTYPES) == set(TOLERANCE)
+    choices = {option.name: option.choices for option in EVERY}
+    assert get_args(Large) == choices["large"]
+    assert get_args(Focus) == choices["focus"]
     assert tuple(figures.WRITERS) == options.FIGURES
 
 
@@ -373,39 +389,53 @@ def test_find_prints_the_ten_strongest_heads(shell_of, sentence_trace):
     assert printed.endswith("… 62 more rows\n")
 
 
-def tables(minilm, trace):
-    """What Find and Compare are asked, and the tables that answer, by the library's own calls."""
-    texts = ("an arrow flies", "nothing of it")
-    others = [attnviz.trace(*minilm, text) for text in texts]
-    banana = attnviz.trace(*minilm, "fruit flies like a banana")
-    heads, of_pair = attnviz.heads, ("--query", "flies", "--key", "arrow")
-    pairs = list(heads.pairs_called(others, "flies", "arrow"))
+OTHER = "fruit flies like a banana"
+OF_PAIR = ("find", "--query", "flies", "--key", "arrow")
+TEXTS = ("an arrow flies", "nothing of it")
+BY_HAND = Alignment.read("0-0 2-2")
+ALIGNED = ("--align-keys", BY_HAND, "--align-queries", BY_HAND)
+
+
+def linking_over(minilm, trace):
+    others = [attnviz.trace(*minilm, text) for text in TEXTS]
+    pairs = list(attnviz.heads.pairs_called(others, "flies", "arrow"))
     assert len(pairs) == 1
-    by_hand = Alignment.read("0-0 2-2")
-    return {
-        ("find", *of_pair): heads.linking(trace, 2, 5),
-        ("find", *of_pair, "--texts", *texts): heads.linking_over([(trace, 2, 5), *pairs]),
-        ("find", "--find-by", "measures", "--x", "self", "--size", "induction"): heads.measures(
-            trace, induction=heads.induction(*minilm)
+    return attnviz.heads.linking_over([(trace, 2, 5), *pairs])
+
+
+def difference(*heads, **aligned):
+    return attnviz.heads.difference(*heads, **aligned).table()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "of"),
+    [
+        (OF_PAIR, lambda minilm, trace: attnviz.heads.linking(trace, 2, 5)),
+        ((*OF_PAIR, "--texts", *TEXTS), linking_over),
+        (
+            ("find", "--find-by", "measures", "--x", "self", "--size", "induction"),
+            lambda minilm, trace: attnviz.heads.measures(
+                trace, induction=attnviz.heads.induction(*minilm)
+            ),
         ),
         (
-            *("compare", "--layer", 5, "--head", 2, "--other-layer", 5),
-            *("--other-head", 11, "--other-text", "fruit flies like a banana"),
-        ): heads.difference(trace.head(5, 2), banana.head(5, 11)).table(),
+            ("compare", "--layer", 5, "--head", 2, "--other-head", 11, "--other-text", OTHER),
+            lambda minilm, trace: difference(
+                trace.head(5, 2), attnviz.trace(*minilm, OTHER).head(5, 11)
+            ),
+        ),
         (
-            *("compare", "--head", 2, "--other-head", 3),
-            *("--align-keys", "0-0 2-2", "--align-queries", "0-0 2-2"),
-        ): heads.difference(
-            trace.head(0, 2), trace.head(0, 3), queries=by_hand, keys=by_hand
-        ).table(),
-    }
-
-
-@pytest.mark.parametrize("place", range(5))
+            ("compare", "--head", 2, "--other-head", 3, "--other-layer", 1, *ALIGNED),
+            lambda minilm, trace: difference(
+                trace.head(0, 2), trace.head(1, 3), queries=BY_HAND, keys=BY_HAND
+            ),
+        ),
+    ],
+)
 def test_files_and_json_of_find_and_compare_are_the_librarys_table(
-    shell_of, minilm, sentence_trace, tmp_path, place
+    shell_of, minilm, sentence_trace, tmp_path, arguments, of
 ):
-    arguments, table = list(tables(minilm, sentence_trace).items())[place]
+    table = of(minilm, sentence_trace)
     csv, parquet, rows = (tmp_path / f"a.{ending}" for ending in ("csv", "parquet", "json"))
     files = ("-o", csv, "-o", parquet, "-o", rows)
     status, printed, said = shell_of(SENTENCE, "--view", *arguments, *files, "--json")
@@ -482,56 +512,62 @@ def test_arrays_of_a_file_are_found_and_compared_as_far_as_they_go(
 # Files
 
 
-def test_a_figure_is_that_of_the_view(shell_of, screen, sentence_trace, tmp_path):
+def test_a_figure_is_that_of_the_view(shell_of, screen, asked_for, small, sentence_trace, tmp_path):
     file = tmp_path / "figure.svg"
     of_view = ("--view", "neurons", "--query", "flies", "--dark", "--hide-special")
     assert shell_of(SENTENCE, *of_view, "-o", file) == (0, "", "")
-    assert plain(file.read_text()) == as_svg(screen(*of_view), sentence_trace)
+    one = screen(*of_view)
+    assert asked_for == [one]
+    words = caption(one, sentence_trace)
+    assert plain(file.read_text()) == plain(figures.to_svg(small, "dark", caption=words))
     assert os.listdir(tmp_path) == ["figure.svg"]
 
 
-def test_a_figures_look_is_asked_for(shell_of, screen, sentence_trace, tmp_path):
+def test_a_figures_look_is_asked_for(shell_of, asked_for, small, tmp_path):
     svg, png = tmp_path / "a.svg", tmp_path / "a.png"
-    look = ("--width", "one", "--transparent", "--no-caption", "--text", "--scale", 1)
+    look = ("--width", "one", "--transparent", "--no-caption", "--scale", 1)
     status, _, said = shell_of(SENTENCE, "--view", "model", *look, "-o", svg, "-o", png)
     assert (status, said.count("too small to be read")) == (0, 1)  # not once for each file
-    chart = drawn(screen("--view", "model"), sentence_trace)
     with pytest.warns(figures.FigureWarning):
-        drawing = figures.to_svg(chart, width_mm=89, is_transparent=True, outlines=False)
+        drawing = figures.to_svg(small, "light", width_mm=89, is_transparent=True)
     assert plain(svg.read_text()) == plain(drawing)
     width = int.from_bytes(png.read_bytes()[16:20], "big")
     assert width == pytest.approx(89 / 25.4 * 96, abs=1)
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_view_is_written_in_every_format(shell_of, tmp_path, view):
-    starts = {"svg": b"<svg", "pdf": b"%PDF", "png": b"\x89PNG", "html": b"<!DOCTYPE html>"}
+def test_every_view_is_drawn_and_written(shell_of, screen, asked_for, tmp_path, view):
+    starts = {"svg": b"<svg", "html": b"<!DOCTYPE html>"}
+    if view == "neurons":
+        starts |= {"pdf": b"%PDF", "png": b"\x89PNG"}
     names = [tmp_path / f"a.{ending}" for ending in starts]
-    asked = [argument for name in names for argument in ("-o", name)]
-    beside = ("--other-text", "flies") if view == "compare" else ()
-    assert shell_of("time flies", "--view", view, *beside, *asked) == (0, "", "")
+    files = [argument for name in names for argument in ("-o", name)]
+    asked = ["--view", view, *(["--other-head", 3] if view == "compare" else [])]
+    assert shell_of(SENTENCE, *asked, *files) == (0, "", "")
+    assert asked_for == [screen(*asked)] * len(starts)
     for name, start in zip(names, starts.values(), strict=True):
         assert name.read_bytes().startswith(start), name
 
 
 def test_a_changed_heads_figure_shows_it_before_and_after(
-    shell_of, screen, sentence_trace, tmp_path
+    shell_of, asked_for, sentence_trace, tmp_path
 ):
     file = tmp_path / "figure.svg"
-    asked = ("--scaling", 1, "--query", "flies", "--no-caption")
-    assert shell_of(SENTENCE, *asked, "-o", file) == (0, "", "")
+    look = ("--columns", "--dark")
+    assert shell_of(SENTENCE, "--scaling", 1, "--query", 2, *look, "-o", file) == (0, "", "")
+    [((own, changed, query, key), look)] = asked_for
     head = sentence_trace.head(0, 8)
-    chart = what_if_view(head, attnviz.what_if(head, scaling=1), 2, display_mode="light")
-    assert plain(file.read_text()) == plain(figures.to_svg(chart, "light"))
-    shell_of(SENTENCE, "--scaling", 1, "--text", "-o", file)
-    assert "Changed: scores are multiplied by" in file.read_text()
+    assert same(own, head)
+    assert same(changed, attnviz.what_if(head, scaling=1))
+    assert (query, key, look) == (2, None, {"convention": "columns", "display_mode": "dark"})
+    assert "multiplied by 1.000 instead of 0.1768." in file.read_text()
 
 
 def test_a_page_is_that_of_the_screen(shell_of, screen, sentence_trace, tmp_path):
     file = tmp_path / "PAGE.HTML"
-    assert shell_of(SENTENCE, "--query", 2, "--key", 5, "-o", file)[0] == 0
-    page = pages.view_page(screen("--query", 2, "--key", 5), sentence_trace)
-    assert file.read_text() == page
+    asked = ("--view", "heads", "--query", 2, "--key", 5)
+    assert shell_of(SENTENCE, *asked, "-o", file)[0] == 0
+    assert file.read_text() == pages.view_page(screen(*asked), sentence_trace)
 
 
 def test_code_is_that_of_the_screen(shell_of, screen, minilm, sentence_trace, tmp_path):
@@ -542,7 +578,7 @@ def test_code_is_that_of_the_screen(shell_of, screen, minilm, sentence_trace, tm
     assert shell_of(SENTENCE, *of_view, "-o", script, "-o", drawing)[0] == 0
     assert script.read_text() == code.script(screen(*of_view), str(drawing))
     assert shell_of(SENTENCE, "--four-steps", "-o", script)[0] == 0
-    assert script.read_text() == code.four_steps(screen(), sentence_trace, minilm[0])
+    assert script.read_text() == four_steps.four_steps(screen(), sentence_trace, minilm[0])
 
 
 def test_data_are_the_heads_own_arrays(shell_of, sentence_trace, tmp_path):
@@ -567,7 +603,7 @@ def _bytes(written):
     return written.encode() if isinstance(written, str) else written
 
 
-def test_arrays_of_a_file_are_shown_without_a_model(shell_of, sentence_trace, tmp_path):
+def test_arrays_of_a_file_are_shown_without_a_model(shell_of, asked_for, sentence_trace, tmp_path):
     pytest.importorskip("attnviz.attention.own_arrays")
     head = sentence_trace.head(0, 8)
     file = tmp_path / "mine.npz"
@@ -576,10 +612,8 @@ def test_arrays_of_a_file_are_shown_without_a_model(shell_of, sentence_trace, tm
     assert (status, said) == (0, "")
     weights = [key["weight"] for key in json.loads(printed)["weights"]]
     np.testing.assert_allclose(weights, np.sort(head.weights[2])[::-1], atol=1e-6)
-    for view in ("steps", "neurons"):
-        page = tmp_path / "page.html"
-        assert shell_of("--from", file, "--view", view, "-o", page) == (0, "", "")
-        assert page.exists()
+    assert shell_of("--from", file, "--view", "neurons", "-o", tmp_path / "a.svg") == (0, "", "")
+    assert asked_for == [Screen("mine.npz", "", 0, 0, "neurons", focus="all")]
     status, _, said = shell_of("--from", file, "-o", tmp_path / "a.py")
     assert status == 1
     assert "there is no model" in said
@@ -621,7 +655,7 @@ def test_a_file_that_cannot_be_written_is_said_before_a_model_is_loaded(
     assert "\x1b" not in message
 
 
-def test_a_file_is_replaced_as_a_whole_or_not_at_all(monkeypatch, shell_of, tmp_path):
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(monkeypatch, shell_of, asked_for, tmp_path):
     file = tmp_path / "a.svg"
     file.write_text("before")
     status, _, said = shell_of(SENTENCE, "--query", "fly", "-o", file)
@@ -641,7 +675,7 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(monkeypatch, shell_of, tmp_
     assert file.read_text().startswith("<svg")
 
 
-def test_where_one_file_cannot_be_made_none_is_written(shell_of, tmp_path):
+def test_where_one_file_cannot_be_made_none_is_written(shell_of, asked_for, tmp_path):
     good, bad = tmp_path / "a.py", tmp_path / "b.png"
     status, _, said = shell_of(SENTENCE, "--view", "model", "--scale", 99, "-o", good, "-o", bad)
     assert status == 1
@@ -697,20 +731,6 @@ def test_a_download_is_shown_in_a_terminal_alone(monkeypatch, capsys):
     assert second.endswith("\n")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status"),
-    [(["--help"], 0), (["--version"], 0), (["a", "--layer", "x"], 2), (["a", "-o", "a.gif"], 1)],
-)
-def test_help_and_mistakes_wait_for_no_library(arguments, status):
-    code = (
-        f"import sys, attnviz.cli.main as shell\ntry: sys.exit(shell.main({arguments}))\n"
-        f"finally: print('loaded:', *[m for m in {HEAVY} if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == status
-    assert done.stdout.endswith("loaded:\n")
-
-
 def test_help_names_every_option_and_ending(capsys):
     with pytest.raises(SystemExit) as ended:
         shell.main(["--help"])
@@ -724,59 +744,18 @@ def test_help_names_every_option_and_ending(capsys):
     assert max(map(len, printed.splitlines())) <= 100
 
 
-def test_the_command_of_the_readme_writes_its_figure_in_silence(tmp_path):
-    of_view = ("--layer", 0, "--head", 8, "--view", "neurons", "-o", "figure.svg")
-    done = command(SENTENCE, *of_view, cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert (tmp_path / "figure.svg").read_text().startswith("<svg")
-    assert os.listdir(tmp_path) == ["figure.svg"]
+def test_an_interrupt_is_the_status_that_shells_have_for_it(monkeypatch, shell_of):
+    class Terminal:
+        def read(self, size):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", type("Input", (), {"buffer": Terminal()}))
+    assert shell_of("-") == (shell.INTERRUPTED, "", "")
 
 
-def test_a_process_ends_with_the_status_of_what_went_wrong(tmp_path):
-    done = command(b"\xff\xfe".decode("utf-8", "surrogateescape"), cwd=tmp_path)
-    assert done.returncode == 1
-    assert b"is not valid Unicode" in done.stderr
-    assert b"Traceback" not in done.stderr
-    missing = command(SENTENCE, "--model", "nobody/nothing", cwd=tmp_path)
-    assert missing.returncode == 1
-    assert b"\n\nHint: " in missing.stderr
-    assert b"Traceback" not in missing.stderr
-
-
-def test_a_closed_pipe_is_quiet():
+def test_a_pipe_that_is_closed_is_the_status_that_shells_have_for_it(monkeypatch, shell_of):
     reads, writes = os.pipe()
     os.close(reads)
-    given = [sys.executable, "-m", "attnviz", SENTENCE]
-    done = subprocess.run(given, stdout=writes, stderr=subprocess.PIPE, cwd=ROOT, timeout=120)
-    os.close(writes)
-    assert (done.returncode, done.stderr) == (shell.PIPE_CLOSED, b"")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_a_sentence():
-    with open("/dev/full", "w") as full:
-        given = [sys.executable, "-m", "attnviz", SENTENCE]
-        done = subprocess.run(given, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, timeout=120)
-    assert done.returncode == 1
-    assert done.stderr.startswith(b"The summary cannot be printed (No space left on device).\n")
-    assert b"Exception" not in done.stderr
-
-
-def test_an_interrupted_process_says_nothing():
-    given = [sys.executable, "-m", "attnviz", "-"]
-    waiting = subprocess.Popen(
-        given,
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        # what a shell runs in the background ignores it, and so does all that this starts
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    process, before = psutil.Process(waiting.pid), None
-    while (now := (process.status(), process.cpu_times()[:2])) != before or now[0] != "sleeping":
-        before = now
-        time.sleep(1.5)  # until it reads
-    waiting.send_signal(signal.SIGINT)
-    printed, said = waiting.communicate(timeout=60)
-    assert (waiting.returncode, printed, said) == (shell.INTERRUPTED, b"", b"")
+    with open(writes, "w") as output, suppress(BrokenPipeError):
+        monkeypatch.setattr(sys, "stdout", output)
+        assert shell.main([SENTENCE]) == shell.PIPE_CLOSED

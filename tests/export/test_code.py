@@ -1,4 +1,4 @@
-"""A script draws what its screen shows, and four steps of plain PyTorch give the head's numbers."""
+"""A script draws what its screen shows, in as few lines as it takes, whatever the texts are."""
 
 import ast
 import dataclasses
@@ -10,21 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import attnviz
 from attnviz.attention.filters import Filters
-from attnviz.attention.head import HeadTrace
 from attnviz.attention.what_if import Change
-from attnviz.charts.parts import figure
-from attnviz.export.code import LINE, four_steps, literal, script
-from attnviz.export.screen import NOTHING_MORE, VIEWS, Beside, Finding, More, Screen, drawn
+from attnviz.export.code import script
+from attnviz.export.four_steps import four_steps
+from attnviz.export.options import VIEWS
+from attnviz.export.python import LINE, literal
+from attnviz.export.screen import NOTHING_MORE, Beside, Finding, More, Screen, drawn
 from attnviz.heads import Alignment
 from attnviz.models import bundled
-from tests.support import architectures
 from tests.support.hostile import cases, texts
-from tests.support.places import ROOT
-from tests.support.tiny_models import save_tiny
+from tests.support.recorded import Drawing, record
+from tests.support.running_code import in_a_process, loaded, run, traced
 
 SENTENCE = "time flies like an arrow"
 RUFF = Path(sys.executable).with_name("ruff")
@@ -36,42 +35,26 @@ def screen(**changes):
 
 
 @pytest.fixture
-def loads_once(monkeypatch):
-    """Scripts find a model that another has loaded, and charts are compared, not checked."""
+def recorded(monkeypatch):
+    """Scripts find a model that another has loaded; what views are called with is compared."""
+    record(monkeypatch)
     monkeypatch.setattr(attnviz, "load", loaded)
-    monkeypatch.setattr(figure, "IS_CHECKED", False)
+    monkeypatch.setattr(attnviz.heads, "induction", induction)
 
 
 @functools.cache
-def loaded(*args, **kwargs):
-    return attnviz.models.loader.load(*args, **kwargs)
+def induction(model, tokenizer):
+    from attnviz.heads.induction_score import induction
 
-
-def run(code):
-    """What a script leaves in its names, its last line as `shown`."""
-    *lines, last = ast.parse(code).body
-    names = {}
-    exec(compile(ast.Module(lines, []), "script", "exec"), names)
-    if isinstance(last, ast.Expr):
-        names["shown"] = eval(compile(ast.Expression(last.value), "script", "eval"), names)
-    return names
-
-
-def same(chart, other):
-    return chart.to_dict(validate=False) == other.to_dict(validate=False)
-
-
-def traced(one):
-    options = {"dtype": one.dtype} if one.dtype != "float32" else {}
-    model, tokenizer = loaded(one.model, **options)
-    return model, attnviz.trace(model, tokenizer, one.text, pair=one.pair, target=one.target)
+    return induction(model, tokenizer)
 
 
 def more(one, model):
     """What a screen shows besides, by calls of its own."""
     tokenizer = loaded(one.model)[1]
     if one.view == "find" and one.find.by == "measures":
-        return More(induction=attnviz.heads.induction(model, tokenizer))
+        is_asked = "induction" in dataclasses.astuple(one.find)  # else it is not computed either
+        return More(induction=attnviz.heads.induction(model, tokenizer) if is_asked else None)
     if one.view == "find":
         return More([attnviz.trace(model, tokenizer, text) for text in one.find.texts])
     beside = one.beside
@@ -87,7 +70,7 @@ def check_script(one):
     """A script draws what its screen shows; gives its names."""
     names = run(script(one, None))
     model, trace = traced(one)
-    assert same(names["chart"], drawn(one, trace, more(one, model)))
+    assert names["chart"] == drawn(one, trace, more(one, model))
     return names
 
 
@@ -198,20 +181,29 @@ SCREENS = {
 }
 
 
-@pytest.mark.usefixtures("loads_once")
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize("filters", [Filters(), HIDING, MERGING])
 @pytest.mark.parametrize("beside", [{}, {"text": OTHER}, {"layer": 1, "head": 3}])
-def test_two_models_are_compared_by_words_in_a_script_too(folders, beside, filters):
+def test_two_models_are_compared_by_words_in_a_script_too(beside, filters):
     one = screen(text="unbelievably fast flies", view="compare", query=5, key=6, head=2, layer=1)
-    beside = Beside(model=folders("bert"), **beside)
+    beside = Beside(model="bert", **beside)
     check_script(dataclasses.replace(one, beside=beside, filters=filters))
 
 
-@pytest.mark.usefixtures("loads_once")
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize("name", list(SCREENS))
 def test_a_script_draws_what_its_screen_shows(name):
     names = check_script(SCREENS[name])
     assert names["shown"] is names["chart"]
+
+
+@pytest.mark.parametrize("name", ["neurons, sorted and dark", "find, in texts"])
+def test_the_same_call_is_the_same_chart(name, monkeypatch):
+    monkeypatch.setattr(attnviz, "load", loaded)
+    one = SCREENS[name]
+    model, trace = traced(one)
+    chart = drawn(one, trace, more(one, model))
+    assert run(script(one, None))["chart"].to_dict() == chart.to_dict()
 
 
 CHANGES = {
@@ -223,19 +215,19 @@ CHANGES = {
 }
 
 
-@pytest.mark.usefixtures("loads_once")
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize(
     ("name", "pair"),
     [("no scaling", {}), *((name, {"query": 3, "key": 2}) for name in CHANGES)],
 )
 def test_steps_with_a_change_are_drawn_beside_the_changed_head(name, pair, monkeypatch):
     displayed = []
-    monkeypatch.setattr("altair.VConcatChart.display", lambda chart: displayed.append(chart))
+    monkeypatch.setattr(Drawing, "display", lambda drawing: displayed.append(drawing))
     change = CHANGES[name]
     one = screen(change=change, convention="columns", display_mode="dark", **pair)
     names, trace = run(script(one, None)), traced(one)[1]
     assert displayed == [names["chart"]]
-    assert same(names["chart"], drawn(one, trace))
+    assert names["chart"] == drawn(one, trace)
     head = trace.head(0, 8)
     beside = attnviz.what_if_view(
         head,
@@ -245,7 +237,7 @@ def test_steps_with_a_change_are_drawn_beside_the_changed_head(name, pair, monke
         convention="columns",
         display_mode="dark",
     )
-    assert same(names["shown"], beside)
+    assert names["shown"] == beside
 
 
 CROSS = {"kind": "cross", "layer": 1, "head": 3, "target": "the arrow"}
@@ -277,16 +269,10 @@ TINY = (
 )
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """A tiny model of a family, in a folder; made once."""
-    return functools.cache(lambda family: str(save_tiny(tmp_path_factory.mktemp(family), family)))
-
-
-@pytest.mark.usefixtures("loads_once")
+@pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize(("family", "changes"), TINY)
-def test_every_view_of_other_families_is_drawn_again(family, changes, folders):
-    check_script(Screen(folders(family), SENTENCE, **{"head": 0, "query": 1, "key": 1} | changes))
+def test_every_view_of_other_families_is_drawn_again(family, changes):
+    check_script(Screen(family, SENTENCE, **{"head": 0, "query": 1, "key": 1} | changes))
 
 
 def test_a_token_in_filtered_text_is_found_where_the_filter_left_it():
@@ -324,18 +310,7 @@ def test_a_commit_of_the_hub_is_written_and_a_checksum_is_not():
     assert "revision" not in script(screen(revision=f"sha256:{bundled.SHA256[:12]}"))
 
 
-def in_a_process(code, folder):
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", code],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
+@pytest.mark.process
 def test_a_script_of_its_own_writes_the_figures_that_it_names(tmp_path):
     in_a_process(script(screen(query=2, key=5, change=Change(scaling=1.0))), tmp_path)
     written = sorted(path.name for path in tmp_path.iterdir())
@@ -397,6 +372,7 @@ def test_letters_and_emoji_stay_and_what_cannot_be_seen_is_escaped():
     assert literal("""it's "it\"""") == "'it\\'s \"it\"'"
 
 
+@pytest.mark.process
 def test_scripts_are_formatted_as_a_formatter_would(tmp_path):
     trace = attnviz.trace(*loaded(OURS.model), SENTENCE)
     longer = (screen(text="flies " * n, model="m" * n, pair='it\'s "it"') for n in (9, 14, 15, 30))
@@ -423,176 +399,3 @@ def test_scripts_are_formatted_as_a_formatter_would(tmp_path):
     formatted = [RUFF, "format", "--check", "--line-length", str(LINE), "--isolated", tmp_path]
     done = subprocess.run(formatted, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-# The four steps
-
-
-def check_steps(code, head: HeadTrace):
-    """Run a script of four steps and compare it with the head, where that has a meaning."""
-    names = run(code)
-    rows = ~head.is_meaningless
-    weights, updated = (names[name].numpy() for name in ("weights", "updated"))
-    assert np.abs(weights - head.own_weights)[rows].max() <= head.tolerance
-    largest = np.abs(head.own_updated).max()
-    assert np.abs(updated - head.own_updated)[rows].max() <= head.tolerance * largest
-    return names
-
-
-def is_from_weights(code):
-    return "attnviz.trace" not in code and "W_" not in code and ".weight[rows]" in code
-
-
-@pytest.mark.usefixtures("loads_once")
-@pytest.mark.parametrize(
-    "one",
-    [
-        *(screen(layer=layer, head=head) for layer, head in ((0, 8), (0, 0), (3, 5), (5, 11))),
-        screen(**PAIRED, layer=2, head=7),
-        screen(text='שלום 👨‍👩‍👧 \\ "it\'s"', layer=1, head=1),
-        screen(layer=4, dtype="float64"),
-    ],
-    ids=lambda one: f"{one.layer}.{one.head}",
-)
-def test_four_steps_from_the_models_own_weights_give_the_heads_numbers(one):
-    model, trace = traced(one)
-    head = trace.head(one.layer, one.head)
-    from_weights, from_captured = four_steps(one, trace, model), four_steps(one, trace)
-    assert is_from_weights(from_weights)
-    assert not is_from_weights(from_captured)
-    names = check_steps(from_weights, head)
-    for name in ("x", "q", "k", "v", "scores"):
-        of_trace = head.x_query if name == "x" else getattr(head, name)
-        np.testing.assert_allclose(names[name].numpy(), of_trace, rtol=1e-4, atol=1e-4)
-    check_steps(from_captured, head)
-
-
-@pytest.mark.usefixtures("loads_once")
-def test_a_model_in_bfloat16_is_within_its_tolerance():
-    one = screen(layer=3, dtype="bfloat16")
-    model, trace = traced(one)
-    code = four_steps(one, trace, model)
-    assert is_from_weights(code)
-    check_steps(code, trace.head(3, 8))
-
-
-def test_four_steps_are_twelve_lines_or_so_and_named(sentence_trace, minilm):
-    for model in (minilm[0], None):
-        lines = four_steps(OURS, sentence_trace, model).splitlines()
-        assert sum(bool(line) and not line.startswith(("#", "import")) for line in lines) <= 14
-        steps = [line for line in lines if re.match("# [1-4] ", line)]
-        assert [line.split()[2].strip(":,") for line in steps] == [
-            *("project", "score", "scale", "update")
-        ]
-        assert all(re.search(r"\(7, (7|32)\)", line) for line in steps)
-
-
-def test_four_steps_run_in_a_process_of_their_own_and_print_the_weights(
-    sentence_trace, minilm, tmp_path
-):
-    for model in (minilm[0], None):
-        printed = in_a_process(four_steps(OURS, sentence_trace, model), tmp_path)
-        numbers = re.findall(r"\d\.\d+(?:e-\d+)?", printed)
-        weights = sentence_trace.head(0, 8).weights
-        np.testing.assert_allclose([float(n) for n in numbers], weights.flatten(), atol=1e-4)
-
-
-def architecture(family, **changes):
-    """A tiny model, what it is given, and its trace."""
-    model = architectures.build(family, **changes)
-    inputs = architectures.inputs_of(model)
-    return model, inputs, attnviz.trace_inputs(model, inputs)
-
-
-def check_all(family, monkeypatch, **changes):
-    """Check the first and the last head of every layer; the scripts, those from weights first.
-
-    Ids instead of a text: what the scripts load and trace is given to them.
-    """
-    model, inputs, trace = architecture(family, **changes)
-    monkeypatch.setattr(attnviz, "load", lambda *_: (model, lambda *_, **__: inputs))
-    monkeypatch.setattr(attnviz, "trace", lambda *_: trace)
-    written = []
-    for kind in trace.kinds:
-        for layer in trace.layers(kind):
-            for number in (0, trace.n_heads(layer, kind) - 1):
-                one = Screen(family, SENTENCE, layer, number, kind=kind)
-                codes = four_steps(one, trace, model), four_steps(one, trace)
-                for code in codes:
-                    check_steps(code, trace.head(layer, number, kind))
-                written.append(codes)
-    return written
-
-
-@pytest.mark.parametrize("family", ["bert", "roberta", "electra", "xlm-roberta", "camembert"])
-def test_the_bert_family_is_read_from_its_weights(family, monkeypatch):
-    for of_weights, of_captured in check_all(family, monkeypatch):
-        assert is_from_weights(of_weights)
-        assert not is_from_weights(of_captured)
-
-
-OTHERS = {
-    "gpt2": ["masked_fill(is_later, -torch.inf)"],
-    "llama": ["masked_fill(is_later, -torch.inf)", "# q and k are turned by their positions"],
-    "mistral": ["torch.tensor(head.mask)"],
-    "gemma2": ["1.5 * torch.tanh(scaled / 1.5)", "# k and v are shared by heads 0 and 1"],
-    "t5": ["torch.tensor(head.bias)"],
-    "bart": ["masked_fill(is_later, -torch.inf)"],
-    "gpt_oss": ["torch.tensor(head.sink_logits)"],
-    "deepseek_v3": ["v (9, 6)"],
-    "deberta": ["torch.tensor(head.bias)"],
-    "deberta-v2": ["torch.tensor(head.bias)"],
-    "roberta-prelayernorm": [],
-    "megatron-bert": [],
-    "mobilebert": [],
-    "roformer": [],
-    "distilbert": [],
-    "mpnet": ["torch.tensor(head.bias)"],
-    "albert": [],
-    "bloom": ["torch.tensor(head.bias)", "masked_fill(is_later, -torch.inf)"],
-}
-
-
-@pytest.mark.parametrize("family", list(OTHERS))
-def test_other_families_begin_with_what_the_model_made(family, monkeypatch):
-    written = [code for codes in check_all(family, monkeypatch) for code in codes]
-    assert not any(map(is_from_weights, written))
-    for said in OTHERS[family]:
-        assert any(said in code for code in written), said
-
-
-@pytest.mark.parametrize("changes", [{"is_decoder": True}, {"layer_norm_eps": 1e-12}])
-def test_a_bert_that_writes_is_not_read_from_weights_for_it_hides_keys(changes, monkeypatch):
-    written = [code for codes in check_all("bert", monkeypatch, **changes) for code in codes]
-    assert any(map(is_from_weights, written)) == ("is_decoder" not in changes)
-
-
-def test_weights_that_do_not_make_the_heads_query_are_not_shown_as_if_they_did(minilm):
-    model, trace = architecture("bert")[::2]
-    one = Screen("bert", SENTENCE, 1, 2)
-    assert is_from_weights(four_steps(one, trace, model))
-    with torch.no_grad():
-        model.encoder.layer[1].attention.self.query.bias[2 * 8] += 0.01
-    assert not is_from_weights(four_steps(one, trace, model))
-    assert not is_from_weights(four_steps(one, trace, minilm[0]))
-    assert not is_from_weights(four_steps(one, trace, object()))
-
-
-@pytest.mark.usefixtures("loads_once")
-@pytest.mark.parametrize("target", [None, "the arrow"])
-def test_four_steps_of_a_source_and_a_target_trace_both(target, folders):
-    one = Screen(folders("t5"), SENTENCE, 1, 2, kind="cross", target=target)
-    model, trace = traced(one)
-    check_steps(four_steps(one, trace, model), trace.head(1, 2, "cross"))
-
-
-def test_a_replay_that_is_not_the_models_own_is_said(sentence_trace):
-    head = sentence_trace.head(0, 8)
-    wrong = dataclasses.replace(
-        sentence_trace.layer(0), weights_from=sentence_trace.layer(0).own_weights * 0.9
-    )
-    calls = {**sentence_trace.calls, ("self", 0): wrong}
-    code = four_steps(OURS, dataclasses.replace(sentence_trace, calls=calls))
-    error = 0.1 * head.weights.max()
-    assert f"# The model's own numbers are up to {error:.2g} away from these." in code
-    assert "away from" not in four_steps(OURS, sentence_trace)

@@ -13,10 +13,12 @@ import attnviz
 from attnviz import export
 from attnviz.charts.parts.palette import PALETTES
 from attnviz.export.pages import view_page
-from attnviz.export.screen import Screen
+from attnviz.export.screen import NOTHING_MORE, Beside, Finding, Screen
 from tests.support import hand_made, notebooks, tiny_models
+from tests.support.recorded import same
 
 SENTENCE = "time flies like an arrow"
+HEAD = hand_made.random_head()
 EVIL = "</script><script>alert(1)</script><!--"
 LOADING = {"src", "href", "srcset", "data", "action", "poster", "background", "xlink:href"}
 
@@ -54,25 +56,38 @@ def specification(document):
 
 @pytest.fixture(scope="module")
 def shown(minilm):
-    return attnviz.show(*minilm, SENTENCE)
+    return attnviz.show(*minilm, SENTENCE, 3, 5, "dark")
+
+
+@pytest.fixture
+def screens(monkeypatch):
+    """What is to be drawn, and is not: each a screen, a trace, and what is looked at besides."""
+    asked = []
+    small = alt.Chart(alt.Data(values=[])).mark_point()
+
+    def drawn(screen, trace, more=NOTHING_MORE):
+        asked.append((screen, trace, more))
+        return small
+
+    monkeypatch.setattr("attnviz.export.notebook.drawn", drawn)
+    return asked
 
 
 # The page
 
 
-@pytest.mark.parametrize("display_mode", ["light", "dark"])
-def test_a_page_holds_the_chart_in_the_colours_of_its_display(display_mode):
-    chart = attnviz.neuron_view(hand_made.random_head(), 2, display_mode=display_mode)
-    document = export.to_html(chart, display_mode)
-    assert specification(document) == json.loads(chart.to_json())
-    background = PALETTES[display_mode].background
-    assert f":root {{ color-scheme: {display_mode}; background: {background}; }}" in document
-    assert document.startswith('<!DOCTYPE html>\n<html lang="en">')
-    document.encode()
+def test_a_page_holds_the_chart_in_the_colours_of_its_display(charts):
+    for display_mode, chart in (("light", attnviz.neuron_view(HEAD, 2)), ("dark", charts["layer"])):
+        document = export.to_html(chart, display_mode)
+        assert specification(document) == json.loads(chart.to_json())
+        background = PALETTES[display_mode].background
+        assert f":root {{ color-scheme: {display_mode}; background: {background}; }}" in document
+        assert document.startswith('<!DOCTYPE html>\n<html lang="en">')
+        document.encode()
 
 
-def test_a_page_loads_nothing_and_forbids_itself_the_network_and_eval():
-    document = export.to_html(attnviz.neuron_view(hand_made.random_head()))
+def test_a_page_loads_nothing_and_forbids_itself_the_network_and_eval(charts):
+    document = export.to_html(charts["layer"])
     elements = Elements(document)
     for tag, attributes in elements.found:
         assert tag not in ("link", "iframe", "base", "img", "object", "a"), tag
@@ -96,25 +111,23 @@ def test_no_token_and_no_title_ends_the_page_or_its_script():
     assert EVIL in json.dumps(specification(document))
 
 
-def test_a_display_that_is_not_there_makes_no_page():
-    chart = attnviz.neuron_view(hand_made.random_head())
+def test_a_display_that_is_not_there_makes_no_page(charts):
     with pytest.raises(attnviz.InputError, match="no display mode 'blue'"):
-        export.to_html(chart, "blue")
+        export.to_html(charts["layer"], "blue")
 
 
 # The call
 
 
-def test_it_shows_the_head_that_is_asked_for(minilm, sentence_trace):
-    shown = attnviz.show(*minilm, SENTENCE, 3, 5, "dark")
+def test_it_shows_the_head_that_is_asked_for(shown, sentence_trace):
     chart = attnviz.neuron_view(sentence_trace.head(3, 5), display_mode="dark")
     assert specification(shown.page) == json.loads(chart.to_json())
 
 
-def test_it_says_what_it_shows_in_one_line(shown, minilm):
+def test_it_says_what_it_shows_in_one_line(shown, minilm, screens):
     assert repr(shown) == str(shown) == Elements(shown.page).title
     assert repr(shown) == (
-        "sentence-transformers/all-MiniLM-L6-v2, layer 0, head 8: "
+        "sentence-transformers/all-MiniLM-L6-v2, layer 3, head 5: "
         "[CLS] time flies like an arrow [SEP]"
     )
     long = repr(attnviz.show(*minilm, f"{SENTENCE} " * 20))
@@ -136,12 +149,14 @@ def test_what_is_shown_does_not_change(shown):
         shown.page = ""
 
 
-def test_a_pair_and_a_target_are_shown_as_they_are_traced(minilm):
+def test_a_pair_and_a_target_are_shown_as_they_are_traced(minilm, screens):
     assert repr(attnviz.show(*minilm, "one", pair="two")).endswith(": [CLS] one [SEP] two [SEP]")
     tiny_t5 = tiny_models.build("t5", vocab_size=minilm[0].config.vocab_size), minilm[1]
     shown = attnviz.show(*tiny_t5, "time", head=0, target="two", kind="cross")
     assert "head 0, cross attention: " in repr(shown)
     assert " two [SEP] → [CLS] time [SEP]" in repr(shown)
+    of_pair, of_target = (screen for screen, *_ in screens)
+    assert (of_pair.pair, of_target.target, of_target.kind) == ("two", "two", "cross")
 
 
 def test_a_display_that_is_not_there_is_refused_before_the_model_runs():
@@ -152,15 +167,14 @@ def test_a_display_that_is_not_there_is_refused_before_the_model_runs():
 # Every view
 
 
-@pytest.mark.parametrize("view", ["heads", "model"])
-def test_it_shows_the_view_that_is_asked_for(minilm, sentence_trace, view):
-    shown = attnviz.show(*minilm, SENTENCE, 3, 5, view=view)
-    chart = (
-        attnviz.head_view(sentence_trace, 3, framed=5)
-        if view == "heads"
-        else attnviz.model_view(sentence_trace, layer=3, head=5)
-    )
-    assert specification(shown.page) == json.loads(chart.to_json())
+@pytest.mark.parametrize("view", ["neurons", "heads", "model"])
+def test_it_draws_the_view_that_is_asked_for(minilm, sentence_trace, screens, view):
+    attnviz.show(*minilm, SENTENCE, 3, 5, "dark", view, query=1, key=4)
+    [(screen, trace, more)] = screens
+    of_view = {"view": view, "query": 1, "key": 4, "focus": "query", "display_mode": "dark"}
+    assert screen == Screen(sentence_trace.model_name, SENTENCE, 3, 5, **of_view)
+    assert same(trace, sentence_trace)
+    assert more is NOTHING_MORE
 
 
 def test_it_shows_the_steps_as_a_page(minilm, sentence_trace):
@@ -169,36 +183,34 @@ def test_it_shows_the_steps_as_a_page(minilm, sentence_trace):
     assert shown.page == view_page(screen, sentence_trace)
 
 
-def test_it_finds_the_heads_that_link_two_tokens(minilm, sentence_trace):
-    shown = attnviz.show(*minilm, SENTENCE, view="find", query=1, key=4)
-    chart = attnviz.find_view(attnviz.heads.linking(sentence_trace, 1, 4), layer=0, head=8)
-    assert specification(shown.page) == json.loads(chart.to_json())
-    opens_with = attnviz.show(*minilm, SENTENCE, view="find").page
-    assert opens_with == attnviz.show(*minilm, SENTENCE, view="find", query=2, key=5).page
+def test_it_finds_the_heads_that_link_two_tokens(minilm, screens):
+    attnviz.show(*minilm, SENTENCE, view="find", query=1, key=4)
+    attnviz.show(*minilm, SENTENCE, view="find")
+    assert [(one.query, one.key, one.find) for one, *_ in screens] == [
+        (1, 4, Finding()),
+        (2, 5, Finding()),  # those that attnviz opens with
+    ]
 
 
-def test_it_compares_with_a_head_of_the_same_text_or_of_another(minilm, sentence_trace):
-    other = attnviz.trace(*minilm, "fruit flies")
-    for named, b in (
-        ({"other_text": "fruit flies"}, other.head(0, 8)),
-        ({"other_layer": 5, "other_head": 1}, sentence_trace.head(5, 1)),
-    ):
-        shown = attnviz.show(*minilm, SENTENCE, view="compare", **named)
-        chart = attnviz.compare_view(attnviz.heads.difference(sentence_trace.head(0, 8), b))
-        assert specification(shown.page) == json.loads(chart.to_json())
+def test_it_compares_with_a_head_of_the_same_text_or_of_another(minilm, screens):
+    attnviz.show(*minilm, SENTENCE, view="compare", other_text="fruit flies")
+    attnviz.show(*minilm, SENTENCE, view="compare", other_layer=5, other_head=1)
+    (of_text, _, more), (of_head, _, nothing) = screens
+    assert of_text.beside == Beside(text="fruit flies")
+    assert same(more.other, attnviz.trace(*minilm, "fruit flies"))
+    assert of_head.beside == Beside(layer=5, head=1)
+    assert nothing is NOTHING_MORE
 
 
-def test_it_selects_the_tokens_that_are_asked_for_wherever_they_are(minilm):
+def test_it_selects_the_tokens_that_are_asked_for_wherever_they_are(minilm, screens):
     text = f"{SENTENCE} " * 12
-    constants = {
-        parameter["name"]: parameter.get("value")
-        for parameter in specification(attnviz.show(*minilm, text, query=60).page)["params"]
-    }
-    assert constants["query_names"][constants["pinned_query"]].startswith("60 ")
-    for side in ("query", "key"):
-        shown = attnviz.show(*minilm, text, view="heads", **{side: 60})
-        params = {one["name"]: one.get("value") for one in specification(shown.page)["params"]}
-        assert params[f"{side}_names"][params[f"pinned_{side}"]].startswith("60 ")
+    attnviz.show(*minilm, text, query=60)
+    attnviz.show(*minilm, text, view="heads", key=60)
+    of_query, of_key = (screen for screen, *_ in screens)
+    assert of_query.query == of_key.key == 60
+    assert of_query.first_query <= 60 < of_query.first_query + 40
+    assert of_key.first_key <= 60 < of_key.first_key + 40
+    assert (of_query.first_key, of_key.first_query) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -228,17 +240,14 @@ def test_what_is_not_there_is_refused_in_a_sentence(minilm, arguments, said):
 @pytest.fixture(scope="module")
 def charts():
     """One of each kind of chart that the views are, in dark colours."""
-    head = hand_made.random_head()
+    changed = attnviz.what_if(HEAD, scaling=1)
     return {
-        "layer": attnviz.neuron_view(head, display_mode="dark"),
-        "vconcat": attnviz.steps_view(head, 1, 2, display_mode="dark"),
-        "what if": attnviz.what_if_view(
-            head, attnviz.what_if(head, scaling=1), 1, display_mode="dark"
-        ),
+        "layer": attnviz.neuron_view(HEAD, display_mode="dark"),
+        "vconcat": attnviz.what_if_view(HEAD, changed, 1, display_mode="dark"),
     }
 
 
-@pytest.mark.parametrize("name", ["layer", "vconcat", "what if"])
+@pytest.mark.parametrize("name", ["layer", "vconcat"])
 def test_a_chart_in_a_notebook_is_a_frame_that_needs_no_network(charts, name):
     chart = charts[name]
     data = chart._repr_mimebundle_()
@@ -274,12 +283,14 @@ def test_what_somebody_changes_about_a_chart_is_shown_as_they_want_it(charts):
 # A kernel
 
 
+@pytest.mark.process
 def test_a_kernel_hands_the_notebook_the_frame_and_the_line(shown_in_notebook, minilm):
     for display_mode, data in shown_in_notebook.items():
         shown = attnviz.show(*minilm, SENTENCE, display_mode=display_mode)
         assert data == {"text/html": shown._repr_html_(), "text/plain": repr(shown)}
 
 
+@pytest.mark.process
 def test_a_view_as_the_last_line_of_a_cell_is_handed_over_as_a_frame(tmp_path, sentence_trace):
     _, data = notebooks.results(
         tmp_path,

@@ -27,8 +27,9 @@ from attnviz.charts.parts.opening_pair import start_pair
 from attnviz.charts.parts.pair import Pair
 from attnviz.charts.parts.palette import PALETTES
 from attnviz.export.markup import formula, paragraphs
+from attnviz.export.options import VIEWS
 from attnviz.export.pages import view_page
-from attnviz.export.screen import VIEWS, Beside, More, Screen, drawn
+from attnviz.export.screen import Beside, More, Screen, drawn, following
 from attnviz.heads.comparing import where_largest
 from attnviz.text.characters import shown
 from attnviz.text.phrases import escaped, fixed, plain, token
@@ -132,31 +133,38 @@ def text_of(markdown):
 
 
 @pytest.fixture(scope="module")
-def pages(sentence_trace):
-    return {view: page_of(sentence_trace, view) for view in VIEWS}
+def documents(sentence_trace):
+    """The page of every view, made once, and that of two in dark colours."""
+    looks = [(view, "light") for view in VIEWS] + [("steps", "dark"), ("neurons", "dark")]
+    return {
+        (view, mode): view_page(screen_of(view, display_mode=mode), sentence_trace)
+        for view, mode in looks
+    }
+
+
+@pytest.fixture(scope="module")
+def pages(documents):
+    return {view: Page(documents[view, "light"]) for view in VIEWS}
 
 
 # Every view
 
 
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("display_mode", ["light", "dark"])
-def test_a_page_loads_nothing_has_one_copy_of_vega_and_the_colours_of_its_display(
-    sentence_trace, view, display_mode
-):
-    document = view_page(screen_of(view, display_mode=display_mode), sentence_trace)
-    assert f'http-equiv="Content-Security-Policy"\n content="{POLICY}"' in document
-    page = Page(document)
-    assert set(page.tags) <= TAGS
-    assert set(page.attributes) <= ATTRIBUTES
-    assert not re.search(r"url\(|@import", re.search("<style>(.*?)</style>", document, re.S)[1])
-    assert document.count("<script>") == document.count("</script>") == 2
-    palette = PALETTES[display_mode]
-    assert f"color-scheme: {display_mode}; background: {palette.background};" in document
-    assert f"body {{ color: {palette.text};" in document
-    for chart in page.charts:
-        assert chart["config"]["background"] == palette.background
-    assert len(document.encode()) < 1_150_000
+def test_a_page_loads_nothing_has_one_copy_of_vega_and_the_colours_of_its_display(documents):
+    for (_, display_mode), document in documents.items():
+        assert f'http-equiv="Content-Security-Policy"\n content="{POLICY}"' in document
+        page = Page(document)
+        assert set(page.tags) <= TAGS
+        assert set(page.attributes) <= ATTRIBUTES
+        style = re.search("<style>(.*?)</style>", document, re.S)[1]
+        assert not re.search(r"url\(|@import", style)
+        assert document.count("<script>") == document.count("</script>") == 2
+        palette = PALETTES[display_mode]
+        assert f"color-scheme: {display_mode}; background: {palette.background};" in document
+        assert f"body {{ color: {palette.text};" in document
+        for chart in page.charts:
+            assert chart["config"]["background"] == palette.background
+        assert len(document.encode()) < 1_150_000
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -305,8 +313,8 @@ def test_steps_reads_like_the_page(pages, sentence_trace):
 
 def test_steps_follows_the_tokens_that_attnviz_opens_with_where_none_are_named(sentence_trace):
     assert start_pair(sentence_trace, sentence_trace.head(0, 8)) == Pair(2, 5)
-    page = page_of(sentence_trace, "steps", query=None, key=None)
-    assert "Followed: from flies to arrow." in page.text
+    opened = following(screen_of("steps", query=None, key=None), sentence_trace)
+    assert (opened.query, opened.key) == (2, 5)
     page = page_of(sentence_trace, "steps", query=0, key=None)
     assert "Followed: from [CLS] to arrow." in page.text
 
@@ -392,32 +400,36 @@ def test_every_formula_is_drawn():
 # What a visitor typed
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_hostile_tokens_texts_and_names_are_text_everywhere(sentence_trace, view):
+@pytest.mark.parametrize(
+    ("view", "query", "key"),
+    [
+        *((view, 0, 1) for view in VIEWS),
+        *(pytest.param("steps", n, n + 1, marks=pytest.mark.long) for n in (2, 4, 5)),
+    ],
+)
+def test_hostile_tokens_texts_and_names_are_text_everywhere(sentence_trace, view, query, key):
     hostile = "".join(HOSTILE[:2]) + '" onload="alert(1)'
     trace = renamed(
         sentence_trace, HOSTILE, model_name=hostile, revision="<b>", not_shown=("<i>x</i>",)
     )
-    pairs = ((0, 1), (2, 3), (4, 5), (5, 6), (6, 0))
-    for query, key in pairs if view == "steps" else pairs[:1]:
-        chosen = {} if view == "model" else {"query": query, "key": key}
-        change = Change(hidden_keys=(0, 1)) if view == "steps" else Change()
-        screen = Screen(hostile, hostile, 0, 8, view, change=change, **chosen)
-        document = view_page(screen, trace)
-        page = Page(document)
-        assert set(page.tags) <= TAGS
-        assert set(page.attributes) <= ATTRIBUTES
-        assert document.count("<script>") == document.count("</script>") == 2
-        assert hostile in page.text
-        assert hostile in page.texts["title"][0]
-        assert "\u2060" not in document.replace(page.texts["script"][0], "")
-        if view == "steps":
-            assert f"{HOSTILE[query]} scores" in page.text
-            assert page.constants()["scores_rows"] == list(HOSTILE)
-        elif view == "compare":
-            assert {row[n] for row in page.rows for n in (1, 3, 5, 7)} == set(HOSTILE)
-        elif view in ("neurons", "heads"):
-            assert {row[0] for row in page.rows} <= set(HOSTILE)
+    chosen = {} if view == "model" else {"query": query, "key": key}
+    change = Change(hidden_keys=(0, 1)) if view == "steps" else Change()
+    screen = Screen(hostile, hostile, 0, 8, view, change=change, **chosen)
+    document = view_page(screen, trace)
+    page = Page(document)
+    assert set(page.tags) <= TAGS
+    assert set(page.attributes) <= ATTRIBUTES
+    assert document.count("<script>") == document.count("</script>") == 2
+    assert hostile in page.text
+    assert hostile in page.texts["title"][0]
+    assert "\u2060" not in document.replace(page.texts["script"][0], "")
+    if view == "steps":
+        assert f"{HOSTILE[query]} scores" in page.text
+        assert page.constants()["scores_rows"] == list(HOSTILE)
+    elif view == "compare":
+        assert {row[n] for row in page.rows for n in (1, 3, 5, 7)} == set(HOSTILE)
+    elif view in ("neurons", "heads"):
+        assert {row[0] for row in page.rows} <= set(HOSTILE)
 
 
 @pytest.mark.parametrize("label", [*HOSTILE, ":smile:", "www.evil.example", "a -> b", "__x__"])

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from transformers import ByT5Tokenizer
 
 from attnviz.models import loader
-from attnviz.page.controls import links, sidebar
+from attnviz.page.controls import links
 from attnviz.page.service import settings
 from attnviz.page.views.heads import NONE, is_none
 from attnviz.page.views.present import BEATS
@@ -45,7 +45,7 @@ def change(page, **state):
 
 def test_every_control_that_stands_in_the_address_is_known_to_links():
     assert PARAMETERS.keys() == links.PARAMETERS
-    assert sidebar._AS_OPENED.keys() | {"talk", "step"} == links.PARAMETERS
+    assert links.AS_OPENED.keys() | {"talk", "step"} == links.PARAMETERS
 
 
 # What is not there

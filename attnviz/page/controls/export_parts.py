@@ -10,7 +10,7 @@ import streamlit as st
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.trace import Trace
 from attnviz.charts.parts.figure import standing_alone
-from attnviz.export import captions, code, data, figures, fonts, pages
+from attnviz.export import captions, code, data, figures, fonts, four_steps, pages
 from attnviz.export.screen import OF_ALL_HEADS, OF_TABLES, Screen, drawn, tabulated
 from attnviz.page import figures as on_page
 from attnviz.page.controls import links
@@ -81,11 +81,6 @@ def _figure(screen: Screen, trace: Trace) -> None:
     has_caption = st.toggle("Caption: model, head and text below it", True, key="export_caption")
     is_transparent = st.toggle("Transparent background", key="export_transparent")
     kind, _, scale = FORMATS[chosen].partition("@")
-    is_text = kind == "svg" and st.toggle(
-        "Text that can be edited",
-        key="export_text",
-        help="Off: outlines, which look the same everywhere. On: text in the reader's own font.",
-    )
     key, figure = others.get(name, ("", None))
     words = captions.caption(screen, trace, is_changed=key.startswith("what_if_"))
     if name != whole:
@@ -98,7 +93,7 @@ def _figure(screen: Screen, trace: Trace) -> None:
         draw = partial(standing_alone, figure)
     display_mode = screen.display_mode
 
-    def made(ending: str, outlines: bool) -> figures.Written:
+    def made(ending: str) -> figures.Written:
         return figures.figure(
             draw(),
             ending,
@@ -106,20 +101,19 @@ def _figure(screen: Screen, trace: Trace) -> None:
             caption=caption,
             width_mm=width,
             is_transparent=is_transparent,
-            outlines=outlines,
             scale=int(scale or figures.PNG_SCALES[0]),
         )
 
     notes: tuple[str, ...] = ()
     if width is not None:
-        notes = made(".svg", False).notes
+        notes = made(".svg").notes
     elif lost := fonts.missing(words + "".join(_labels(trace))):
         notes = (figures.note_on_missing(lost),)
     for note in notes:
         sentence, _, hint = note.partition("\n\nHint: ")
         st.warning(f"{escaped(sentence)} {escaped(hint[:1].upper() + hint[1:])}")
     part = "" if name == whole else name
-    _button(f"Download {chosen}", lambda: made(f".{kind}", not is_text).content, screen, kind, part)
+    _button(f"Download {chosen}", lambda: made(f".{kind}").content, screen, kind, part)
 
 
 def _drawn(screen: Screen, again: Callable[[], Trace]) -> alt.TopLevelMixin:
@@ -206,7 +200,7 @@ def _code(screen: Screen, trace: Trace) -> None:
     st.markdown("**The same in Python**")
     st.code(code.script(screen), language="python", wrap_lines=True)
     st.markdown("**The four steps in plain PyTorch**")
-    st.code(code.four_steps(screen, trace, own), language="python", wrap_lines=True)
+    st.code(four_steps.four_steps(screen, trace, own), language="python", wrap_lines=True)
 
 
 def _link(screen: Screen, trace: Trace) -> None:

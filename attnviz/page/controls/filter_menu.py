@@ -8,6 +8,7 @@ import streamlit as st
 from attnviz.attention.filters import Filters
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.trace import Trace
+from attnviz.export.options import EVERY
 from attnviz.page.controls import links
 from attnviz.text.phrases import escaped, token
 from attnviz.text.tokens import Tokens
@@ -24,13 +25,9 @@ SHARES = ("50", "60", "70", "80", "90", "95", "99", ALL)  # percent
 
 # What the popover's controls are set to when the page opens.
 AS_OPENED = {
-    "hide_special": False,
-    "hidden": [],
-    "renormalise": False,
-    "words": False,
-    "segments": ALL,
-    "top": ALL,
-    "share": ALL,
+    option.link: links.AS_OPENED[option.link]
+    for option in EVERY
+    if option.name.startswith("filters.")
 }
 
 

@@ -5,28 +5,25 @@ waits there until that part is opened, and is followed or noted then.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from attnviz.export.options import EVERY, KEPT, OF_SCREEN
+from attnviz.export.screen import default_of
 from attnviz.text.phrases import escaped
 
 # Whatever a link may set: controls by their keys, and the step that is scrolled to.
-PARAMETERS = frozenset(
-    (
-        *("model", "device", "text", "pair", "target", "kind", "layer", "head", "query", "key"),
-        *("view", "step", "talk", "columns", "large", "why_scale"),
-        *("what_if", "if_unscaled", "if_factor", "if_temperature", "if_causal"),
-        *("if_hidden", "if_zeroed"),
-        *("dimensions", "sorted", "asked", "lines", "heads", "measure", "by_measure"),
-        *("hide_special", "hidden", "renormalise", "words", "segments", "top", "share"),
-        *("find_by", "texts", "x", "y", "colour", "size", "area"),
-        *("other_model", "other_text", "other_layer", "other_head"),
-        *("aligned_queries", "aligned_keys"),
-    )
-)
-WITHOUT_CONTROL = frozenset(("area", "aligned_queries", "aligned_keys"))
+PARAMETERS = frozenset(option.link for option in EVERY if option.link)
+WITHOUT_CONTROL = frozenset(option.link for option in EVERY if not option.has_control)
+# What a control is set to so that it shows its default.
+AS_OPENED: dict[str, Any] = {
+    option.link: default_of(option.name) if option.opens is OF_SCREEN else option.opens
+    for option in EVERY
+    if option.link and option.opens is not KEPT
+}
 # Of many a proxy; Streamlit's server takes twelve times as much, and Chromium two megabytes.
 LONGEST = 8_000  # characters
 

@@ -8,17 +8,17 @@ import streamlit as st
 
 from attnviz.attention.trace import Trace
 from attnviz.charts.model_layers import OPENED
+from attnviz.export.options import DEFAULT_HEAD
 from attnviz.models.local import is_path
-from attnviz.page.controls import filter_menu, links, own_arrays
+from attnviz.page.controls import links, own_arrays
 from attnviz.page.controls.chart_clicks import clicked
 from attnviz.page.service import loading, settings
 from attnviz.page.service.loading import LoadedModel
 from attnviz.text.phrases import escaped, size
 
 VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", "Compare")
-DEFAULT_TEXT = "time flies like an arrow"
-OTHER_TEXT = "fruit flies like a banana"  # to compare with
-DEFAULT_HEAD = 8  # the head of the picture that attnviz starts from, where a model has as many
+DEFAULT_TEXT: str = links.AS_OPENED["text"]
+OTHER_TEXT: str = links.AS_OPENED["other_text"]  # to compare with
 
 
 def choose_model() -> str:
@@ -189,37 +189,14 @@ def open_clicked(view: str, chart_key: str) -> None:
         clicked(view, (point["layer"], point["head"]))
 
 
-# What a control is set to so that it shows its default.
-_AS_OPENED: dict[str, Any] = {
-    # None: not an option.
-    **dict.fromkeys(("model", "device", "kind", "layer", "head", "query", "key")),
-    **{
-        "text": DEFAULT_TEXT,
-        "pair": "",
-        "target": "",
-        "view": VIEWS[0],
-        "columns": False,
-        "large": "maximum",
-    },
-    **{"why_scale": False, "what_if": False, "if_unscaled": False, "if_factor": None},
-    **{"dimensions": True, "sorted": False, "asked": False, "lines": "all", "heads": None},
-    **{"measure": "entropy", "by_measure": False, **filter_menu.AS_OPENED},
-    **{"find_by": "pair", "texts": "", "x": "entropy", "y": "distance"},
-    **{"colour": "layer", "size": None, "area": ()},
-    **dict.fromkeys(("other_model", "other_layer", "other_head")),
-    **{"other_text": OTHER_TEXT, "aligned_queries": "", "aligned_keys": ""},
-    **{"if_temperature": 1.0, "if_causal": None, "if_hidden": [], "if_zeroed": []},
-}
-
-
 def open_state(state: dict[str, Any]) -> None:
     """Show the page as it opens, but for these controls; for a button."""
     links.forget()
     own_arrays.close()
-    for key in _AS_OPENED:
+    for key in links.AS_OPENED:
         st.session_state.pop(f"_offered_{key}", None)  # positions are those of the new text
         st.session_state.pop(f"_moved_{key}", None)
-    st.session_state.update(_AS_OPENED | state)
+    st.session_state.update(links.AS_OPENED | state)
 
 
 def reset() -> None:
