@@ -23,9 +23,13 @@ _hook = install_import_hook(
 )
 _hook.__enter__()
 
+import functools
+
 import pytest
 from hypothesis import settings
-from streamlit.testing.v1 import AppTest
+from streamlit.components.v2 import manifest_scanner
+from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+from streamlit.testing.v1 import AppTest, local_script_runner
 
 import attnviz
 from attnviz.charts.parts import figure
@@ -41,6 +45,12 @@ THE_REST = "bash .ci/run runs everything; CONTRIBUTING.md says how to run a part
 # What only the rest needs, which is thus not there every day, whether it is installed or not.
 NOT_EVERY_DAY = ("datasets", "ipykernel", "nbclient", "playwright", "ray")
 
+# An AppTest looks for components in all that is installed, which takes longer than the page, and
+# compiles the script for each run.
+manifest_scanner.scan_component_manifests = functools.cache(
+    manifest_scanner.scan_component_manifests
+)
+local_script_runner.ScriptCache = functools.cache(ScriptCache)
 settings.register_profile("whole")  # with as many drawn cases as `cases` says
 
 

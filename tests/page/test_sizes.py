@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from attnviz.charts.parts.figure import Figure
-from attnviz.models import bundled
+from attnviz.models.bundled import BUNDLED
 from attnviz.page.service import loading
 from tests.benchmarks.sizes import VIEWS, choices
 from tests.support import marks
@@ -82,18 +82,28 @@ SENT_AND_DRAWN = [
     ("gpt2", "Compare", 128, 96_165, 9_480),
     ("gpt2", "Compare", 1024, 96_284, 9_486),
 ]
+COLUMNS = ("model", "view", "n_tokens", "n_bytes", "n_marks")
+# Of these sizes everything is counted every day, of the others in the whole run.
+EVERY_DAY = {("bundled", 7), ("bundled", 128)}
 # What a link chooses besides.
 ADDITIONS = {
     "": {},
     "exact": {"large": "window"},
     "all marked": {"area": "-1000,1000,-1000,1000"},
 }
-# Heads as those of GPT-2, and as many positions.
-AS_GPT2 = dict(n_positions=1024, n_embd=768, n_head=12, n_layer=3, n_inner=768)
-# Layers and heads as those of BERT-base.
-AS_BERT_BASE = dict(
-    hidden_size=768, num_attention_heads=12, num_hidden_layers=12, intermediate_size=64
-)
+# Heads as those of GPT-2, and as many positions; layers and heads as those of BERT-base.
+SHAPES = {
+    "gpt2": dict(
+        model_type="gpt2", n_positions=1024, n_embd=768, n_head=12, n_layer=3, n_inner=768
+    ),
+    "bert-base": dict(
+        model_type="bert",
+        hidden_size=768,
+        num_attention_heads=12,
+        num_hidden_layers=12,
+        intermediate_size=64,
+    ),
+}
 MORE_BYTES, MORE_MARKS = 1.3, 1.1  # times what was; beyond it something has grown
 
 # The most marks of a view, of a model with 12 heads of at most 64 dimensions, and why.
@@ -146,25 +156,26 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """What the models are called on a page that offers them all, and takes 1,024 tokens."""
+def named(tmp_path_factory):
+    """What a model is called on a page that offers them all, and takes 1,024 tokens."""
     folder = tmp_path_factory.mktemp("models")
-    saved = [
-        save_tiny(folder / "gpt2", "gpt2", **AS_GPT2),
-        save_tiny(folder / "bert-base", "bert", **AS_BERT_BASE),
-    ]
+
+    @cache
+    def name_of(model):
+        return save_tiny(folder / model, **SHAPES[model]).name if model in SHAPES else BUNDLED
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATTNVIZ_MODELS", ",".join(map(str, [bundled.BUNDLED, *saved])))
+        patch.setenv("ATTNVIZ_MODELS", ",".join([BUNDLED, *(str(folder / m) for m in SHAPES)]))
         patch.setenv("ATTNVIZ_MAX_TOKENS", "1024")
         loading.model.cache_clear()
         loading.trace.cache_clear()
-        yield {"bundled": bundled.BUNDLED} | {path.name: path.name for path in saved}
+        yield name_of
     loading.model.cache_clear()
     loading.trace.cache_clear()
 
 
 @pytest.fixture(scope="module")
-def seen(models):
+def seen(named):
     """A view of the page at a link, opened once for all tests."""
 
     @cache
@@ -172,7 +183,7 @@ def seen(models):
         page = AppTest.from_file(PAGE, default_timeout=120)
         name, _, addition = view.partition(", ")
         page.query_params.update(choices(name, n_tokens) | ADDITIONS[addition])
-        page.query_params["model"] = models[model]
+        page.query_params["model"] = named(model)
         with pytest.MonkeyPatch.context() as patch:
             figures = noted(patch)
             run(page)
@@ -193,24 +204,40 @@ def noted(patch):
     return figures
 
 
+def cases(*columns):
+    """These columns of what was sent and drawn."""
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in SENT_AND_DRAWN]
+    return [
+        pytest.param(
+            *(row[column] for column in columns),
+            marks=() if (row["model"], row["n_tokens"]) in EVERY_DAY else pytest.mark.long,
+        )
+        for row in rows
+    ]
+
+
 # Bytes
 
 
-@pytest.mark.parametrize(("model", "view", "n_tokens", "was", "_"), SENT_AND_DRAWN)
-def test_no_view_sends_more_than_it_did(seen, model, view, n_tokens, was, _):
+@pytest.mark.parametrize(
+    ("model", "view", "n_tokens", "was"), cases("model", "view", "n_tokens", "n_bytes")
+)
+def test_no_view_sends_more_than_it_did(seen, model, view, n_tokens, was):
     assert seen(model, view, n_tokens).n_bytes <= min(ANY_VIEW, MORE_BYTES * was)
 
 
-@pytest.mark.parametrize("model", ["bundled", "bert-base"])
+@pytest.mark.parametrize("model", ["bundled", pytest.param("bert-base", marks=pytest.mark.long)])
 @pytest.mark.parametrize("view", VIEWS)
 def test_seven_tokens_are_sent_in_less_than_100_kb(seen, view, model):
     assert seen(model, view, 7).n_bytes < SHORT
 
 
+@pytest.mark.long
 def test_seven_tokens_at_64_dimensions_too(seen):
     assert seen("gpt2", "Neurons", 7).n_bytes < SHORT
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "n_tokens"), [("bundled", 512), ("gpt2", 1024)], ids=["512", "1,024"]
 )
@@ -224,14 +251,16 @@ def test_a_long_text_is_not_much_more_than_one_of_128_tokens(seen, view, model, 
 # Marks
 
 
-@pytest.mark.parametrize(("model", "view", "n_tokens", "_", "was"), SENT_AND_DRAWN)
-def test_no_view_draws_more_than_it_did(seen, model, view, n_tokens, _, was):
+@pytest.mark.parametrize(
+    ("model", "view", "n_tokens", "was"), cases("model", "view", "n_tokens", "n_marks")
+)
+def test_no_view_draws_more_than_it_did(seen, model, view, n_tokens, was):
     drawn = seen(model, view, n_tokens).n_marks
     assert drawn <= MORE_MARKS * was
     assert drawn <= MOST_MARKS[view.partition(",")[0]]
 
 
-@pytest.mark.parametrize(("model", "view", "n_tokens"), [case[:3] for case in SENT_AND_DRAWN])
+@pytest.mark.parametrize(("model", "view", "n_tokens"), cases("model", "view", "n_tokens"))
 def test_a_figure_knows_how_many_marks_it_has(seen, model, view, n_tokens):
     """Well enough to choose between SVG and canvas: to a tenth, wherever that is the question."""
     shown = seen(model, view, n_tokens)
@@ -242,6 +271,7 @@ def test_a_figure_knows_how_many_marks_it_has(seen, model, view, n_tokens):
         assert is_on_canvas == (figure.n_marks > figure.most_in_svg)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("view", ["Steps", "Steps, exact"])
 @pytest.mark.parametrize(("model", "n_tokens"), [("bundled", 512), ("gpt2", 1024)])
 def test_a_matrix_knows_it_exactly_but_for_its_frames(seen, view, model, n_tokens):

@@ -30,7 +30,14 @@ def groups(specification):
 
 def count(specification):
     """How many marks are drawn."""
-    return sum(len(marks) for _, marks in groups(specification))
+    return _count(vl_convert.vegalite_to_scenegraph(specification)["scenegraph"])
+
+
+def _count(part):
+    """The marks of a scene, of one of its groups, or of what stands in it."""
+    if part.get("marktype", "group") == "group":
+        return sum(map(_count, part.get("items", [])))
+    return len(part.get("items", [])) if part["role"] == "mark" else 0
 
 
 def cells(matrix):
