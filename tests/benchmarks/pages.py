@@ -25,8 +25,9 @@ from typing import Any
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from tests.benchmarks import hover
-from tests.benchmarks.sizes import BY_MEASURES, SIZES, at, choices, model_for, served
+from tests.benchmarks.sizes import SIZES, at, model_for, served
 from tests.benchmarks.table import Cell, Table
+from tests.benchmarks.views import BY_MEASURES, choices
 from tests.benchmarks.watching import PATIENCE, drawn, opened, said, watched
 from tests.support.chromium import CHROMIUM, FLAGS
 

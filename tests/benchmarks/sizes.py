@@ -19,12 +19,10 @@ from urllib.parse import urlencode
 from tests.benchmarks import models
 from tests.benchmarks.hover import MOST_MEMORY, bertviz_file
 from tests.benchmarks.table import Cell, Table
-from tests.benchmarks.texts import TEXT, text_of
+from tests.benchmarks.views import VIEWS, choices
 from tests.support.serving import serving
 from tests.support.visitors import Shown, run, visiting
 
-BY_MEASURES = "Find by measures"
-VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", BY_MEASURES, "Compare")
 SIZES = (7, 32, 128, 512, 1024)
 MOST_OF_BUNDLED = 512  # tokens that the bundled model reads
 # As large as the bundled one, for longer texts.
@@ -87,20 +85,6 @@ def served(
         serving(Path(folder), program=program, **settings) as server,
     ):
         yield server.address
-
-
-def choices(view: str, n_tokens: int) -> dict[str, str]:
-    """What a link to a view says, with a text of so many tokens and another one for Compare."""
-    texts = {"text": text_of(n_tokens), "other_text": other_text_of(n_tokens)}
-    if view == BY_MEASURES:
-        return texts | {"view": "Find", "find_by": "measures"}
-    return texts | {"view": view}
-
-
-def other_text_of(n_tokens: int) -> str:
-    """Another text of so many tokens, which begins with “fruit flies like a banana”."""
-    before = TEXT.split().index("fruit")
-    return " ".join(text_of(n_tokens + before).split()[before:])
 
 
 def at(address: str, **choices: object) -> str:

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from attnviz.charts.parts.figure import Figure
 from attnviz.models.bundled import BUNDLED
 from attnviz.page.service import loading
-from tests.benchmarks.sizes import VIEWS, choices
+from tests.benchmarks.views import VIEWS, choices
 from tests.support import marks
 from tests.support.places import PAGE
 from tests.support.showing import run
