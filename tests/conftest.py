@@ -5,6 +5,7 @@ import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several workers wait for one another
 
 from jaxtyping import install_import_hook
 
