@@ -160,7 +160,9 @@ def test_no_hue_is_used_twice(sentence_trace):
     assert len({square.get("fill") for square in squares}) == len(squares) == 12
 
 
-@pytest.mark.parametrize(("n_tokens", "most"), [(7, 100_000), (512, 1_000_000)])
+@pytest.mark.parametrize(
+    ("n_tokens", "most"), [(7, 100_000), pytest.param(512, 1_000_000, marks=pytest.mark.long)]
+)
 def test_what_is_sent_stays_small(n_tokens, most):
     model = tiny_models.build("bert", num_attention_heads=32, max_position_embeddings=512)
     ids = torch.randint(5, 100, (1, n_tokens), generator=torch.manual_seed(0))

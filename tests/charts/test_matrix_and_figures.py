@@ -419,10 +419,14 @@ def test_a_query_alone_frames_its_row_only(head):
     assert framed(scores | {"params": specification["params"]}) == {"row": 2}
 
 
-def test_what_is_sent_stays_small(sentence_trace, minilm):
+def test_what_is_sent_of_a_sentence_stays_small(sentence_trace):
     head = sentence_trace.head(0, 8)
     assert len(attnviz.neuron_view(head, 2).to_json(indent=None)) < 100_000
     assert len(attnviz.steps_view(head, 2, 5).to_json(indent=None)) < 100_000
+
+
+@pytest.mark.long
+def test_what_is_sent_of_a_long_text_stays_small(minilm):
     long = attnviz.trace(*minilm, "a b c d " * 127).head(0, 8)
     assert long.weights.shape == (510, 510)
     assert len(attnviz.neuron_view(long, 0).to_json(indent=None)) < 1_000_000

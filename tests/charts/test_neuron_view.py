@@ -327,7 +327,7 @@ def test_seven_tokens_at_64_dimensions_are_sent_in_less_than_100_kb():
     assert len(attnviz.neuron_view(head, 2).to_json(indent=None)) < 100_000
 
 
-@pytest.mark.parametrize("d_head", [64, 256])
+@pytest.mark.parametrize("d_head", [64, pytest.param(256, marks=pytest.mark.long)])
 def test_any_number_of_tokens_is_sent_in_less_than_1_mb(d_head):
     head = hand_made.random_head(n_queries=512, n_keys=512, d_head=d_head, d_value=d_head)
     assert len(attnviz.neuron_view(head, 2).to_json(indent=None)) < 1_000_000

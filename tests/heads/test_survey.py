@@ -431,6 +431,13 @@ class Stop(Exception):
     """Stands for whatever ends a survey."""
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(minilm):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(texts, "BUFFER", 8)
+        return survey(*minilm, TEXTS, progress=False)
+
+
 @pytest.fixture
 def interrupted(minilm, monkeypatch, tmp_path):
     """A survey with a checkpoint that meets an error at the n-th call of a function."""
@@ -471,18 +478,20 @@ def interrupted(minilm, monkeypatch, tmp_path):
     return interrupt
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Stop()])
 @pytest.mark.parametrize(
     ("place", "n"),
     [
-        *(("text", 1), ("text", 12), ("text", 30), ("pass", 2), ("pass", 4)),  # 1 is the trial
-        *(("merge", 1), ("merge", 5), ("merge", 11), ("progress", 1), ("progress", 7)),
+        *(("text", 1), ("text", 30), ("pass", 4), ("merge", 5), ("progress", 7)),
+        *(
+            pytest.param(*at, marks=pytest.mark.long)
+            for at in (("text", 12), ("pass", 2), ("merge", 1), ("merge", 11), ("progress", 1))
+        ),
     ],
 )
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), Stop()])
 def test_an_interrupted_survey_goes_on_to_the_very_same_numbers(
-    minilm, interrupted, place, n, error
+    minilm, uninterrupted, interrupted, place, n, error
 ):
-    uninterrupted = survey(*minilm, TEXTS, progress=False)
     checkpoint = interrupted(place, n, error)
     assert Survey.read(checkpoint).n_seen < N
     resumed = survey(*minilm, TEXTS, checkpoint=checkpoint, progress=False)
