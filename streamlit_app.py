@@ -6,7 +6,7 @@ process.prepare()  # before what follows is imported
 
 import streamlit as st
 
-from attnviz.page import figures, header
+from attnviz.page import figures, header, history
 from attnviz.page.controls import (
     chart_clicks,
     examples,
@@ -47,6 +47,7 @@ with st.sidebar:
     file = own_arrays.choose()
     with which_text:
         text = sidebar.choose_text()
+    history.one_entry_an_action()
     st.button("Reset", icon=":material/restart_alt:", on_click=sidebar.reset, type="tertiary")
 
 try:
@@ -89,7 +90,7 @@ if present.is_on():
     st.stop()
 
 header.show(trace, head)
-examples.show_note()
+example = st.container()
 views = (steps, neurons, heads, model, find, compare)
 tabs = st.tabs(sidebar.VIEWS, key="view", bind="query-params")
 links.check("view", "view", sidebar.VIEWS, st.session_state["view"])
@@ -100,6 +101,9 @@ for tab, view in zip(tabs, views, strict=True):
                 view.show(trace, head)
             except Exception as error:
                 show_refusal(error)
+with example:
+    examples.show_note()
+header.name_page(st.session_state["view"], head)
 links.drop_unwritten()
 links.show_notes(notes)
 chart_clicks.end_run()

@@ -28,8 +28,8 @@ examples:
   attnviz - < text.txt
 
 Layers, heads and positions count from 0. A token is named by its position, or as it is written
-where the text has it once. The exit status is 0, 1 for what cannot be shown, 2 for a mistake in
-the options.
+where the text has it once; one that is a number in quotation marks of its own: --query '"2"'.
+The exit status is 0, 1 for what cannot be shown, 2 for a mistake in the options.
 """
 
 

@@ -85,20 +85,25 @@ def _read(option: Option, value: Any, queries: Tokens, keys: Tokens) -> Any:
 
 
 def _position(tokens: Tokens, asked: str, what: str) -> int:
-    """Where a token is that is given by its position, or as it is written."""
+    """Where a token is that is given by its position, or as it is written.
+
+    In quotation marks a number is what is written: "2".
+    """
     labels = tokens.labels
     if asked.isascii() and asked.isdigit() and len(asked) < 10 and int(asked) < len(labels):
         return int(asked)
-    places = tokens.called(asked)
+    is_quoted = len(asked) > 2 and asked[0] == asked[-1] == '"'
+    name = asked[1:-1] if is_quoted and not tokens.called(asked) else asked
+    places = tokens.called(name)
     if len(places) == 1:
         return places[0]
     if places:
         raise InputError(
-            f"The text has the {what} token {quoted(asked)} {len(places)} times."
+            f"The text has the {what} token {quoted(name)} {len(places)} times."
             f"\n\nHint: give the position of one: {_named(labels, places)}."
         )
     raise InputError(
-        f"The text has no {what} token {quoted(asked)}."
+        f"The text has no {what} token {quoted(name)}."
         f"\n\nHint: its tokens are {_named(labels, range(len(labels)))}."
     )
 

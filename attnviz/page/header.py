@@ -28,6 +28,12 @@ def show(trace: Trace, head: HeadTrace) -> None:
         st.caption(f":material/visibility_off: {lacking}")
 
 
+def name_page(view: str, head: HeadTrace) -> None:
+    """What the browser calls it, in its tab and its history."""
+    title = f"{view} · layer {head.layer}, head {head.head} · attnviz"
+    st.set_page_config(page_title=title)
+
+
 def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:
     """What this head gives from query to key, and one click to the head that gives most."""
     weight = float(head.own_weights[query, key])

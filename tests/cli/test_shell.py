@@ -292,6 +292,14 @@ def test_a_tokens_name_is_found_without_its_space_and_case(minilm):
         screen_of(options.parsed(["x", "--query", "flies"]), trace)
 
 
+def test_a_token_that_is_a_number_is_named_in_quotation_marks(minilm):
+    trace = attnviz.trace(*minilm, 'flies like 2 " 77')
+    asked = {"2": 2, '"2"': 3, "3": 3, '"': 4, '"77"': 5, "77": 5}
+    assert trace.tokens[2:6] == ("like", "2", '"', "77")
+    for name, place in asked.items():
+        assert screen_of(options.parsed(["x", "--query", name]), trace).query == place
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

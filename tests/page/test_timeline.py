@@ -1,9 +1,12 @@
 """The Steps view and the talk: every control, and what it makes the page show."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
+from transformers import ByT5Tokenizer
 
 from attnviz.attention.explained.arithmetic import arithmetic
 from attnviz.attention.explained.scaling import spread
@@ -15,6 +18,7 @@ from attnviz.page.views import present
 from attnviz.page.views.one_step import check_of_output
 from attnviz.page.views.why_scale import theory, without_scaling
 from attnviz.text.phrases import number, percent
+from tests.support.places import PAGE
 from tests.support.showing import charts, constants, run
 from tests.support.tiny_models import save_tiny
 
@@ -172,10 +176,10 @@ def what_if_charts(page):
         ({"if_factor": 0.5}, {"scaling": 0.5}),
         ({"if_temperature": 3.0}, {"temperature": 3}),
         ({"if_hidden": ["0 [CLS]", "6 [SEP]"]}, {"hidden_keys": [0, 6]}),
-        ({"if_causal": True}, {"is_causal": True}),
+        ({"if_causal": "on"}, {"is_causal": True}),
         ({"if_zeroed": [12]}, {"zeroed_dimensions": [12]}),
         (
-            {"if_unscaled": True, "if_hidden": ["0 [CLS]"], "if_causal": True},
+            {"if_unscaled": True, "if_hidden": ["0 [CLS]"], "if_causal": "on"},
             {"scaling": 1, "hidden_keys": [0], "is_causal": True},
         ),
     ],
@@ -226,7 +230,7 @@ def test_the_baseline_stays_what_it_was(page, sentence_trace):
 def test_what_changes_nothing_is_said_to(page):
     opened_what_if(page)
     assert any("Nothing is changed yet" in text for text in said(page))
-    opened_what_if(page, if_causal=False)  # it has none
+    opened_what_if(page, if_causal="off")  # it has none
     assert any("Nothing is changed yet" in text for text in said(page))
 
 
@@ -373,6 +377,27 @@ def test_an_example_opens_its_state_from_any_other(page, example):
     assert not run(page).info
 
 
+@pytest.mark.parametrize("example", examples.EXAMPLES, ids=lambda example: example.title)
+def test_an_example_is_there_again_after_a_reload(page, offering, monkeypatch, tmp_path, example):
+    if example not in HERE:
+        model = save_tiny(tmp_path / "t5", "t5", ByT5Tokenizer(), vocab_size=384)
+        example = replace(example, model=str(model), head=1)
+        monkeypatch.setattr(examples, "EXAMPLES", [example])
+        offering(examples.MINILM, model)
+    opened = open_example(run(page), example.title)
+    assert not opened.error
+    again = AppTest.from_file(PAGE, default_timeout=60)
+    again.query_params.update(opened.query_params)
+    run(again)
+    assert not again.warning
+    for now in (opened, again):
+        assert not any("There is no" in caption.value for caption in now.caption)
+        shown = {key: value for key, value in example.state.items() if value not in (None, "")}
+        assert shown == {key: now.session_state[key] for key in shown}
+    assert said(again) == said(opened)
+    assert [info.value for info in again.info] == [info.value for info in opened.info]
+
+
 def test_every_example_still_shows_what_it_claims(minilm):
     import attnviz
 
@@ -442,7 +467,7 @@ def test_every_example_still_shows_what_it_claims(minilm):
     # "puts a causal mask on it": the model has none of its own.
     _, head, example, _ = head_of("Hide the future")
     assert not head.is_masked.any()
-    assert example.also == {"what_if": True, "if_causal": True}
+    assert example.also == {"what_if": True, "if_causal": "on"}
 
 
 def test_an_example_whose_model_is_not_here_says_so_and_is_disabled(page):

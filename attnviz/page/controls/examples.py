@@ -31,7 +31,7 @@ class Example:
     pair: str = ""
     target: str = ""
     kind: str | None = None
-    also: dict[str, Any] = field(default_factory=dict)  # other controls
+    also: dict[str, Any] = field(default_factory=dict)  # other controls, as links spell them
 
     @property
     def state(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ EXAMPLES = (
         "that write text have: no query sees a later key, and each row is shared out anew.",
         "time flies like an arrow",
         *(0, 8, 2, 1),
-        also={"what_if": True, "if_causal": True},
+        also={"what_if": True, "if_causal": "on"},
     ),
     Example(
         "Translate, with cross attention",

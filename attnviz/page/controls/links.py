@@ -46,6 +46,17 @@ def remember() -> None:
         st.query_params.from_dict(known)
 
 
+def set_all(state: Mapping[str, Any]) -> None:
+    """Set controls, those too that were never there; for a button.
+
+    Streamlit writes what is set into the address of controls that were there before alone.
+    """
+    for key, value in state.items():
+        if key not in st.session_state and value != AS_OPENED.get(key):
+            st.query_params[key] = str(value).lower() if isinstance(value, bool) else value
+    st.session_state.update(state)
+
+
 def respell(parameter: str, labels: Mapping[str, str]) -> None:
     """Take a link that names an option without its label: `query=2` for “2 flies”.
 

@@ -196,7 +196,7 @@ def open_state(state: dict[str, Any]) -> None:
     for key in links.AS_OPENED:
         st.session_state.pop(f"_offered_{key}", None)  # positions are those of the new text
         st.session_state.pop(f"_moved_{key}", None)
-    st.session_state.update(links.AS_OPENED | state)
+    links.set_all(links.AS_OPENED | state)
 
 
 def reset() -> None:
@@ -255,15 +255,19 @@ def select(
     return chosen
 
 
-def stepper(label: str, key: str, options: Sequence[int], preferred: int) -> int:
+def stepper(label: str, key: str, options: Sequence[int], preferred: int, follows: str = "") -> int:
     """A list of numbers with a button to either side of the chosen one.
 
-    Where what was chosen, or is preferred to begin with, is not in the list, of another model, the
-    nearest is, and that is said.
+    Where what was chosen, here or in the list that it `follows`, is not in this one, of another
+    model, the nearest is, and that is said. What nobody chose, a default, gives way to this one.
     """
-    before = st.session_state.get(key, preferred)
     what = _within(label)
     default = list(options).index(_nearest(options, preferred, options[0]))
+    before = st.session_state.get(key)
+    if before is None:
+        before = preferred if follows and not _is_default(follows) else None
+    elif before not in options and _is_default(key):
+        before = st.session_state[key] = options[default]
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False, gap="xsmall"):
         chosen = select(label, key, options, default, replace=_nearest)
         place = list(options).index(chosen)
@@ -279,7 +283,7 @@ def stepper(label: str, key: str, options: Sequence[int], preferred: int) -> int
                 args=(key, None if is_last else options[place + step]),
             )
     moved = f"_moved_{key}"
-    if before not in options and len(options) > 1:
+    if before is not None and before not in options and len(options) > 1:
         st.session_state[moved] = before, chosen, options
     if moved in st.session_state:
         before, *now = st.session_state[moved]
@@ -290,6 +294,12 @@ def stepper(label: str, key: str, options: Sequence[int], preferred: int) -> int
         else:
             del st.session_state[moved]
     return chosen
+
+
+def _is_default(key: str) -> bool:
+    """Whether a list shows what it opened with."""
+    names, default = st.session_state.get(f"_offered_{key}", ({None: ""}, 0))
+    return st.session_state[key] == [*names][default]
 
 
 def _within(label: str) -> str:

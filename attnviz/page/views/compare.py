@@ -175,10 +175,10 @@ def _choose_other(trace: Trace, head: HeadTrace) -> tuple[Beside, Trace | None]:
             st.caption(f"The {what} is part of A alone: B is of one text.")
     of_layer, of_number = of_head.container(), of_head.container()  # each with its notes below
     with of_layer:
-        layer = stepper("Layer of B", "other_layer", whole.layers(head.kind), head.layer)
+        layer = stepper("Layer of B", "other_layer", whole.layers(head.kind), head.layer, "layer")
     with of_number:
         heads = range(whole.n_heads(layer, head.kind))
-        number = stepper("Head of B", "other_head", heads, head.head)
+        number = stepper("Head of B", "other_head", heads, head.head, "head")
     beside = Beside(
         model=name,
         text=text,

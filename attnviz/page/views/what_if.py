@@ -29,6 +29,7 @@ def show(followed: Followed) -> Change:
 CONTROLS = "if_unscaled", "if_factor", "if_temperature", "if_causal", "if_hidden", "if_zeroed"
 FACTORS = 0.0001, 1000.0
 TEMPERATURES = 0.01, 100.0
+MASKS = {"on": True, "off": False}
 
 
 def _show(followed: Followed) -> Change:
@@ -90,17 +91,17 @@ def _chosen(head: HeadTrace) -> Change:
         )
         causal = None
         if can_be_causal(head):
-            own = "on" if is_causal(head) else "off"
-            masks = {None: f"as in the model: {own}", True: "on", False: "off"}
-            causal = st.selectbox(
+            own = f"as in the model: {'on' if is_causal(head) else 'off'}"
+            chosen = st.selectbox(
                 "Causal mask",
-                tuple(masks),
-                format_func=masks.__getitem__,
+                (None, *MASKS),
+                format_func=lambda mask: mask or own,
                 key="if_causal",
                 bind="query-params",
                 help="On: no query sees a key that comes after it, as in a model that writes text.",
             )
-            links.check("if_causal", "causal mask", list(masks.values()), masks[causal])
+            links.check("if_causal", "causal mask", [own, *MASKS], chosen or own)
+            causal = None if chosen is None else MASKS[chosen]
         else:
             why = "its queries and keys are not the same tokens"
             links.check_absent("if_causal", "causal mask", why, "off")
