@@ -47,8 +47,8 @@ with st.sidebar:
     file = own_arrays.choose()
     with which_text:
         text = sidebar.choose_text()
-    history.one_entry_an_action()
     st.button("Reset", icon=":material/restart_alt:", on_click=sidebar.reset, type="tertiary")
+    history.one_entry_an_action()
 
 try:
     with which_model:
