@@ -1,14 +1,24 @@
 """The exact part of a large matrix, around the pair that is followed."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
 from attnviz.attention.steps import steps_of
+from attnviz.charts.heads import heads_figure
 from attnviz.charts.matrix import drawn_cells, matrix_chart
+from attnviz.charts.neurons import neuron_view
 from attnviz.charts.parts.pair import Pair
-from attnviz.charts.parts.window import MAX_TOKENS, Window, around, strongest_outside, window_around
+from attnviz.charts.parts.window import (
+    MAX_TOKENS,
+    Window,
+    around,
+    strongest_outside,
+    window,
+    window_around,
+)
 from attnviz.page.controls.pair import picked
 from tests.support import hand_made, marks
 
@@ -38,11 +48,15 @@ def drawn(head, name, pair, convention="rows", **options):
     """The specification of the window around a pair, its constants, and the step's own values."""
     step = step_named(head, name, convention)
     specification = matrix_chart(head, step, pair, large="window", **options).to_dict()
-    sent = {p["name"]: p["value"] for p in specification["params"] if "value" in p}
+    sent = constants_in(specification)
     values = step.array
     if step.is_hidden is not None:
         values = np.where(step.is_hidden, np.nan, values)
     return specification, sent, values
+
+
+def constants_in(specification):
+    return {p["name"]: p["value"] for p in specification["params"] if "value" in p}
 
 
 def numbers(rows):
@@ -176,6 +190,19 @@ def test_every_cell_that_is_drawn_has_its_tokens_and_its_value(head):
         for key in keys
         if key <= query
     ]
+
+
+def test_neurons_and_heads_name_each_number_of_a_window_as_it_stands_in_the_text(head):
+    shown = window(N_QUERIES, N_KEYS, 20, 50)
+    neurons = neuron_view(head, 30, first_query=20, first_key=50).to_dict()
+    call = replace(head.call, weights_from=head.own_weights[None])
+    heads = heads_figure(call, 0, shown).constants
+    for sent in (constants_in(neurons), heads):
+        assert sent["query_names"] == named("q", range(20, 60))
+        assert sent["key_names"] == named("k", range(50, 90))
+    weights = head.own_weights[20:60, 50:90]
+    np.testing.assert_allclose(numbers(heads["weights"][0]), weights, atol=1e-6)
+    np.testing.assert_allclose(numbers(constants_in(neurons)["weights"]), weights, atol=1e-6)
 
 
 def test_a_click_reports_a_place_which_stands_for_positions_in_the_whole_text(head):
