@@ -55,14 +55,17 @@ def trace_inputs(
     inputs: Mapping[str, Tensor],
     tokens: Sequence[str] | None = None,
     target_tokens: Sequence[str] | None = None,
+    tokenizer: Any = None,
 ) -> Trace:
     """The same for inputs that are tensors already: what a tokenizer returns, a batch of one.
 
-    `tokens` and `target_tokens` name the positions; without them they are their numbers.
+    With the `tokenizer` they are named as `trace` names them. `tokens` and `target_tokens` name the
+    positions otherwise; marks of a tokenizer in these names are read as what they mean. Without
+    either, positions are called by their numbers.
     """
     modules = checked_modules(model)
     with _running(model, modules):
-        given = inputs_module.from_tensors(model, inputs, tokens, target_tokens)
+        given = inputs_module.from_tensors(model, inputs, tokens, target_tokens, tokenizer)
         return _trace(model, modules, given)
 
 

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, PreTrainedModel
 
 from attnviz.attention.free_memory import free_memory
 from attnviz.capture.accelerate_hooks import device_of
@@ -18,7 +19,7 @@ from attnviz.text import tokenizing
 from attnviz.text.characters import quoted, shown
 from attnviz.text.errors import InputError
 from attnviz.text.phrases import size
-from attnviz.text.tokens import Tokens, numbered, plain
+from attnviz.text.tokens import Tokens, numbered
 
 MAX_DECODED_TOKENS = 32
 MAX_CHARACTERS_A_TOKEN = 100  # on average; a text with more is not even split into tokens
@@ -71,8 +72,9 @@ def from_text(
     if not takes_target(model):
         return Inputs(tensors, source)
     decoder_ids = _written(model, tensors) if target is None else _given(model, tokenizer, target)
-    target_tokens = tokenizing.of_ids(tokenizer, decoder_ids[0].tolist())
+    target_tokens = tokenizing.of_ids(tokenizer, decoder_ids[0].tolist(), of_target=True)
     _check_length(model, len(target_tokens), max_tokens, "target text")
+    _check_known(model, decoder_ids[0].tolist(), of_target=True)
     tensors["decoder_input_ids"] = decoder_ids
     return Inputs(tensors, source, target_tokens, target_is_decoded=target is None)
 
@@ -82,6 +84,7 @@ def from_tensors(
     inputs: Mapping[str, Tensor],
     tokens: Sequence[str] | None,
     target_tokens: Sequence[str] | None,
+    tokenizer: Any = None,
 ) -> Inputs:
     """The inputs that a tokenizer returned. Raises InputError for anything but a batch of one."""
     tensors = {
@@ -100,7 +103,7 @@ def from_tensors(
             f"The inputs hold no input_ids tensor; received {', '.join(inputs) or 'nothing'}."
             "\n\nHint: pass what the tokenizer returns: tokenizer(text, return_tensors='pt')."
         )
-    source = _named(model, tensors["input_ids"], tokens, "tokens")
+    source = _named(model, tokenizer, tensors["input_ids"], tokens, inputs)
     source = _padded(source, tensors.get("attention_mask"))
     if not takes_target(model):
         return Inputs(tensors, source)
@@ -109,7 +112,8 @@ def from_tensors(
             f"{model_name(model)} is an encoder-decoder, and the inputs hold no decoder_input_ids."
             "\n\nHint: pass the ids that the decoder is given, or call attnviz.trace with a text."
         )
-    target = _named(model, tensors["decoder_input_ids"], target_tokens, "target_tokens")
+    decoder_ids = tensors["decoder_input_ids"]
+    target = _named(model, tokenizer, decoder_ids, target_tokens, of_target=True)
     target = _padded(target, tensors.get("decoder_attention_mask"))
     return Inputs(tensors, source, target)
 
@@ -230,12 +234,13 @@ def check_room(model: PreTrainedModel, n_tokens: int) -> None:
         )
 
 
-def _check_known(model: PreTrainedModel, ids: Sequence[int]) -> None:
-    n_known = n_known_ids(model)
+def _check_known(model: PreTrainedModel, ids: Sequence[int], *, of_target: bool = False) -> None:
+    n_known = n_known_ids(model, of_target=of_target)
     if not ids or not 0 <= min(ids) <= max(ids) < n_known:
         received = f"{min(ids)} to {max(ids)}" if ids else "none"
+        reader = f"the decoder of {model_name(model)}" if of_target else model_name(model)
         raise InputError(
-            f"Token ids of {model_name(model)} run from 0 to {n_known - 1}; received {received}."
+            f"Token ids of {reader} run from 0 to {n_known - 1}; received {received}."
             "\n\nHint: pass what this model's own tokenizer returns."
         )
 
@@ -245,39 +250,56 @@ def _tokens(n: int) -> str:
 
 
 def _named(
-    model: PreTrainedModel, ids: Tensor, labels: Sequence[str] | None, argument: str
+    model: PreTrainedModel,
+    tokenizer: Any,
+    ids: Tensor,
+    names: Sequence[str] | None,
+    encoding: Mapping[str, Any] | None = None,
+    *,
+    of_target: bool = False,
 ) -> Tokens:
+    """The tokens of ids: as the tokenizer has them, called as the caller says where he does."""
     n_tokens = ids.shape[-1]
-    if labels is None:
-        labels = numbered(n_tokens).labels
-    if len(labels) != n_tokens:
+    if names is not None and len(names) != n_tokens:
         raise InputError(
-            f"{argument} has {len(labels)} names for {n_tokens} positions."
-            "\n\nHint: give one name for each position, or none at all."
+            f"{'target_tokens' if of_target else 'tokens'} has {len(names)} names for {n_tokens} "
+            "positions.\n\nHint: give one name for each position, or none at all."
         )
     _check_length(model, n_tokens, None, "text")
-    _check_known(model, ids.flatten().tolist())
-    return plain([shown(label) for label in labels])
+    listed = ids.flatten().tolist()
+    _check_known(model, listed, of_target=of_target)
+    if tokenizer is None:
+        return numbered(n_tokens) if names is None else tokenizing.of_names(names)
+    tokens = tokenizing.of_ids(tokenizer, listed, encoding, of_target=of_target)
+    return tokens if names is None else tokens.relabelled([shown(name) for name in names])
 
 
-def n_known_ids(model: PreTrainedModel) -> int:
-    """How many token ids the model has embeddings for; any number where it hashes them (canine)."""
+def n_known_ids(model: PreTrainedModel, *, of_target: bool = False) -> int:
+    """How many token ids the model has embeddings for; any number where it hashes them (canine).
+
+    Those of a target are what its decoder reads, which may be a vocabulary of its own.
+    """
+    decoder: Any = model.get_decoder() if of_target else None  # type: ignore[no-untyped-call]
     try:
-        return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
+        table = getattr(decoder, "embed_tokens", None) or model.get_input_embeddings()
+        return int(table.weight.shape[0])  # type: ignore[index]
     except NotImplementedError:
         return getattr(model.config.get_text_config(), "vocab_size", sys.maxunicode + 1)
 
 
 def _given(model: PreTrainedModel, tokenizer: Any, target: str) -> Tensor:
-    """The target as the decoder is given it in training: moved right behind a start token."""
-    tokenizing.check_text(target, "target text")
-    ids = list(tokenizer(text_target=target)["input_ids"])
-    if ids and ids[-1] == tokenizer.eos_token_id:
-        ids.pop()
+    """The target as the decoder is given it in training: as the model itself moves its labels."""
+    labels = torch.tensor([tokenizing.target_ids(tokenizer, target)], device=device_of(model))
+    with_head = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING.get(type(model.config), type(model))
+    for moves in (type(model), with_head):
+        if (move := getattr(moves, "prepare_decoder_input_ids_from_labels", None)) is not None:
+            with suppress(ValueError, TypeError):  # the configuration names no start
+                moved: Tensor = move(model, labels)
+                return moved
     config = model.config
     candidates = (config.decoder_start_token_id, config.bos_token_id, config.pad_token_id, 0)
     start = next(token_id for token_id in candidates if token_id is not None)
-    return torch.tensor([[start, *ids]], device=device_of(model))
+    return torch.cat([labels.new_tensor([[start]]), labels[:, :-1]], dim=1)
 
 
 def _written(model: Any, tensors: dict[str, Tensor]) -> Tensor:

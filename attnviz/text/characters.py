@@ -1,11 +1,9 @@
 """A text's characters as people see them: what draws nothing is named, what is long is cut."""
 
-import unicodedata
+import functools
+from typing import Any
 
 MAX_QUOTED = 80  # characters of a text, in a message
-
-# Letters and a symbol, by their category, that are blank: Hangul fillers and an empty Braille cell.
-_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 
 
 def quoted(text: str) -> str:
@@ -14,15 +12,24 @@ def quoted(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """The text, with each character named that draws nothing or redirects what follows."""
-    return "".join(
-        character if _draws_something(character) else f"<U+{ord(character):04X}>"
-        for character in text
-    )
+    """The text, with each character named that draws nothing or redirects what follows.
+
+    A mark is drawn with the character that it stands behind, and alone it is named.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    shown: str = _pattern().sub(lambda found: found[1] or f"<U+{ord(found[2]):04X}>", text)
+    return shown
 
 
-def _draws_something(character: str) -> bool:
-    # Cc: control, Cf: format (bidi overrides, zero-width), Cs: surrogates, Z*: separators
-    category = unicodedata.category(character)
-    is_blank = category in {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"} or character in _BLANK
-    return character == " " or not is_blank
+@functools.cache
+def _pattern() -> Any:
+    """What is drawn is its first group, a character that is not its second."""
+    import regex  # not before: most text is plain, and the tables of Unicode take long to import
+
+    # Letters and symbols that are blank all the same: Hangul fillers are ignorable by Unicode, an
+    # empty Braille cell and a note without a head are not.
+    drawn = r"[[\p{L}\p{N}\p{P}\p{S}]--[\p{Default_Ignorable_Code_Point}\u2800\U0001D159]]"
+    # Variation selectors are ignorable, and choose what the character before them looks like.
+    mark = r"[[\p{M}--\p{Default_Ignorable_Code_Point}]||[\uFE00-\uFE0F\U000E0100-\U000E01EF]]"
+    return regex.compile(rf"((?: |{drawn}++{mark}*+)++)|(.)", regex.V1 | regex.DOTALL)

@@ -21,7 +21,7 @@ class NoAttentionError(UnsupportedModelError):
     """The model has no softmax attention: there is nothing to show."""
 
 
-def gist(error: Exception) -> str:
+def gist(error: BaseException) -> str:
     """What another library's error says first, without the paths of this machine."""
     line = next(iter(str(error).splitlines()), "") or type(error).__name__
     words = [word for word in line.split() if "/" not in word and "\\" not in word]

@@ -4,8 +4,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from attnviz.text.characters import shown
-from attnviz.text.words import joined, word_starts
+from attnviz.text.pieces import Reading, of_labels
+from attnviz.text.words import joined, spelled, word_starts
 
 
 @dataclass(frozen=True)
@@ -17,16 +17,13 @@ class Token:
     segment: int | None  # 0 or 1 in a sentence pair; None for special tokens
     starts_word: bool
     positions: tuple[int, ...]  # of the text's own tokens that it stands for
+    text: str  # what it adds to the text: the label without marks; bytes as `words.escaped`
     is_padding: bool = False  # behind or before a text, to fill a batch; nothing reads it
 
     @property
     def is_punctuation(self) -> bool:
-        """Whether it is made of punctuation marks alone, by Unicode's category P.
-
-        But for a space, and the mark of a piece.
-        """
-        marks = self.label.replace("␣", "")
-        marks = marks.removeprefix("##") or marks
+        """Whether it is made of punctuation marks and spaces alone, by Unicode's category P."""
+        marks = self.text.replace(" ", "")
         are_marks = all(unicodedata.category(mark).startswith("P") for mark in marks)
         return bool(marks) and are_marks and not self.is_special
 
@@ -98,13 +95,12 @@ class Tokens(tuple[Token, ...]):
         What follows padding begins a word as well.
         """
         return Tokens(
-            Token(
-                token.label,
-                token.is_special or is_padded,
-                None if is_padded else token.segment,
-                token.starts_word or is_padded or follows,
-                token.positions,
-                is_padded,
+            replace(
+                token,
+                is_special=token.is_special or is_padded,
+                segment=None if is_padded else token.segment,
+                starts_word=token.starts_word or is_padded or follows,
+                is_padding=is_padded,
             )
             for token, is_padded, follows in zip(
                 self, is_padding, [False, *is_padding], strict=False
@@ -119,25 +115,41 @@ class Tokens(tuple[Token, ...]):
 
     def in_words(self) -> "Tokens":
         """The same text in words instead of pieces."""
-        words = [[self[place] for place in word] for word in self.words()]
-        return Tokens(
-            replace(
-                pieces[0],
-                label=shown(joined([piece.label for piece in pieces])),
-                starts_word=True,
-                positions=sum((piece.positions for piece in pieces), ()),
-            )
-            for pieces in words
-        )
+        return Tokens(_word([self[place] for place in word]) for word in self.words())
+
+
+def _word(tokens: Sequence[Token]) -> Token:
+    text = joined([token.text for token in tokens])
+    mark = "##" if tokens[0].label.startswith("##") and not text.startswith("##") else ""
+    return replace(
+        tokens[0],
+        label=mark + (spelled(text.strip(" ")) or spelled(text).replace(" ", "␣")),
+        starts_word=True,
+        positions=sum((token.positions for token in tokens), ()),
+        text=text,
+    )
+
+
+def of_pieces(
+    reading: Reading,
+    is_special: Sequence[bool],
+    segments: Sequence[int | None],
+    numbers: Sequence[object] | None = None,
+) -> Tokens:
+    """The tokens of a text; `numbers` tell words apart as the tokenizer does, where it says so."""
+    texts = [piece.text for piece in reading.pieces]
+    starts = word_starts(texts, is_special, reading.is_piece, numbers)
+    parts = zip(reading.pieces, is_special, segments, starts, strict=True)
+    return Tokens(
+        Token(piece.label, special, segment, start, (position,), piece.text)
+        for position, (piece, special, segment, start) in enumerate(parts)
+    )
 
 
 def plain(labels: Sequence[str]) -> Tokens:
     """Tokens of which nothing is known but what they are called."""
-    starts = word_starts(labels, (False,) * len(labels))
-    return Tokens(
-        Token(label, is_special=False, segment=0, starts_word=start, positions=(position,))
-        for position, (label, start) in enumerate(zip(labels, starts, strict=True))
-    )
+    tokens = of_pieces(of_labels(labels), [False] * len(labels), [0] * len(labels))
+    return tokens.relabelled(labels)
 
 
 def numbered(n: int) -> Tokens:

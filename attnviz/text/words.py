@@ -3,48 +3,48 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
-_BYTES = re.compile(r"(?:<0x[0-9A-F]{2}>)+")
-_SPACE = ("␣", "<0x20>")
+from attnviz.text.characters import shown
 
 
 def word_starts(
-    labels: Sequence[str],
+    texts: Sequence[str],
     is_special: Sequence[bool],
+    is_piece: Sequence[bool | None],
     numbers: Sequence[object] | None = None,
 ) -> tuple[bool, ...]:
     """Whether each token begins a word.
 
-    `numbers` tell words apart as the tokenizer does, where it says so. A visible space begins a
-    word, and so does the change between letters and punctuation; “##” marks a piece that goes on.
-    A special token is a word of its own.
+    `is_piece` says of each token whether it goes on where the one before it ends; None where only
+    spaces part words. Then a change between letters and punctuation begins one, too. `numbers` tell
+    words apart as the tokenizer does, where it says so. A special token is a word of its own.
     """
-    marks_spaces = any(label.startswith(_SPACE) for label in labels)
+    edges = [*map(_edges, texts)] if not any(map(_has_bytes, texts)) else _whole_edges(texts)
     return tuple(
         place == 0
         or is_special[place]
         or is_special[place - 1]
-        or label.startswith(_SPACE)
-        or _starts(labels[place - 1], label, marks_spaces, numbers, place)
-        for place, label in enumerate(labels)
+        or _starts(texts, edges, is_piece[place], numbers, place)
+        for place in range(len(texts))
     )
 
 
 def _starts(
-    before: str,
-    label: str,
-    marks_spaces: bool,
+    texts: Sequence[str],
+    edges: Sequence[tuple[str, str]],
+    is_piece: bool | None,
     numbers: Sequence[object] | None,
     place: int,
 ) -> bool:
+    (_, before), (first, _) = edges[place - 1 : place + 1]
+    if texts[place - 1] and not texts[place - 1].strip(" "):
+        return first == " "  # a space alone begins the word behind it
     if numbers is not None and numbers[place] != numbers[place - 1]:
         return True
-    if label.startswith("##"):
-        return False
-    if numbers is None and not marks_spaces:
-        return True
-    are_bytes = _BYTES.match(label) or _BYTES.match(before)
-    return not are_bytes and _is_letter(label[:1]) != _is_letter(before.lstrip("␣")[-1:])
+    if is_piece is not None or first == "":  # inside of a character
+        return not (is_piece or first == "")
+    return before.isspace() or first.isspace() or _is_letter(first) != _is_letter(before)
 
 
 def _is_letter(character: str) -> bool:
@@ -52,16 +52,62 @@ def _is_letter(character: str) -> bool:
     return character.isalnum() or unicodedata.category(character or " ")[0] == "M"
 
 
-def joined(labels: Sequence[str]) -> str:
-    """What a word is called that is made of these pieces."""
-    first, *others = labels
-    text = "".join([first, *(label.removeprefix("##") for label in others)])
-    return _BYTES.sub(_decoded, text).replace("␣", " ").strip() or text
+def _edges(text: str) -> tuple[str, str]:
+    """The first and the last character."""
+    return text[:1], text[-1:]
 
 
-def _decoded(match: re.Match[str]) -> str:
-    spelled: str = match.group()
-    try:
-        return bytes.fromhex(spelled.replace("<0x", "").replace(">", "")).decode("utf-8")
-    except UnicodeDecodeError:
-        return spelled
+def _has_bytes(text: str) -> bool:
+    return not text.isascii() and any(map(is_escaped, text))
+
+
+def _whole_edges(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """The same, where a character may be made of several texts; "" before one that goes on."""
+    owners = owners_of_bytes(texts)
+    edges, last = [], -1
+    for of_text in owners:
+        places = [place for place, _ in of_text]
+        first, behind = (of_text[0][1], of_text[-1][1]) if of_text else ("", "")
+        edges.append(("" if places[:1] == [last] else first, behind))
+        last = places[-1] if places else last
+    return edges
+
+
+# Bytes that are no whole character stand in a text as Python escapes them: half of a pair each.
+
+
+def escaped(content: bytes) -> str:
+    """Bytes as text."""
+    return content.decode("utf-8", "surrogateescape")
+
+
+def is_escaped(character: str) -> bool:
+    """Whether it is a byte of a character that is not whole."""
+    return "\udc80" <= character <= "\udcff"
+
+
+def owners_of_bytes(texts: Sequence[str]) -> list[list[tuple[int, str]]]:
+    """Of each text's bytes the characters that they are of, with their places, made whole."""
+    contents = [text.encode("utf-8", "surrogateescape") for text in texts]
+    owners = [
+        (place, character)
+        for place, character in enumerate(escaped(b"".join(contents)))
+        for _ in character.encode("utf-8", "surrogateescape")
+    ]
+    ends = [0, *accumulate(map(len, contents))]
+    return [owners[start:end] for start, end in pairwise(ends)]
+
+
+def joined(texts: Sequence[str]) -> str:
+    """The text that these make together, with the bytes of a character made whole."""
+    text = "".join(texts)
+    return text if not _has_bytes(text) else escaped(text.encode("utf-8", "surrogateescape"))
+
+
+def spelled(text: str) -> str:
+    """The text as it is shown, with each byte of no whole character by its number."""
+    parts = re.split("([\udc80-\udcff])", text)
+    return "".join(
+        f"<0x{ord(part) - 0xDC00:02X}>" if place % 2 else shown(part)
+        for place, part in enumerate(parts)
+    )

@@ -1,14 +1,16 @@
 """What a model is given, and the sentence for what it cannot take."""
 
+import json
+
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, ByT5Tokenizer
+from transformers import AutoConfig, AutoModel, ByT5Tokenizer, FSMTTokenizer
 
 import attnviz
 from attnviz.capture import inputs
 from attnviz.capture.inputs import from_text, n_positions
 from attnviz.text import tokenizing
-from tests.support import tiny_models
+from tests.support import tiny_models, tokenizers
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,86 @@ def test_a_target_stands_behind_the_start_token(tiny_t5):
     assert trace.head(0, 0).query_tokens == trace.tokens
 
 
+_SHIFTED = {
+    "t5": "t5",
+    "bart": "gpt2",
+    "mbart": "mbart",
+    "plbart": "plbart",
+    "m2m_100": "m2m_100",
+    "marian": "t5",
+    "pegasus": "t5",
+    "fsmt": "fsmt",
+    "prophetnet": "bert",
+}
+
+
+@pytest.mark.parametrize("model_type", _SHIFTED)
+@pytest.mark.parametrize("has_head", [True, False])
+def test_the_decoder_is_given_what_the_model_makes_of_its_labels(model_type, has_head):
+    tokenizer = tokenizers.MADE[_SHIFTED[model_type]]()
+    if hasattr(tokenizer, "tgt_lang"):
+        tokenizer.tgt_lang = {"mbart": "de_DE", "m2m_100": "de", "plbart": "en_XX"}.get(
+            model_type, tokenizer.tgt_lang
+        )
+    model = tiny_models.build(model_type, **_seq2seq(model_type, 500))
+    labels = tokenizer(text_target="café, flies", return_tensors="pt")["input_ids"]
+    shift = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    start = torch.tensor([[model.config.decoder_start_token_id]])
+    own = torch.cat([start, labels[:, :-1]], 1) if shift is None else shift(labels)
+    if not has_head:
+        model = AutoModel.from_config(model.config, attn_implementation="eager").eval()
+    given = from_text(model, tokenizer, "time", None, "café, flies", None)
+    assert given.tensors["decoder_input_ids"].tolist() == own.tolist()
+    assert len(given.target) == own.shape[1]
+
+
+def _seq2seq(model_type, n_tokens):
+    small = dict(d_model=32, encoder_layers=1, decoder_layers=1, max_position_embeddings=64)
+    small |= dict(encoder_attention_heads=4, decoder_attention_heads=4)
+    small |= dict(encoder_ffn_dim=48, decoder_ffn_dim=48, vocab_size=n_tokens)
+    small |= dict(pad_token_id=1, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2)
+    if model_type == "fsmt":
+        del small["vocab_size"]
+        small |= dict(src_vocab_size=n_tokens, tgt_vocab_size=n_tokens, langs=["en", "de"])
+    if model_type == "prophetnet":
+        small = dict(hidden_size=32, vocab_size=n_tokens, num_encoder_layers=1) | dict(
+            num_decoder_layers=1, num_encoder_attention_heads=4, num_decoder_attention_heads=4
+        )
+        small |= dict(encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=64)
+    return {"t5": dict(vocab_size=n_tokens), "bart": dict(vocab_size=n_tokens)}.get(
+        model_type, small
+    )
+
+
+def test_source_and_target_have_each_the_words_of_their_own_vocabulary(tmp_path):
+    words = {"source": ("time</w>", "flies</w>"), "target": ("die</w>", "zeit</w>", "fliegt</w>")}
+    for name, own in words.items():
+        known = ["<s>", "<pad>", "</s>", "<unk>", *own]
+        (tmp_path / name).write_text(json.dumps({word: i for i, word in enumerate(known)}))
+    merges = ["t i", "ti m", "tim e</w>", "d i", "di e</w>", "z e", "ze i", "zei t</w>"]
+    (tmp_path / "merges").write_text("".join(f"{pair} 1\n" for pair in merges))
+    tokenizer = FSMTTokenizer(
+        langs=["en", "de"],
+        src_vocab_file=tmp_path / "source",
+        tgt_vocab_file=tmp_path / "target",
+        merges_file=tmp_path / "merges",
+    )
+    sizes = dict(src_vocab_size=6, tgt_vocab_size=7)
+    model = tiny_models.build("fsmt", **_seq2seq("fsmt", 0) | sizes)
+    trace = attnviz.trace(model, tokenizer, "time", target="die zeit")
+    assert trace.source.labels == ("time␣", "</s>")
+    assert trace.target.labels == ("</s>", "die␣", "zeit␣")
+    inputs = {"input_ids": torch.tensor([[4, 5]]), "decoder_input_ids": torch.tensor([[2, 6]])}
+    named = attnviz.trace_inputs(model, inputs, tokenizer=tokenizer)
+    assert (named.tokens, named.target_tokens) == (("time␣", "flies␣"), ("</s>", "fliegt␣"))
+    with pytest.raises(
+        attnviz.InputError, match="ids of the decoder of .* 0 to 6; received 2 to 7"
+    ):
+        attnviz.trace_inputs(model, inputs | {"decoder_input_ids": torch.tensor([[2, 7]])})
+    with pytest.raises(attnviz.InputError, match="Token ids of FSMT.* 0 to 5; received 4 to 6"):
+        attnviz.trace_inputs(model, inputs | {"input_ids": torch.tensor([[4, 6]])})
+
+
 def test_without_a_target_the_model_writes_it(tiny_t5):
     trace = attnviz.trace(*tiny_t5, "time")
     assert trace.target_is_decoded
@@ -193,6 +275,22 @@ def test_positions_are_named_as_given_or_by_number():
     assert named.tokens == ("a<U+000A>", "<U+D800>", "c")
     with pytest.raises(attnviz.InputError, match="2 names for 3 positions"):
         attnviz.trace_inputs(model, inputs, tokens=["a", "b"])
+
+
+def test_positions_are_named_by_the_tokenizer_as_a_text_names_them(minilm):
+    model, tokenizer = minilm
+    encoding = tokenizer("the dragonflies", "a dog", return_tensors="pt")
+    whole = attnviz.trace(model, tokenizer, "the dragonflies", pair="a dog").source
+    assert attnviz.trace_inputs(model, encoding, tokenizer=tokenizer).source == whole
+    assert attnviz.trace_inputs(model, dict(encoding), tokenizer=tokenizer).source == whole
+    names = tokenizer.convert_ids_to_tokens(encoding["input_ids"][0])
+    by_name = attnviz.trace_inputs(model, encoding, tokens=names).source
+    assert (by_name.labels, by_name.is_special) == (whole.labels, whole.is_special)
+    called = attnviz.trace_inputs(
+        model, encoding, tokens="abcdefgh"[: len(names)], tokenizer=tokenizer
+    )
+    assert called.source.is_special == whole.is_special
+    assert called.tokens == tuple("abcdefgh"[: len(names)])
 
 
 # What a model was not made for

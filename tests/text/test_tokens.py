@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attnviz.text.characters import shown
 from attnviz.text.errors import InputError
-from attnviz.text.tokenizing import encode, labels, of_ids, takes_pair
+from attnviz.text.tokenizing import encode, of_ids, takes_pair
 from attnviz.text.tokens import plain
 from tests.support.tiny_models import byte_level_tokenizer
 
@@ -47,7 +47,7 @@ def test_a_token_added_as_plain_text_reads_as_that_text(byte_level):
 
 
 def test_an_id_without_a_token_is_named_by_its_number(byte_level):
-    assert labels(byte_level, [10_000]) == ("<id 10000>",)
+    assert of_ids(byte_level, [10_000]).labels == ("<id 10000>",)
 
 
 def test_a_special_token_that_is_also_the_unknown_one_stays_special(byte_level):
@@ -78,6 +78,10 @@ def test_an_unknown_word_is_a_word_of_the_text(minilm):
         ("no\u00a0break", "no<U+00A0>break"),
         ("\ud83d", "<U+D83D>"),
         ("a\u3164b\u2800", "a<U+3164>b<U+2800>"),
+        ("soft\u00adhyphen\u034fjoined", "soft<U+00AD>hyphen<U+034F>joined"),
+        ("\u0301a\u0301 \u0301", "<U+0301>a\u0301 <U+0301>"),
+        ("\ufe0f❤\ufe0f\u0378\ue000", "<U+FE0F>❤\ufe0f<U+0378><U+E000>"),
+        ("देवनागरी 🫨 1\ufe0f\u20e3", "देवनागरी 🫨 1\ufe0f\u20e3"),
         ("été 日本 😀", "été 日本 😀"),
     ],
 )
