@@ -24,6 +24,7 @@ from huggingface_hub.utils import tqdm as hub_tqdm
 from huggingface_hub.utils import validate_repo_id
 
 from attnviz.models import compat, hub_errors, weights
+from attnviz.models.local import VOCABULARIES
 from attnviz.models.retry import SENDER, patiently
 from attnviz.text.errors import ModelLoadError
 from attnviz.text.phrases import size
@@ -97,16 +98,13 @@ def _has_weights(folder: Path) -> bool:
 
 def _has_tokenizer(name: str, folder: Path) -> bool:
     """Whether a vocabulary is there, or the Hub is known to have none."""
-    if any(any(folder.glob(files)) for files in _VOCABULARIES):
+    if any(any(folder.glob(files)) for files in VOCABULARIES):
         return True
     try:
         listed = [file.path for file in get_cached_repo_tree(name, revision=folder.name)]
     except CachedRepoTreeNotFoundError:
         return any(folder.glob("tokenizer*"))
-    return not any(fnmatch(path, files) for path in listed for files in _VOCABULARIES)
-
-
-_VOCABULARIES = ("tokenizer.json", "vocab*", "merges*", "*.model")
+    return not any(fnmatch(path, files) for path in listed for files in VOCABULARIES)
 
 
 # What the Hub has

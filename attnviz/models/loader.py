@@ -4,6 +4,7 @@ Weights are always safetensors, attention is always eager, and code that comes w
 never run.
 """
 
+import re
 import threading
 import weakref
 from contextlib import ExitStack
@@ -27,7 +28,8 @@ from attnviz.attention.free_memory import free_memory
 from attnviz.attention.tolerance import TOLERANCE
 from attnviz.models import compat, local, weights
 from attnviz.models.bundled import BUNDLED
-from attnviz.models.local import Place
+from attnviz.models.local import VOCABULARIES, Place
+from attnviz.text import packages
 from attnviz.text.errors import ModelLoadError, gist
 
 # While transformers builds a model it changes its own classes, so that of two that are built at
@@ -205,7 +207,20 @@ def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
             folder, trust_remote_code=False, local_files_only=True
         )
     except Exception as error:
-        raise _without_tokenizer(name) from error
+        package = packages.missing(error)
+        # What is damaged is taken for a file of tiktoken's, too: lines of a token and its rank.
+        is_text = any(
+            re.match(rb"[\w+/=]+ \d+\n", path.read_bytes()) for path in folder.glob("*.model")
+        )
+        if package is not None and (package != "tiktoken" or is_text):
+            raise ModelLoadError(packages.needed(f"The tokenizer of {name}", package)) from error
+        if not any(any(folder.glob(files)) for files in VOCABULARIES):
+            raise _without_tokenizer(name) from error
+        raise ModelLoadError(
+            f"The tokenizer of {name} cannot be loaded ({type(error).__name__}: {gist(error)})."
+            "\n\nHint: save it again with tokenizer.save_pretrained(folder), or pass token ids to "
+            "attnviz.trace_inputs."
+        ) from error
     # Without a vocabulary file transformers makes a tokenizer that knows special tokens only.
     if len(tokenizer.get_vocab()) <= len(set(tokenizer.all_special_ids)):
         raise _without_tokenizer(name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from attnviz.text import compat, pieces, tokens
+from attnviz.text import compat, packages, pieces, tokens
 from attnviz.text.characters import quoted, shown
 from attnviz.text.errors import InputError, gist
 from attnviz.text.pieces import Piece, Reading
@@ -141,6 +141,8 @@ def _split(tokenizer: Any, *texts: str, **more: str) -> Any:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of a fast tokenizer is no Exception
+        if (package := packages.missing(error)) is not None:
+            raise InputError(packages.needed("The model's tokenizer", package)) from None
         if "text_target" in more and getattr(tokenizer, "tgt_lang", "") is None:
             raise InputError(
                 "The tokenizer does not know the language of the target: its tgt_lang is None."

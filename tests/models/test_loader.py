@@ -1,6 +1,7 @@
 """Loading: from the package and from a folder, and a sentence for every failure."""
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +12,7 @@ from transformers import ByT5Tokenizer
 import attnviz
 from attnviz.models import bundled
 from attnviz.page.service import settings
+from tests.support import tokenizers
 from tests.support.tiny_models import corrupt, save_tiny
 
 
@@ -161,6 +163,47 @@ def test_a_damaged_folder_is_refused_in_one_sentence(tiny, damage, message):
     assert "\n" not in statement
     assert hint
     assert str(tiny.parent) not in str(refused.value)
+
+
+def tokenizer_of(kind, folder):
+    """A folder whose tokenizer is of this kind."""
+    remove("tokenizer*")(folder)
+    remove("vocab*")(folder)
+    if kind == "tiktoken":
+        (folder / "tiktoken.model").write_text("YQ== 0\nYg== 1\n")
+    elif kind == "damaged":
+        (folder / "tokenizer.model").write_bytes(b"\x0a\xff\xff")
+    else:
+        tokenizers.MADE[kind]().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [
+        ("fsmt", "sacremoses"),
+        ("xlm", "sacremoses"),
+        ("biogpt", "sacremoses"),
+        ("tiktoken", "tiktoken"),
+    ],
+)
+def test_a_package_that_a_tokenizer_lacks_is_named_with_its_command(
+    tiny, kind, package, monkeypatch
+):
+    tokenizer_of(kind, tiny)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(attnviz.ModelLoadError) as refused:
+        attnviz.load(str(tiny))
+    assert str(refused.value) == (
+        f"The tokenizer of tiny needs the package {package}, which is not installed."
+        f"\n\nHint: pip install {package}"
+    )
+
+
+def test_a_tokenizer_that_is_damaged_is_not_said_to_lack_a_package(tiny):
+    tokenizer_of("damaged", tiny)
+    with pytest.raises(attnviz.ModelLoadError, match=r"tokenizer of tiny cannot be loaded \("):
+        attnviz.load(str(tiny))
 
 
 def test_an_empty_folder_and_a_missing_one_are_told_apart(tmp_path):
