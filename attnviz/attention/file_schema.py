@@ -16,6 +16,7 @@ from jaxtyping import AbstractArray, Bool, Float64
 
 from attnviz.text.characters import quoted, shown
 
+MOST_CHARACTERS = 2_000_000  # of JSON, of which each may become 50 bytes
 MOST = 2**53  # of a whole number: beyond it a float64 skips some
 
 
@@ -74,6 +75,8 @@ def json_in(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     """The JSON object in the text of this name."""
     if name not in arrays:
         raise NotAsAnnotated(f"it has no `{name}`")
+    if arrays[name].nbytes > 4 * MOST_CHARACTERS:
+        raise NotAsAnnotated(f"its `{name}` has more than {MOST_CHARACTERS:,} characters")
     try:
         read = json.loads(str(arrays[name][()]), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:

@@ -7,7 +7,7 @@ has the very arrays of the file, once it is sure that each follows from those be
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from attnviz.attention.replay import PARTS, Replay, ReplayT
 from attnviz.attention.steps import Step, steps_of
 from attnviz.attention.tolerance import TOLERANCE
 from attnviz.text.errors import InputError, gist
-from attnviz.text.tokens import Tokens, plain
+from attnviz.text.tokens import Tokens, check_letters, plain
 from attnviz.text.version import VERSION
 
 _PLACED: dict[str, Any] = {"kind": str, "layer": int, "head": int, "dtype": str}
@@ -76,11 +76,19 @@ def read(
     return head_of(of, arrays)
 
 
-def head_of(of: type[ReplayT], arrays: Mapping[str, np.ndarray]) -> tuple[ReplayT, dict[str, Any]]:
-    """The head that the arrays of a file are, and what was said about it."""
+def head_of(
+    of: type[ReplayT],
+    arrays: Mapping[str, np.ndarray],
+    check_sizes: Callable[[int, int], None] = lambda n_queries, n_keys: None,
+) -> tuple[ReplayT, dict[str, Any]]:
+    """The head that the arrays of a file are, and what was said about it.
+
+    `check_sizes` raises for more queries or keys than are wanted, before anything is computed.
+    """
     try:
         metadata = json_in(arrays, "metadata")
         given = _plain(metadata)
+        check_sizes(len(given["query_tokens"]), len(given["key_tokens"]))
         sizes = {"query_pos": len(given["query_tokens"]), "key_pos": len(given["key_tokens"])}
         for name, annotation in _ARRAYS.items():
             if name == "x_key" and metadata.get("x_key_is_x_query") is True:
@@ -167,6 +175,7 @@ def _call_of(given: Mapping[str, Any]) -> LayerTrace:
 
     def tokens(side: str) -> Tokens:
         is_padding = given[f"{side}_is_padding"]
+        check_letters(given[f"{side}_tokens"], f"{side}_tokens")
         named = plain(given[f"{side}_tokens"])
         return named if is_padding is None else named.padded(is_padding.tolist())
 

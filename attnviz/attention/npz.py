@@ -4,9 +4,11 @@ import io
 import math
 import os
 import struct
+import sys
 import zipfile
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -21,6 +23,7 @@ PATH = (str, os.PathLike)
 File = str | os.PathLike[str] | IO[bytes]
 
 _MAX_ARRAYS = 1_000
+_MAX_HEADER = 10_500  # bytes; NumPy reads 10,000 of a header, and what stands before them
 _HOW = "numpy.savez_compressed(file, q=q, k=k, v=v)"
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -76,7 +79,26 @@ def _read(
     if n_bytes > max_bytes:
         raise _too_large(called, n_bytes, max_bytes)
     wanted = {name: members[f"{name}.npy"] for name in names if f"{name}.npy" in members}
-    return {name: _array(archive, member, name, called) for name, member in wanted.items()}
+    headers = {name: _header(archive, member, name, called) for name, member in wanted.items()}
+    # Numbers are computed with as float32, however few bytes the file has for them.
+    n_bytes = sum(header.n_values * max(header.dtype.itemsize, 4) for header in headers.values())
+    if n_bytes > max_bytes:
+        raise _too_large(called, n_bytes, max_bytes)
+    return {name: _array(archive, wanted[name], header) for name, header in headers.items()}
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What an array says of itself."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype
+    length: int  # of the header, in bytes
+
+    @property
+    def n_values(self) -> int:
+        return math.prod(self.shape)
 
 
 def _check_directory(file: IO[bytes], called: str, max_bytes: int) -> None:
@@ -99,12 +121,17 @@ def _check_directory(file: IO[bytes], called: str, max_bytes: int) -> None:
     file.seek(0)
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, called: str) -> np.ndarray:
+def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, called: str) -> _Header:
+    """The header of an array, without the array. Raises InputError unless they fit together."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise _broken(called, f"{name} is compressed in another way")
-    content = archive.read(member)  # no more than the directory says
-    stream = io.BytesIO(content)
-    shape, is_fortran, dtype = _header(stream, name, called)
+    with archive.open(member) as file:
+        stream = io.BytesIO(file.read(_MAX_HEADER))
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
+        raise _broken(called, f"{name} is of version {version[0]}.{version[1]}")
+    header = _Header(*_HEADERS[version](stream), stream.tell())
+    dtype = header.dtype
     if dtype.hasobject:
         raise InputError(
             f"In {called} {name} is an array of Python objects, which is stored as pickle and can "
@@ -116,20 +143,22 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, called:
             f"In {called} {name} is an array of {quoted(str(dtype))}."
             "\n\nHint: save numbers, booleans or strings."
         )
-    start = stream.tell()
-    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content) - start:
+    n_bytes = member.file_size - header.length
+    if min(header.shape, default=0) < 0 or header.n_values * dtype.itemsize != n_bytes:
         raise _broken(called, f"{name} is not as long as it says")
-    array = np.frombuffer(content, dtype, offset=start)
-    if dtype.kind == "U":
-        array.tolist()  # fails where a character is none
-    return array.reshape(shape, order="F" if is_fortran else "C")
+    return header
 
 
-def _header(stream: io.BytesIO, name: str, called: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(stream)
-    if version not in _HEADERS:
-        raise _broken(called, f"{name} is of version {version[0]}.{version[1]}")
-    return _HEADERS[version](stream)
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: _Header) -> np.ndarray:
+    with archive.open(member) as file:
+        # No more than the directory says: without a number all there is would be inflated first.
+        content = file.read(member.file_size)
+    array = np.frombuffer(content, header.dtype, offset=header.length)
+    if header.dtype.kind == "U" and array.size:
+        letters = array.view(np.dtype(np.uint32).newbyteorder(header.dtype.byteorder))
+        if letters.max() > sys.maxunicode:  # which NumPy takes for a fault of its own
+            raise ValueError("a text in it has a character that is none")
+    return array.reshape(header.shape, order="F" if header.is_fortran else "C")
 
 
 def _called(file: Any) -> str:

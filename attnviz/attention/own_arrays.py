@@ -1,5 +1,6 @@
 """Somebody's own query, key and value as a trace, without a model."""
 
+import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -16,8 +17,10 @@ from attnviz.attention.trace import Trace
 from attnviz.text.characters import MAX_QUOTED, quoted, shown
 from attnviz.text.errors import InputError, gist
 from attnviz.text.phrases import number, size
-from attnviz.text.tokens import Tokens, numbered, plain
+from attnviz.text.tokenizing import of_names
+from attnviz.text.tokens import Tokens, check_letters, numbered
 
+MOST_HEADS = 1_000  # of a file
 LARGEST = 1e12  # of a value, and of a score: their squares are still numbers in float32
 _NAMES = ("q", "k", "v", "mask", "scaling", "tokens", "key_tokens", "weights")
 _ALWAYS_FREE = 100_000_000  # bytes
@@ -69,12 +72,25 @@ def read(
     what its model computed; it is head 0 of layer 0, and `model_name` says which it was.
 
     Raises InputError for a file that cannot be read, holds other arrays, or takes more than
-    `max_bytes`, as it is or for the weights of all heads, and for more than `max_tokens`.
+    `max_bytes`, as it is or for the weights or updates of all heads, for more than `max_tokens`,
+    more than `MOST_HEADS`, and for names that are too long. One file at a time is read.
     """
+    with _reading:
+        return _read(file, name, max_bytes, max_tokens)
+
+
+# What files of many visitors take in memory at once is what one takes.
+_reading = threading.Lock()
+
+
+def _read(file: npz.File, name: str, max_bytes: int, max_tokens: int | None) -> Trace:
     arrays = npz.read(file, {*_NAMES, *head_file.NAMES}, max_bytes)
     if "metadata" in arrays:
-        head, about = head_file.head_of(HeadTrace, arrays)
-        _check_room((1, *head.scores.shape), max_bytes, max_tokens)
+
+        def check(n_queries: int, n_keys: int) -> None:
+            _check_room((1, n_queries, n_keys), 1, max_bytes, max_tokens)
+
+        head, about = head_file.head_of(HeadTrace, arrays, check)
         return trace_of(head, about, name)
     missing = [each for each in "qkv" if each not in arrays]
     if missing:
@@ -91,7 +107,7 @@ def _traced(
     mask, scaling, tokens, key_tokens, weights = (given[each] for each in _NAMES[3:])
     q, k, v = _fitting(*(_heads(given[each], each) for each in "qkv"))
     shape = len(q), q.shape[1], k.shape[1]
-    _check_room(shape, max_bytes, max_tokens)
+    _check_room(shape, v.shape[2], max_bytes, max_tokens)
     is_self = shape[1] == shape[2] and key_tokens is None
     queries = _tokens(tokens, shape[1], "tokens")
     keys = queries if is_self else _tokens(key_tokens, shape[2], "key_tokens")
@@ -313,21 +329,30 @@ def _tokens(names: Any, n: int, argument: str) -> Tokens:
             f"{argument} has {len(names)} names for {n} positions."
             "\n\nHint: give one name for each position, or none at all."
         )
-    return plain([shown(name) for name in names])
+    check_letters(names, argument)
+    return of_names(names)
 
 
-def _check_room(shape: tuple[int, int, int], max_bytes: int | None, max_tokens: int | None) -> None:
+def _check_room(
+    shape: tuple[int, int, int], d_value: int, max_bytes: int | None, max_tokens: int | None
+) -> None:
     n_heads, n_queries, n_keys = shape
+    if max_bytes is not None and n_heads > MOST_HEADS:
+        raise InputError(
+            f"There are {n_heads:,} heads, and at most {MOST_HEADS:,} of a file are shown."
+            "\n\nHint: take the first ones: q[:100], and of k and v those that they read."
+        )
     if max_tokens is not None and max(n_queries, n_keys) > max_tokens:
         raise InputError(
             f"There are {n_queries:,} queries and {n_keys:,} keys, and at most {max_tokens:,} of "
             "each are shown here.\n\nHint: take the first ones: q[..., :100, :]."
         )
-    n_bytes = 4 * n_heads * n_queries * n_keys
+    what, width = ("weights", n_keys) if n_keys >= d_value else ("updates", d_value)
+    n_bytes = 4 * n_heads * n_queries * width
     most = max(_ALWAYS_FREE, free_memory()) if max_bytes is None else max_bytes
     if n_bytes > most:
         raise InputError(
-            f"The weights of {n_heads:,} heads from {n_queries:,} queries to {n_keys:,} keys take "
+            f"The {what} of {n_heads:,} heads from {n_queries:,} queries to {n_keys:,} keys take "
             f"{size(n_bytes)}, and at most {size(most)} are free for them."
             "\n\nHint: take fewer heads or tokens: q[..., :100, :]."
         )

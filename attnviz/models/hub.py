@@ -23,8 +23,7 @@ from huggingface_hub.hf_api import ModelInfo, RepoSibling
 from huggingface_hub.utils import tqdm as hub_tqdm
 from huggingface_hub.utils import validate_repo_id
 
-from attnviz.models import compat, hub_errors, weights
-from attnviz.models.local import VOCABULARIES
+from attnviz.models import compat, hub_errors, vocabulary, weights
 from attnviz.models.retry import SENDER, patiently
 from attnviz.text.errors import ModelLoadError
 from attnviz.text.phrases import size
@@ -98,13 +97,13 @@ def _has_weights(folder: Path) -> bool:
 
 def _has_tokenizer(name: str, folder: Path) -> bool:
     """Whether a vocabulary is there, or the Hub is known to have none."""
-    if any(any(folder.glob(files)) for files in VOCABULARIES):
+    if vocabulary.is_in(folder):
         return True
     try:
         listed = [file.path for file in get_cached_repo_tree(name, revision=folder.name)]
     except CachedRepoTreeNotFoundError:
         return any(folder.glob("tokenizer*"))
-    return not any(fnmatch(path, files) for path in listed for files in VOCABULARIES)
+    return not any(fnmatch(path, files) for path in listed for files in vocabulary.FILES)
 
 
 # What the Hub has

@@ -26,9 +26,9 @@ from transformers.utils import is_accelerate_available
 
 from attnviz.attention.free_memory import free_memory
 from attnviz.attention.tolerance import TOLERANCE
-from attnviz.models import compat, local, weights
+from attnviz.models import compat, local, vocabulary, weights
 from attnviz.models.bundled import BUNDLED
-from attnviz.models.local import VOCABULARIES, Place
+from attnviz.models.local import Place
 from attnviz.text import packages
 from attnviz.text.errors import ModelLoadError, gist
 
@@ -214,7 +214,7 @@ def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
         )
         if package is not None and (package != "tiktoken" or is_text):
             raise ModelLoadError(packages.needed(f"The tokenizer of {name}", package)) from error
-        if not any(any(folder.glob(files)) for files in VOCABULARIES):
+        if not vocabulary.is_in(folder):
             raise _without_tokenizer(name) from error
         raise ModelLoadError(
             f"The tokenizer of {name} cannot be loaded ({type(error).__name__}: {gist(error)})."

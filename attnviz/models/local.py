@@ -6,8 +6,6 @@ from pathlib import Path
 from attnviz.models import bundled
 from attnviz.text.errors import ModelLoadError
 
-VOCABULARIES = ("tokenizer.json", "vocab*", "merges*", "*.model")  # files that a tokenizer reads
-
 
 @dataclass(frozen=True)
 class Place:

@@ -168,7 +168,7 @@ def _by_marks(tokens: Sequence[str]) -> _Reader:
     def marked(token: str) -> Piece:
         if _BYTE.fullmatch(token):
             return Piece(escaped(_bytes_of(token) or b""))
-        text = token.replace("▁", " ")
+        text = token.replace("▁", " ").replace("␣", " ")
         if text.endswith("</w>"):
             text = text.removesuffix("</w>") + " "
         goes_on = text.startswith("##") and len(text) > 2
@@ -176,7 +176,7 @@ def _by_marks(tokens: Sequence[str]) -> _Reader:
         text = text[2:] if goes_on else text[:-2] if is_unfinished else text
         return Piece(text, goes_on, is_unfinished)
 
-    has_spaces = any("▁" in token or token.endswith("</w>") for token in tokens)
+    has_spaces = any({"▁", "␣"} & set(token) or token.endswith("</w>") for token in tokens)
     return _Reader(marked, has_spaces)
 
 

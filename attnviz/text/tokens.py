@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from attnviz.text.errors import InputError
 from attnviz.text.pieces import Reading, of_labels
 from attnviz.text.words import joined, spelled, word_starts
 
@@ -150,6 +151,19 @@ def plain(labels: Sequence[str]) -> Tokens:
     """Tokens of which nothing is known but what they are called."""
     tokens = of_pieces(of_labels(labels), [False] * len(labels), [0] * len(labels))
     return tokens.relabelled(labels)
+
+
+def check_letters(names: Sequence[str], what: str) -> None:
+    """Raise InputError for names that nobody could read; in all they may be as long as a text."""
+    n_letters, most = sum(map(len, names)), max(_MOST_LETTERS, 100 * len(names))
+    if n_letters > most:
+        raise InputError(
+            f"{what} has {n_letters:,} letters in all, and at most {most:,} are read."
+            "\n\nHint: give shorter names, or none at all."
+        )
+
+
+_MOST_LETTERS = 10_000  # of few names; of many 100 for each
 
 
 def numbered(n: int) -> Tokens:

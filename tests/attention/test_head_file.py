@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -275,8 +276,56 @@ def test_an_archive_that_claims_less_than_it_holds_gives_no_more_than_that():
     whole = bytearray(file.getvalue())
     at = whole.rindex(b"PK\x01\x02") + 24  # the uncompressed size
     whole[at : at + 4] = (500).to_bytes(4, "little")
+    tracemalloc.start()
     with pytest.raises(InputError, match="no NPZ file that can be read"):
         npz.read(io.BytesIO(whole), ["q"], 10**5)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 200_000
+
+
+def test_numbers_count_as_they_are_computed_with():
+    file = packed({"q": np.zeros(10**6, np.uint8)})
+    assert len(file) < 10_000
+    with pytest.raises(InputError, match="holds 4 MB, and at most 2 MB are read"):
+        npz.read(io.BytesIO(file), ["q"], 2 * 10**6)
+
+
+@pytest.mark.parametrize(
+    ("header", "match"),
+    [
+        (b"\x02\x00" + (10**8).to_bytes(4, "little") + b" " * 10**6, "header, expected 100000000"),
+        (b"\x01\x00" + (9_900).to_bytes(2, "little") + b"-" * 9_899 + b"1", "can be read"),
+        (b"\x01\x00" + (8_000).to_bytes(2, "little") + b"[" * 4_000 + b"]" * 4_000, "can be read"),
+    ],
+)
+def test_a_header_that_is_none_is_refused_at_once(header, match):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("q.npy", b"\x93NUMPY" + header)
+    with pytest.raises(InputError, match=match):
+        npz.read(io.BytesIO(file.getvalue()), ["q"])
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_text_of_characters_that_are_none_is_refused(order):
+    texts = np.array([65, 0x10FFFF], f"{order}u4").view(f"{order}U1")
+    assert npz.read(io.BytesIO(packed({"tokens": texts})), ["tokens"])["tokens"].tolist() == [
+        *("A", "\U0010ffff")
+    ]
+    broken = np.array([65, 0x110000], f"{order}u4").view(f"{order}U1")
+    with pytest.raises(InputError, match="a character that is none"):
+        npz.read(io.BytesIO(packed({"tokens": broken})), ["tokens"])
+
+
+def test_metadata_and_names_longer_than_anybody_reads_are_refused_before_they_are_read():
+    arrays = parts(content())
+    metadata = json.loads(str(arrays["metadata"]))
+    long = np.array("[" + "{}," * 700_000 + "{}]")
+    refused(packed(arrays | {"metadata": long}), "metadata` has more than 2,000,000 characters")
+    metadata["query_tokens"][0] = "w" * 10_001
+    named = np.array(json.dumps(metadata))
+    refused(packed(arrays | {"metadata": named}), "query_tokens has 10,0.. letters in all")
 
 
 def test_an_array_that_claims_more_than_it_holds_takes_no_memory():

@@ -3,6 +3,7 @@
 import functools
 import io
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -361,6 +362,36 @@ def test_more_than_fits_is_refused_before_anything_is_computed():
     head = io.BytesIO(data.to_npz(hand_made.random_head()))
     with pytest.raises(InputError, match="5 queries and 5 keys, and at most 4 of each"):
         own_arrays.read(head, "x", max_tokens=4)
+
+
+def test_heads_updates_and_names_are_bounded_in_a_file():
+    one = np.zeros((1, 1, 1), np.float32)
+    many = packed(q=np.zeros((1_001, 1, 1), np.float32), k=one, v=one)
+    with pytest.raises(InputError, match="1,001 heads, and at most 1,000 of a file are shown"):
+        own_arrays.read(many, "x")
+    wide = np.zeros((1, 1, 10**5), np.float32)
+    q = np.zeros((100, 50, 1), np.float32)
+    with pytest.raises(InputError, match=r"updates of 100 heads .* take 2\.0 GB"):
+        own_arrays.read(packed(q=q, k=one, v=wide), "x", 10**7)
+    refused("tokens has 10,004 letters in all", *some(), tokens=["w" * 10_000, *"abcd"])
+    assert attnviz.from_arrays(*some(), tokens=["w" * 9_996, *"abcd"]).tokens[1:] == tuple("abcd")
+
+
+def test_one_file_at_a_time_is_read(monkeypatch):
+    q, k, v = some()
+    reading, at_once = [], []
+
+    def read(*args):
+        reading.append(None)
+        at_once.append(len(reading))
+        wait([others.submit(int)])  # others have their turn
+        reading.pop()
+        return {"q": q, "k": k, "v": v}
+
+    monkeypatch.setattr(own_arrays.npz, "read", read)
+    with ThreadPoolExecutor(1) as others, ThreadPoolExecutor(8) as visitors:
+        list(visitors.map(lambda _: own_arrays.read("x", "x"), range(40)))
+    assert set(at_once) == {1}
 
 
 def test_a_file_without_these_arrays_or_with_pickles_is_refused():
