@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -33,12 +34,15 @@ def written(ending: str, trace: Trace, head: HeadTrace, **texts: Any) -> bytes:
 
 
 def written_table(ending: str, numbers: pd.DataFrame) -> bytes:
-    """A table as ".csv", ".parquet" or ".json", by this ending; in JSON as `rows`."""
+    """A table as ".csv", ".parquet" or ".json", by this ending; in JSON as `rows`.
+
+    In CSV text has an apostrophe before it where `to_csv` has one.
+    """
     if ending == ".json":
         return to_json(rows(numbers))
     out, columns = io.BytesIO(), pa.Table.from_pandas(numbers, preserve_index=False)
     if ending == ".csv":
-        pa.csv.write_csv(columns, out)
+        pa.csv.write_csv(_not_run(columns), out)
     else:
         pa.parquet.write_table(columns, out, compression="zstd")
     return out.getvalue()
@@ -66,12 +70,13 @@ def table(head: HeadTrace) -> pd.DataFrame:
 def to_csv(head: HeadTrace) -> bytes:
     """The `table` as CSV in UTF-8; numbers have all their digits, and hidden cells are empty.
 
-    Text stands in quotes, and as it is: a token may be "=1+1", or "NA". Quotes alone keep neither
-    a spreadsheet nor pandas from reading more into them; import these columns as text, and without
-    missing values (`keep_default_na=False`).
+    A token may be "=1+1", which a spreadsheet would run. Text that begins so, or with + - @ or an
+    apostrophe, has an apostrophe before it here: `column.str.removeprefix("'")` takes it away from
+    every column of text. A token may be "NA", too: let pandas read it with
+    `keep_default_na=False`.
     """
     written = io.BytesIO()
-    pa.csv.write_csv(_table(head), written)
+    pa.csv.write_csv(_not_run(_table(head)), written)
     return written.getvalue()
 
 
@@ -120,6 +125,29 @@ def to_json(about: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
 
 def _table(head: HeadTrace) -> pa.Table:
     return pa.Table.from_batches(_batches(head)).unify_dictionaries()
+
+
+# What begins a formula, also in full width, and the apostrophe, so that each can be taken away.
+_RUN = r"^(\s*['=+\-@\t\r＝＋－＠])"
+
+
+def _not_run(table: pa.Table) -> pa.Table:
+    """The table, where an apostrophe keeps spreadsheets from running its text."""
+
+    def guarded(text: pa.Array) -> pa.Array:
+        if pa.types.is_dictionary(text.type):
+            return pa.DictionaryArray.from_arrays(text.indices, guarded(text.dictionary))
+        return pc.replace_substring_regex(text, pattern=_RUN, replacement=r"'\1")
+
+    def is_text(of: pa.DataType) -> bool:
+        of = of.value_type if pa.types.is_dictionary(of) else of
+        return bool(pa.types.is_string(of) or pa.types.is_large_string(of))
+
+    for place, field in enumerate(table.schema):
+        if is_text(field.type):
+            chunks = [guarded(chunk) for chunk in table.column(place).chunks]
+            table = table.set_column(place, field.name, pa.chunked_array(chunks, field.type))
+    return table
 
 
 def _batches(head: HeadTrace) -> Iterator[pa.RecordBatch]:

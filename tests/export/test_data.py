@@ -12,9 +12,11 @@ import pytest
 import attnviz
 from attnviz.attention.masks import REASONS
 from attnviz.export import data
+from attnviz.text.characters import shown
 from tests.support import hand_made, tiny_models
 
-HOSTILE = ("=1+1", "+1", "-1", "@SUM(A1)", '"', ",", "'", "a\tb", "NaN", "null", "", "日本", "a;b")
+RUN = ("=1+1", "+a", "-a", "@SUM(A1)", " =1", "＝1", "\t=1", "'", "'=1")  # by some spreadsheet
+HOSTILE = (*RUN, '"', ",", "a\tb", "NaN", "null", "", "日本", "a;b", "␣=1", "a=1", "a'")
 COLUMNS = [
     *("step", "number", "row_axis", "row", "row_token"),
     *("column_axis", "column", "column_token", "value", "hidden"),
@@ -25,7 +27,8 @@ def from_csv(head):
     file = io.BytesIO(data.to_csv(head))
     numbers = {"value": np.float32, "row": int, "column": int}
     table = pd.read_csv(file, keep_default_na=False, na_values={"value": [""]}, dtype=numbers)
-    return table.astype({name: str for name in table if name not in numbers})
+    texts = [name for name in table if name not in numbers]
+    return table.assign(**{name: table[name].astype(str).str.removeprefix("'") for name in texts})
 
 
 def from_parquet(head):
@@ -104,15 +107,40 @@ def test_tokens_that_mean_something_to_a_reader_stay_as_they_are():
         n_queries=len(HOSTILE), n_keys=2, queries=HOSTILE, keys=HOSTILE[:2]
     )
     head = head.replaced(x_query=None, x_key=None)
-    shown = tuple("a<U+0009>b" if label == "a\tb" else label for label in HOSTILE)
+    named = tuple(map(shown, HOSTILE))
     table = from_csv(head)
     weights = table[(table["step"] == "weights") & (table["column"] == 0)]
-    assert tuple(weights["row_token"]) == shown
+    assert tuple(weights["row_token"]) == named
     assert set(table[table["step"] == "weights"]["column_token"]) == set(HOSTILE[:2])
     lines = list(csv.reader(io.StringIO(data.to_csv(head).decode())))
-    assert {line[4] for line in lines[1:]} == set(shown)
+    assert {line[4].removeprefix("'") for line in lines[1:]} == set(named)
     assert {len(line) for line in lines} == {len(COLUMNS)}
-    assert b'"=1+1"' in data.to_csv(head)
+
+
+@pytest.mark.parametrize("text", RUN)
+def test_no_cell_of_a_csv_is_run_and_each_is_read_back(text):
+    labels = (text, *"abcd")
+    of_pairs = pd.DataFrame({"token": labels, "weight": -0.5})
+    tables = {
+        "row_token": data.to_csv(hand_made.random_head(queries=labels)),
+        "token": data.written_table(".csv", of_pairs),
+        "category": data.written_table(".csv", of_pairs.astype({"token": "category"})),
+    }
+    for name, content in tables.items():
+        cells = [cell for line in csv.reader(io.StringIO(content.decode())) for cell in line]
+        assert all(cell.strip()[:1] not in tuple("=+-@＝") or _is_number(cell) for cell in cells)
+        assert "-0.5" in cells or name == "row_token"
+        back = pd.read_csv(io.BytesIO(content), keep_default_na=False, dtype=str)
+        first = back[name.replace("category", "token")].str.removeprefix("'").iloc[0]
+        assert first == (shown(text) if name == "row_token" else text)
+
+
+def _is_number(cell):
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return not cell.startswith("+")
 
 
 def test_a_token_that_is_half_of_a_character_is_named():

@@ -172,13 +172,17 @@ def _data(screen: Screen, trace: Trace) -> None:
             _button(name, partial(written, f".{kind}"), screen, kind)
     st.caption(
         "NPZ opens again under **Own arrays**, or by `attnviz.HeadTrace.from_npz`. JSON has what "
-        "is known about the model, the text and the head, without the matrices."
+        "is known about the model, the text and the head, without the matrices. In CSV an "
+        "apostrophe stands before text that a spreadsheet would run, as `=1+1`."
     )
 
 
 def _table(screen: Screen, again: Callable[[], Trace]) -> None:
     """The view's numbers, a row a head or a pair of tokens."""
-    st.markdown("The numbers behind the picture, all of them, in full precision.")
+    st.markdown(
+        "The numbers behind the picture, all of them, in full precision. In CSV an apostrophe "
+        "stands before text that a spreadsheet would run, as `=1+1`."
+    )
 
     def written(ending: str) -> bytes:
         trace = again()
