@@ -89,6 +89,8 @@ def load(
             spread = dict(device_map=device_map, offload_folder=stored.enter_context(on_disk))
         model = _load_model(place.folder, place.name, config, dtype, spread)
         weakref.finalize(model, stored.pop_all().close)
+    if place.is_folder and device_map is None:
+        _own(model)
     tokenizer = _load_tokenizer(place.folder, place.name)
     model.config.name_or_path = place.name
     compat.note_revision(model.config, place.revision)
@@ -167,6 +169,16 @@ def _load_model(
             f"{missing[0]}; they would be random.\n\nHint: save or download the model again."
         )
     return model
+
+
+def _own(model: PreTrainedModel) -> None:
+    """Take the weights into memory, one by one.
+
+    Until then they are parts of their file, which somebody may write anew: other weights, or the
+    end of the process where it has become shorter.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 def _check_spreading(device: str) -> None:

@@ -1,9 +1,12 @@
 """Loading: from the package and from a folder, and a sentence for every failure."""
 
 import json
+import os
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -204,6 +207,29 @@ def test_a_tokenizer_that_is_damaged_is_not_said_to_lack_a_package(tiny):
     tokenizer_of("damaged", tiny)
     with pytest.raises(attnviz.ModelLoadError, match=r"tokenizer of tiny cannot be loaded \("):
         attnviz.load(str(tiny))
+
+
+def zeros(folder):
+    path = folder / "model.safetensors"
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        zeros,
+        lambda folder: os.truncate(folder / "model.safetensors", 100),
+        lambda folder: save_tiny(folder, seed=1),
+        shutil.rmtree,
+    ],
+)
+def test_a_folder_that_changes_afterwards_does_not_matter(tiny, change):
+    model, tokenizer = attnviz.load(str(tiny))
+    before = attnviz.trace(model, tokenizer, "time flies").head(2, 1).updated
+    change(tiny)
+    after = attnviz.trace(model, tokenizer, "time flies").head(2, 1).updated
+    np.testing.assert_array_equal(after, before)
 
 
 def test_an_empty_folder_and_a_missing_one_are_told_apart(tmp_path):
