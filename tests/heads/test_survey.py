@@ -523,6 +523,69 @@ def test_a_killed_survey_goes_on(minilm, monkeypatch, tmp_path):
     assert_same(resumed, survey(*minilm, TEXTS, progress=False))
 
 
+KILLED_INSIDE = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)  # a fork has no others
+import attnviz
+from attnviz.heads import Survey, survey, texts
+texts.BUFFER = 8
+model, tokenizer = attnviz.load()
+folder, given = Path(sys.argv[1]), sys.argv[2:]
+
+def written(checkpoint, n_write=0, share=0.0):
+    "A whole survey, or one that is killed at its n-th write, when a share of it is on the disk."
+    writes = []
+    write_bytes, replace = Path.write_bytes, os.replace
+
+    def killed(path, content):
+        writes.append(path)
+        if len(writes) == n_write and share <= 1:
+            with open(path, "wb", buffering=0) as file:
+                file.write(content[: int(share * len(content))])
+            os.kill(os.getpid(), signal.SIGKILL)
+        write_bytes(path, content)
+
+    def killed_after(source, target):
+        replace(source, target)
+        if len(writes) == n_write:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Path.write_bytes, os.replace = killed, killed_after
+    more = dict(checkpoint=checkpoint, checkpoint_seconds=0, progress=False)
+    return survey(model, tokenizer, given, **more)
+
+def forked(call):
+    if (process := os.fork()) == 0:
+        call()
+        os._exit(0)
+    return os.waitpid(process, 0)[1]
+
+n = 0
+for n_write in (1, 2, 3, 4):
+    for share in (0, 0.3, 0.6, 0.99, 1, 2):
+        checkpoint = folder / f"{n}.npz"
+        assert forked(lambda: written(checkpoint, n_write, share)) == signal.SIGKILL
+        assert forked(lambda: written(checkpoint).save(folder / f"whole {n}")) == 0
+        n += 1
+print(n)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.long
+def test_a_survey_killed_inside_of_a_checkpoint_goes_on_to_the_very_same_numbers(minilm, tmp_path):
+    command = [sys.executable, "-c", KILLED_INSIDE, str(tmp_path), *TEXTS]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert int(ran.stdout) == 24, ran.stderr
+    whole = [Survey.read(path) for path in tmp_path.glob("whole*")]
+    assert len(whole) == 24
+    for resumed in whole[1:]:
+        assert_identical(resumed, whole[0])
+    assert_same(whole[0], survey(*minilm, TEXTS, progress=False))
+
+
 def test_a_finished_survey_is_not_done_again(minilm, whole, monkeypatch, tmp_path):
     assert_identical(survey(*minilm, TEXTS, checkpoint=tmp_path / "c", progress=False), whole)
     monkeypatch.setattr(batching.Passes, "over", None)
