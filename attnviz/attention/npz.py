@@ -41,8 +41,11 @@ def write(file: File, arrays: Mapping[str, np.ndarray]) -> None:
     if isinstance(file, PATH):
         files.write(file, written.getvalue())
         return
+    rest = written.getbuffer()
     try:
-        file.write(written.getvalue())
+        while rest:  # a file without a buffer takes what fits at once
+            n = file.write(rest)
+            rest = rest[len(rest) if n is None else n :]
     except OSError as error:
         raise files.not_written(file, error) from error
 

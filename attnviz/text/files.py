@@ -1,5 +1,6 @@
 """Files as a whole, or none."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -24,7 +25,10 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
 def not_written(file: object, error: Exception) -> InputError:
     """What is said of a file that cannot be written."""
     why = getattr(error, "strerror", None) or gist(error)
-    return InputError(
-        f"{quoted(str(file))} cannot be written ({why})."
-        "\n\nHint: name a file in a folder that is there and that you may write to."
+    is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    hint = "a folder that is there and that you may write to"
+    hint = (
+        "free some space, or name a file on another disk" if is_full else f"name a file in {hint}"
     )
+    name = getattr(file, "name", file)
+    return InputError(f"{quoted(str(name))} cannot be written ({why}).\n\nHint: {hint}.")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 import attnviz
 from attnviz.attention.filters import Filters
@@ -21,7 +22,7 @@ from attnviz.export.python import LINE, literal
 from attnviz.export.screen import NOTHING_MORE, Beside, Finding, More, Screen, drawn
 from attnviz.heads import Alignment
 from attnviz.models import bundled
-from tests.support.hostile import cases, texts
+from tests.support.hostile import CHARACTER, cases, texts
 from tests.support.recorded import Drawing, record
 from tests.support.running_code import in_a_process, loaded, run, traced
 
@@ -339,6 +340,60 @@ def test_any_text_is_a_literal_that_gives_it_back(text):
         )
         assert text in strings(of_hostile)
         assert shape(of_hostile) == shape(of_calm)
+
+
+PYTHON = (
+    *('"', "'", '"""', "'''", "\\", "\\\\", '\\"', "\\N{BULLET}", "\\u0041", "\\x41", "\n", "\r"),
+    *("\x0c", "\x85", "\u2028", "\ufeff", "{ran()}", "%s", "#", "`ran`", "$(touch ran)", "ran()"),
+    *(
+        '"); ran(); ("',
+        "'); ran(); ('",
+        "\n    ran()\n",
+        "\u2028ran()",
+        "# -*- coding: utf-7 -*-\n",
+    ),
+)
+
+
+@cases(
+    1_000,
+    text=st.one_of(texts(CHARACTER), st.lists(st.sampled_from(PYTHON), min_size=1).map("".join)),
+    pair=st.one_of(st.none(), st.sampled_from(PYTHON), texts(CHARACTER)),
+    view=st.sampled_from(["steps", "neurons", "heads", "model", "compare"]),
+)
+def test_a_script_of_any_text_reads_that_text_and_runs_nothing_else(text, pair, view):
+    model, tokenizer = own = loaded(bundled.BUNDLED)
+    try:
+        expected = attnviz.trace(model, tokenizer, text, pair=pair, max_tokens=64)
+        other = attnviz.trace(model, tokenizer, text, max_tokens=64)
+    except attnviz.InputError:
+        return
+    names = []
+    one = screen(model=f"m{text}", text=SENTENCE if view == "compare" else text, pair=pair)
+    one = dataclasses.replace(one, view=view, beside=Beside(f"b{text}", text))
+    code = script(one, None).encode()  # as the bytes of a file
+    with pytest.MonkeyPatch.context() as patch:
+        record(patch)
+        patch.setattr(attnviz, "load", lambda name, **_: names.append(name) or own)
+        patch.setattr("builtins.ran", lambda: pytest.fail("it was run"), raising=False)
+        left = run(code)
+    if view == "compare":
+        assert left["other"].source == attnviz.filters.in_words(other).source
+        assert names == [one.model, one.beside.model]
+    else:
+        assert (left["trace"].source, names) == (expected.source, [one.model])
+    assert set(left) == LEFT[view]
+
+
+_LEFT = {"__builtins__", "attnviz", "model", "tokenizer", "trace", "chart", "shown"}
+LEFT = {
+    "steps": _LEFT | {"head"},
+    "neurons": _LEFT | {"head"},
+    "heads": _LEFT,
+    "model": _LEFT,
+    "compare": _LEFT
+    | {"head", "other", "other_head", "other_model", "other_tokenizer", "difference"},
+}
 
 
 def printable(text):
