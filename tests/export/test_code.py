@@ -364,8 +364,8 @@ PYTHON = (
 def test_a_script_of_any_text_reads_that_text_and_runs_nothing_else(text, pair, view):
     model, tokenizer = own = loaded(bundled.BUNDLED)
     try:
-        expected = attnviz.trace(model, tokenizer, text, pair=pair, max_tokens=64)
-        other = attnviz.trace(model, tokenizer, text, max_tokens=64)
+        second = None if view == "compare" else pair
+        expected = attnviz.trace(model, tokenizer, text, pair=second, max_tokens=64)
     except attnviz.InputError:
         return
     names = []
@@ -378,7 +378,7 @@ def test_a_script_of_any_text_reads_that_text_and_runs_nothing_else(text, pair, 
         patch.setattr("builtins.ran", lambda: pytest.fail("it was run"), raising=False)
         left = run(code)
     if view == "compare":
-        assert left["other"].source == attnviz.filters.in_words(other).source
+        assert left["other"].source == attnviz.filters.in_words(expected).source
         assert names == [one.model, one.beside.model]
     else:
         assert (left["trace"].source, names) == (expected.source, [one.model])
