@@ -5,6 +5,7 @@ import os
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.support.browsing import WATCH, rest
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.serving import serving
 
@@ -28,10 +29,22 @@ def address(tmp_path_factory):
         yield server.address
 
 
+@pytest.fixture(scope="session")
+def windows(chromium):
+    """Browser windows that were opened and left: to read Streamlit's scripts again takes longest.
+
+    Each has its own context, from which everything but what was read of the server is cleared.
+    """
+    free = []
+    yield free
+    for page in free:
+        page.context.close()
+
+
 @pytest.fixture
-def visit(chromium, address):
-    """Open the page at a link, in a browser window of its own, and wait for its pictures."""
-    contexts, errors = [], []
+def visit(chromium, windows, address):
+    """Open the page at a link, in a browser window of its own, and wait until it is at rest."""
+    opened, errors = [], []
 
     def open_page(
         query,
@@ -39,35 +52,49 @@ def visit(chromium, address):
         width=1280,
         height=900,
         scheme="light",
-        wait_for="matrix_updated",
+        rests=True,
         on_request=None,
         on_sent=None,
         on_dialog=None,
         at=None,
     ):
-        context = chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda said: errors.append(said.text) if _is_error(said) else None)
+        page = windows.pop() if windows else _new_window(chromium)
+        listeners = {
+            "pageerror": lambda error: errors.append(str(error)),
+            "console": lambda said: errors.append(said.text) if _is_error(said) else None,
+        }
         if on_request:
-            page.on("request", on_request)
+            listeners["request"] = on_request
         if on_sent:
-            page.on("websocket", lambda ws: ws.on("framesent", lambda frame: on_sent(frame)))
+            listeners["websocket"] = lambda ws: ws.on("framesent", lambda frame: on_sent(frame))
         if on_dialog:
-            page.on("dialog", lambda dialog: (on_dialog(dialog.message), dialog.dismiss()))
+            listeners["dialog"] = lambda dialog: (on_dialog(dialog.message), dialog.dismiss())
+        for event, listener in listeners.items():
+            page.on(event, listener)
+        opened.append((page, listeners))
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
         page.goto((at or address) + query)
-        if wait_for:
-            page.locator(f"[class*='st-key-{wait_for}'] .marks").wait_for(timeout=45_000)
-        page.wait_for_timeout(500)
+        if rests:
+            rest(page)
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page, listeners in opened:
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        page.context.clear_cookies()
+        page.mouse.move(0, 0)
+        page.goto("about:blank")
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+        windows.append(page)
     assert errors == []
+
+
+def _new_window(chromium):
+    context = chromium.new_context()
+    context.add_init_script(WATCH)
+    return context.new_page()
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_a_download_is_seen_shared_and_left(visit, hub, page_of_hub):
     first.get_by_test_id("stProgress").wait_for()
 
     # A second visitor meets the same download.
-    second = visit(f"?model={MODEL}", at=page_of_hub, wait_for=None)
+    second = visit(f"?model={MODEL}", at=page_of_hub, rests=False)
     second.get_by_test_id("stProgress").wait_for()
     so_far, in_all = zip(*moments(second, 4), strict=True)
     assert list(so_far) == sorted(so_far)
@@ -113,7 +113,7 @@ def test_a_download_is_seen_shared_and_left(visit, hub, page_of_hub):
 
 def test_a_failed_download_can_be_tried_again(visit, hub, page_of_hub):
     hub.control(DAMAGED, fault="wrong checksum")
-    page = visit(f"?model={DAMAGED}", at=page_of_hub, wait_for=None)
+    page = visit(f"?model={DAMAGED}", at=page_of_hub)
     page.get_by_role("button", name="Download 36 MB").click()
     page.get_by_text("arrived damaged").wait_for()
     hub.control(DAMAGED, fault=None)

@@ -67,8 +67,8 @@ def test_every_step_is_drawn_and_equals_the_models_own(families, visit, name):
 )
 def test_a_beat_that_only_some_models_have_fits_a_projector(families, visit, name, beat, matrix):
     query = f"?model={name}&layer=1&head=1&talk={beat}&embed=true"
-    page = visit(query, at=families, height=720, wait_for=f"matrix_{matrix}")
-    page.wait_for_timeout(800)
+    page = visit(query, at=families, height=720)
+    assert page.locator(f"[class*='st-key-matrix_{matrix}'] .marks").count() == 1
     bottom = page.evaluate(
         "document.querySelector('.st-key-talk_step').getBoundingClientRect().bottom"
     )
@@ -83,6 +83,6 @@ def test_a_beat_that_only_some_models_have_fits_a_projector(families, visit, nam
     ],
 )
 def test_what_has_no_matrix_of_weights_is_told_so(families, visit, name, sentence):
-    page = visit(f"?model={name}", at=families, wait_for=None)
+    page = visit(f"?model={name}", at=families)
     page.get_by_text(sentence).wait_for(timeout=30_000)
     assert page.get_by_test_id("stException").count() == 0

@@ -1,13 +1,14 @@
 """What is on the screen, set by hand, and the same in a fresh browser at the address it made."""
 
 import re
+from functools import partial
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import TimeoutError
 from transformers import ByT5Tokenizer
 
 from attnviz.page.controls import links
+from tests.support.browsing import address, rest
 from tests.support.serving import serving
 from tests.support.tiny_models import save_tiny
 
@@ -15,10 +16,6 @@ pytestmark = pytest.mark.browser
 
 # Everything that can be seen: words, what is in each control, and every mark of every picture.
 SEEN = """() => {
-    if (document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'notRunning'
-        || !document.querySelector('.marks, [data-testid=stMain] [data-testid=stAlert]')) {
-        return null
-    }
     const seen = []
     const add = (kind, value) => seen.push(`${kind}: ${value}`)
     for (const part of document.querySelectorAll(
@@ -44,16 +41,10 @@ SEEN = """() => {
 }"""
 
 
-def settle(page):
-    """What is seen when the page has run to its end and its pictures are drawn."""
-    before = None
-    for _ in range(80):
-        page.wait_for_timeout(250)
-        now = page.evaluate(SEEN)
-        if now is not None and now == before:
-            return now
-        before = now
-    raise AssertionError("the page does not come to rest")
+def seen(page):
+    """All of it, when the page is at rest."""
+    rest(page)
+    return page.evaluate(SEEN)
 
 
 def query_of(page):
@@ -87,13 +78,8 @@ def write(key, text):
 
 def choose(key, option):
     def act(page):
-        offered = page.get_by_role("option", name=option, exact=True)
-        for _ in range(10):  # a part of the page that has just opened may take no keys yet
-            page.locator(f".st-key-{key} input").first.press("ArrowDown")
-            page.wait_for_timeout(300)  # the list opens where it is to stay
-            if offered.count():
-                break
-        offered.click()
+        page.locator(f".st-key-{key} input").first.press("ArrowDown")
+        page.get_by_role("option", name=option, exact=True).click()
         page.keyboard.press("Escape")
 
     return act
@@ -119,20 +105,24 @@ def slide(key):
     return lambda page: page.locator(f".st-key-{key} input[type=range]").press("ArrowLeft")
 
 
-def inside(popover, act):
-    """The same in a popover, which is closed again."""
+def inside(popover, acts):
+    """The same in a popover, which is opened for the first of them and closed after the last."""
+    first, last = next(iter(acts)), [*acts][-1]
 
-    def act_inside(page):
-        page.locator(f".st-key-{popover} button").first.click()
-        page.wait_for_timeout(300)
-        act(page)
-        settle(page)
-        page.keyboard.press("Escape")
-        page.wait_for_timeout(300)
-        if page.locator("[data-testid=stPopoverBody]:visible").count():
-            page.locator(f".st-key-{popover} button").first.click()
+    def act_inside(parameter, page):
+        button = page.locator(f".st-key-{popover} button").first
+        if parameter == first:
+            button.click()
+            rest(page)
+        acts[parameter](page)
+        if parameter == last:
+            rest(page)
+            page.keyboard.press("Escape")
+            rest(page)
+            if page.locator("[data-testid=stPopoverBody]:visible").count():
+                button.click()
 
-    return act_inside
+    return {parameter: partial(act_inside, parameter) for parameter in acts}
 
 
 def turn(name):
@@ -140,13 +130,7 @@ def turn(name):
 
 
 LONG = " ".join(["fruit flies like a banana"] * 10)
-FILTERS = {
-    "hide_special": inside("filters", switch("hide_special")),
-    "hidden": inside("filters", choose("hidden", "4 an")),
-    "renormalise": inside("filters", switch("renormalise")),
-    "top": inside("filters", slide("top")),
-    "share": inside("filters", slide("share")),
-}
+HIDE = inside("filters", {"hide_special": switch("hide_special")})
 # One after the other on one page, so that at the end everything is set at once.
 DONE = {
     "Steps": (
@@ -180,8 +164,17 @@ DONE = {
             "sorted": switch("sorted"),
             "dimensions": switch("dimensions"),
             "asked": switch("asked"),
-            **FILTERS,
-            "words": inside("filters", switch("words")),
+            **inside(
+                "filters",
+                {
+                    "hide_special": switch("hide_special"),
+                    "hidden": choose("hidden", "4 an"),
+                    "renormalise": switch("renormalise"),
+                    "top": slide("top"),
+                    "share": slide("share"),
+                    "words": switch("words"),
+                },
+            ),
         },
     ),
     "Heads of a pair": (
@@ -189,13 +182,13 @@ DONE = {
         {
             "pair": fill("pair", "fruit flies"),
             "lines": pick("lines", "from the query token"),
-            "heads": inside("choose_heads", pick("heads", "3")),
-            "segments": inside("filters", choose("segments", "A → B")),
+            **inside("choose_heads", {"heads": pick("heads", "3")}),
+            **inside("filters", {"segments": choose("segments", "A → B")}),
         },
     ),
     "no head": (
         "?view=Heads&heads=3",
-        {"heads": inside("choose_heads", pick("heads", "3"))},
+        {**inside("choose_heads", {"heads": pick("heads", "3")})},
     ),
     "Model": (
         "",
@@ -203,15 +196,15 @@ DONE = {
             "view": turn("Model"),
             "measure": choose("measure", "mean distance"),
             "by_measure": switch("by_measure"),
-            "hide_special": FILTERS["hide_special"],
+            **HIDE,
         },
     ),
     "Find by a pair": (
         "?view=Find",
         {
             "key": choose("key", "1 time"),
-            "texts": inside("more_texts", write("texts", "an arrow\ntime flies")),
-            "hide_special": FILTERS["hide_special"],
+            **inside("more_texts", {"texts": write("texts", "an arrow\ntime flies")}),
+            **HIDE,
         },
     ),
     "Find by measures": (
@@ -238,29 +231,22 @@ DONE = {
 @pytest.mark.parametrize("what", DONE)
 def test_whatever_is_set_by_hand_is_there_in_a_fresh_browser(visit, what):
     query, acts = DONE[what]
-    page = visit(query, height=3000, wait_for=None)
-    there_and_back(visit, page, acts)
+    there_and_back(visit, query, acts)
 
 
-def there_and_back(visit, page, acts, **options):
-    before = settle(page)
-    set_so_far = set()
+def there_and_back(visit, query, acts, **options):
+    page = visit(query, height=3000, **options)
+    now = seen(page)
     for parameter, act in acts.items():
-        act(page)
-        try:
-            page.wait_for_url(re.compile(rf"[?&]{parameter}="), timeout=15_000)
-        except TimeoutError:
-            pytest.fail(f"{parameter} did not come into the address {page.url}")
-        set_so_far.add(parameter)
-        settle(page)
-        again = visit(query_of(page), height=3000, wait_for=None, **options)
-        now = settle(page)
-        assert set_so_far <= asked(page).keys(), parameter
-        assert now != before, parameter
-        assert settle(again) == now, parameter
-        assert asked(again) == asked(page), parameter
-        again.close()
         before = now
+        act(page)
+        address(page, rf"[?&]{parameter}=")
+        now = seen(page)
+        assert now != before, parameter
+    assert acts.keys() <= asked(page).keys()
+    again = visit(query_of(page), height=3000, **options)
+    assert seen(again) == now
+    assert asked(again) == asked(page)
 
 
 @pytest.fixture(scope="module")
@@ -274,14 +260,13 @@ def translator(tmp_path_factory):
 
 
 def test_model_target_and_kind_are_there_in_a_fresh_browser(visit, translator):
-    page = visit("", at=translator, height=3000)
     acts = {
         "model": choose("model", "tiny"),
         "target": fill("target", "Zeit"),
         "kind": choose("kind", "cross"),
         "query": choose("query", "3 i"),
     }
-    there_and_back(visit, page, acts, at=translator)
+    there_and_back(visit, "", acts, at=translator)
 
 
 def test_every_parameter_was_set_by_hand():
@@ -293,25 +278,23 @@ def test_every_parameter_was_set_by_hand():
 
 
 def test_what_is_filtered_waits_for_the_next_view_but_not_in_the_address(visit):
-    page = visit("?view=Heads&hide_special=true&top=2", wait_for=None)
-    settle(page)
+    page = visit("?view=Heads&hide_special=true&top=2")
     turn("Steps")(page)
-    settle(page)
+    rest(page)
     assert asked(page).keys() == set()  # what is seen is not filtered
     turn("Neurons")(page)
-    settle(page)
+    rest(page)
     assert asked(page).keys() == {"view", "hide_special", "top"}
 
 
 def test_what_a_link_asks_of_a_closed_part_waits_for_it(visit):
-    page = visit("?view=Heads&heads=1&columns=true&if_factor=0.5", wait_for=None)
-    settle(page)
+    page = visit("?view=Heads&heads=1&columns=true&if_factor=0.5")
     turn("Steps")(page)
-    settle(page)
+    rest(page)
     (note,) = page.get_by_test_id("stAlert").all_inner_texts()
     assert "What if?" in note
     open_part("what_if")(page)
-    settle(page)
+    rest(page)
     assert page.locator(".st-key-if_factor input").input_value() == "0.5"
     assert page.get_by_test_id("stAlert").count() == 0
     assert asked(page).keys() == {"columns", "what_if", "if_factor"}
@@ -330,57 +313,63 @@ def colour(page):
 
 
 @pytest.mark.parametrize("own", COLOURS)
-@pytest.mark.parametrize("theme", COLOURS)
-def test_a_link_opens_light_or_dark_whatever_the_visitors_own_setting(visit, own, theme):
-    other = next(name for name in COLOURS if name != own)
-    assert colour(visit("", scheme=own)) == COLOURS[own]
-    page = visit(f"?embed_options={theme}_theme&layer=1&query=1", scheme=own)
-    assert colour(page) == COLOURS[theme] != COLOURS[other if theme == own else own]
-    press("layer_next")(page)
-    page.get_by_text("Layer 2, head 8", exact=True).wait_for()
-    page.reload()
-    settle(page)
-    assert colour(page) == COLOURS[theme]
-    assert asked(page)["embed_options"] == [f"{theme}_theme"]
+def test_a_link_opens_light_or_dark_whatever_the_visitors_own_setting(visit, own):
+    assert colour(visit("?view=Model", scheme=own)) == COLOURS[own]
+    for theme in COLOURS:
+        page = visit(f"?embed_options={theme}_theme&view=Neurons&layer=1&query=1", scheme=own)
+        assert colour(page) == COLOURS[theme]
+        press("layer_next")(page)
+        page.get_by_text("Layer 2, head 8", exact=True).wait_for()
+        page.reload()
+        rest(page)
+        assert colour(page) == COLOURS[theme]
+        assert asked(page)["embed_options"] == [f"{theme}_theme"]
 
 
 # A new link
 
 
-@pytest.mark.parametrize("theme", COLOURS)
 @pytest.mark.parametrize(
-    "text", ["a & b=c?#%+", "</script>\"'\\", "時は矢の如く飛ぶ", "🏳️‍🌈😀 time  flies", "it " * 400]
+    ("theme", "texts"),
+    [
+        ("light", ["a & b=c?#%+", "</script>\"'\\"]),
+        ("dark", ["時は矢の如く飛ぶ", "🏳️‍🌈😀 time  flies", "it " * 400]),
+    ],
 )
-def test_the_link_of_the_menu_brings_text_and_theme_to_another_browser(visit, address, text, theme):
-    page = visit("?layer=3&view=Neurons", scheme=theme, wait_for=None)
-    settle(page)
-    fill("text", text)(page)
-    now = settle(page)
+def test_the_link_of_the_menu_brings_text_and_theme_to_another_browser(
+    visit, address, theme, texts
+):
+    page = visit("?layer=3&view=Neurons", scheme=theme)
+    other = next(name for name in COLOURS if name != theme)
+    for text in texts:
+        fill("text", text)(page)
+        now = seen(page)
+        link = link_of_menu(page)
+        assert link.startswith(f"{address}?")
+        assert re.fullmatch(r"[\w.:/?&=%+~-]+", link, re.ASCII)
+        assert parse_qs(urlsplit(link).query) == {
+            "text": [text],
+            "layer": ["3"],
+            "view": ["Neurons"],
+            "embed_options": [f"{theme}_theme"],
+        }
+        again = visit(link.removeprefix(address), scheme=other)
+        assert seen(again) == now
+        assert colour(again) == COLOURS[theme]
+        assert link_of_menu(again) == link
+        press("export")(page)  # closes it
+
+
+def link_of_menu(page):
     press("export")(page)
     page.get_by_text("Link", exact=True).click()
-    link = page.locator("[data-testid=stPopoverBody] code").inner_text()
-    assert link.startswith(f"{address}?")
-    assert re.fullmatch(r"[\w.:/?&=%+~-]+", link, re.ASCII)
-    assert parse_qs(urlsplit(link).query) == {
-        "text": [text],
-        "layer": ["3"],
-        "view": ["Neurons"],
-        "embed_options": [f"{theme}_theme"],
-    }
-    other = next(name for name in COLOURS if name != theme)
-    again = visit(link.removeprefix(address), scheme=other, wait_for=None)
-    assert settle(again) == now
-    assert colour(again) == COLOURS[theme]
-    press("export")(again)
-    again.get_by_text("Link", exact=True).click()
-    assert again.locator("[data-testid=stPopoverBody] code").inner_text() == link
+    return page.locator("[data-testid=stPopoverBody] code").inner_text()
 
 
 @pytest.mark.parametrize("text", ["time flies " * 181, "光陰矢の如し" * 334, "😀🏳️‍🌈" * 400])
 def test_a_text_of_two_thousand_characters_comes_with_its_link(visit, text):
     text = text[:2000]
-    page = visit("?" + urlencode({"text": text}), wait_for=None)
-    settle(page)
+    page = visit("?" + urlencode({"text": text, "view": "Neurons"}))
     assert page.get_by_label("Text", exact=True).input_value() == text
     alerts = page.get_by_test_id("stAlert").all_inner_texts()
     assert not alerts or "tokens, and" in alerts[0]
@@ -389,16 +378,17 @@ def test_a_text_of_two_thousand_characters_comes_with_its_link(visit, text):
 # A step
 
 
-@pytest.mark.parametrize("height", [720, 1080])
 @pytest.mark.parametrize(
-    "query",
-    ["step=softmax", "step=update&query=1&layer=3", "step=output&columns=true&text=" + "a+b+" * 30],
+    ("query", "height"),
+    [
+        ("step=softmax", 720),
+        ("step=update&query=1&layer=3", 1080),
+        ("step=output&columns=true&text=" + "a+b+" * 30, 720),
+    ],
 )
 def test_a_link_to_a_step_opens_the_page_there(visit, query, height):
-    page = visit(f"?{query}", height=height, wait_for=None)
+    page = visit(f"?{query}", height=height)
     step = parse_qs(query)["step"][0]
-    settle(page)
-    page.wait_for_timeout(500)
     headline = page.locator(f".st-key-step_{step} summary").first
     box = headline.bounding_box()
     assert -1 < box["y"] < box["y"] + box["height"] <= height
@@ -409,8 +399,9 @@ def test_a_link_to_a_step_opens_the_page_there(visit, query, height):
                 document.elementFromPoint(left + width / 2, top + height / 2))
         }"""
     )
-    assert page.locator("[data-testid=stMain]").evaluate("main => main.scrollTop") > 1000
-    page.locator("[data-testid=stMain]").evaluate("main => main.scrollTo(0, 0)")
+    main = page.locator("[data-testid=stMain]")
+    assert main.evaluate("main => main.scrollTop") > 1000
+    main.evaluate("main => main.scrollTo(0, 0)")
     press("layer_next")(page)
-    settle(page)
-    assert page.locator("[data-testid=stMain]").evaluate("main => main.scrollTop") < 100
+    rest(page)
+    assert main.evaluate("main => main.scrollTop") < 100

@@ -59,10 +59,13 @@ def test_the_frame_is_as_high_as_its_chart_and_controls(opened, shown_in_noteboo
     page = opened(document_of(shown_in_notebook["light"]["text/html"]), width)
     frame = page.frame_locator("iframe")
     frame.locator("svg.marks").wait_for()
-    page.wait_for_timeout(500)
-    chart = frame.locator("#chart").bounding_box()
+    page.wait_for_function("""() => {
+        const frame = document.querySelector('iframe')
+        const chart = frame.contentDocument.querySelector('#chart')
+        const beyond = frame.getBoundingClientRect().height - chart.getBoundingClientRect().height
+        return 0 <= beyond && beyond < 30
+    }""")
     box = page.locator("iframe").bounding_box()
-    assert 0 <= box["height"] - chart["height"] < 30
     content = frame.locator(":root").evaluate("root => [root.scrollHeight, root.scrollWidth]")
     assert content == [box["height"], box["width"]]
 
@@ -95,8 +98,7 @@ def test_the_keyboard_moves_the_selection_and_a_box_collapses_the_dimensions(
     wait_for_texts(frame, printed(head.weights[5]))
     assert "query q" in texts(frame)
     frame.locator("input[type=checkbox]").uncheck()
-    page.wait_for_timeout(300)
-    assert "query q" not in texts(frame)
+    frame.locator("svg.marks").get_by_text("query q", exact=True).wait_for(state="detached")
     assert printed(head.weights[5]) <= texts(frame)
 
 

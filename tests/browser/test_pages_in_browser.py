@@ -124,8 +124,9 @@ def test_the_head_view_switches_heads(opened, traces):
     page = opened(screen_of("heads"), traces[SENTENCE])
     before = page.locator("svg.marks").inner_html()
     page.mouse.click(*middle_of(page.locator("svg.marks").get_by_text("2", exact=True).first))
-    page.wait_for_timeout(500)
-    assert page.locator("svg.marks").inner_html() != before
+    page.wait_for_function(
+        "before => document.querySelector('svg.marks').innerHTML !== before", arg=before
+    )
 
 
 def test_formulas_are_drawn_and_a_table_opens(opened, traces):

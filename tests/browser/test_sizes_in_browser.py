@@ -20,7 +20,7 @@ def test_chromium_draws_as_many_marks_as_are_counted(visit, page, view, n_tokens
     page.query_params.update(chosen)
     (sent,) = run(page).get("vega_lite_chart")
     counted = marks.count(marks.as_sent(sent.proto))
-    opened = visit(f"?{urlencode(chosen)}", wait_for=f"{view.lower()}_")
+    opened = visit(f"?{urlencode(chosen)}")
     opened.wait_for_function(f"() => ({DRAWN})() >= {counted}", timeout=30_000)
     assert opened.evaluate(DRAWN) == counted
 
@@ -29,7 +29,7 @@ def test_chromium_draws_as_many_marks_as_are_counted(visit, page, view, n_tokens
     ("view", "key", "n_tokens"), [("Neurons", "neurons_", 100), ("Steps", "matrix_weights", 25)]
 )
 def test_more_marks_than_svg_is_good_for_are_drawn_on_a_canvas(visit, view, key, n_tokens):
-    opened = visit(f"?{urlencode({'text': text_of(n_tokens), 'view': view})}", wait_for=key)
+    opened = visit(f"?{urlencode({'text': text_of(n_tokens), 'view': view})}")
     drawing = opened.locator(f"[class*='st-key-{key}']")
     assert drawing.locator("canvas.marks").count() == 1
     assert drawing.locator("svg.marks").count() == 0

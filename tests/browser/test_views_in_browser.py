@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 import attnviz
+from tests.support.browsing import address, rest
 
 pytestmark = pytest.mark.browser
 
@@ -62,10 +63,6 @@ def is_the_same(page, view):
     return chart(page, view).evaluate("drawing => drawing.dataset.remembered === 'yes'")
 
 
-def address(page, pattern):
-    page.wait_for_url(re.compile(pattern), timeout=15_000)
-
-
 def wait_for_weights(page, view, weights):
     """Until the numbers beside the keys are these."""
     page.wait_for_function(
@@ -84,7 +81,7 @@ def wait_for_weights(page, view, weights):
 
 def test_a_hovered_query_stays_on_the_way_to_another_column(visit, trace):
     sent = []
-    page = visit("?view=Neurons", on_sent=lambda frame: sent.append(frame), wait_for="neurons")
+    page = visit("?view=Neurons", on_sent=lambda frame: sent.append(frame))
     weights = trace.head(0, 8).weights
     wait_for_weights(page, "neurons", weights[2])
     n_before = len(sent)
@@ -93,7 +90,7 @@ def test_a_hovered_query_stays_on_the_way_to_another_column(visit, trace):
     wait_for_weights(page, "neurons", weights[4])
     right = chart(page, "neurons").bounding_box()
     page.mouse.move(right["x"] + right["width"] - 60, y, steps=12)
-    page.wait_for_timeout(300)
+    rest(page)
     wait_for_weights(page, "neurons", weights[4])
     page.mouse.move(5, 5)
     wait_for_weights(page, "neurons", weights[2])
@@ -101,7 +98,7 @@ def test_a_hovered_query_stays_on_the_way_to_another_column(visit, trace):
 
 
 def test_a_hovered_key_shows_who_attends_to_it(visit, trace):
-    page = visit("?view=Neurons", wait_for="neurons")
+    page = visit("?view=Neurons")
     page.mouse.move(*middle(page, "neurons", "key token time"))
     wait_until(page, "neurons", r".* to time: .*", 7 + 1)  # lines, and the bar of flies
     weights = trace.head(0, 8).weights[:, 1]
@@ -110,7 +107,7 @@ def test_a_hovered_key_shows_who_attends_to_it(visit, trace):
 
 
 def test_a_click_is_marked_at_once_reported_and_brought_back_by_the_link(visit, trace):
-    page = visit("?view=Neurons", wait_for="neurons")
+    page = visit("?view=Neurons")
     remember(page, "neurons")
     page.mouse.click(*middle(page, "neurons", "query token arrow"))
     page.mouse.click(*middle(page, "neurons", "key token time"))
@@ -126,13 +123,13 @@ def test_a_click_is_marked_at_once_reported_and_brought_back_by_the_link(visit, 
 
 
 def test_a_clicked_key_keeps_who_attends_to_it(visit, trace):
-    page = visit("?view=Neurons", wait_for="neurons")
+    page = visit("?view=Neurons")
     remember(page, "neurons")
     page.mouse.click(*middle(page, "neurons", "key token time"))
     address(page, "asked=true")
     page.mouse.move(5, 5)
     texts = {f"{weight:.3f}" for weight in trace.head(0, 8).weights[:, 1]}
-    page.wait_for_timeout(300)
+    rest(page)
     assert texts <= set(chart(page, "neurons").locator("text").all_text_contents())
     assert is_the_same(page, "neurons")
     page.reload()
@@ -144,7 +141,7 @@ def test_a_clicked_key_keeps_who_attends_to_it(visit, trace):
 
 
 def test_a_click_survives_another_view(visit, trace):
-    page = visit("?view=Neurons", wait_for="neurons")
+    page = visit("?view=Neurons")
     page.mouse.click(*middle(page, "neurons", "query token arrow"))
     address(page, r"query=5\+arrow")
     page.get_by_role("tab", name="Heads").click()
@@ -155,7 +152,7 @@ def test_a_click_survives_another_view(visit, trace):
 
 
 def test_a_locked_token_stays_locked_in_another_head(visit, trace):
-    page = visit("?view=Neurons", wait_for="neurons")
+    page = visit("?view=Neurons")
     page.mouse.click(*middle(page, "neurons", "query token arrow"))
     address(page, r"query=5\+arrow")
     page.mouse.move(5, 5)
@@ -165,7 +162,7 @@ def test_a_locked_token_stays_locked_in_another_head(visit, trace):
 
 
 def test_the_keyboard_moves_the_selection(visit, trace):
-    page = visit("?view=Neurons", wait_for="neurons")
+    page = visit("?view=Neurons")
     control = page.locator(".st-key-query input")
     control.focus()
     page.keyboard.type("4 an")
@@ -176,7 +173,7 @@ def test_the_keyboard_moves_the_selection(visit, trace):
 
 
 def test_dimensions_are_collapsed_and_sorted_by_visible_switches(visit):
-    page = visit("?view=Neurons", wait_for="neurons")
+    page = visit("?view=Neurons")
     cells = chart(page, "neurons").locator(".q_marks path")
     expect(cells).to_have_count(7 * 32)
     page.get_by_text("Sort by share of q · k").click()
@@ -189,11 +186,11 @@ def test_dimensions_are_collapsed_and_sorted_by_visible_switches(visit):
 
 
 def test_the_cell_under_the_pointer_says_its_exact_value(visit, trace):
-    page = visit("?view=Neurons", wait_for="neurons")
+    page = visit("?view=Neurons")
     box = chart(page, "neurons").locator(".product_marks path").nth(3 * 32 + 7).bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y - 1)
-    page.wait_for_timeout(300)
+    rest(page)
     page.mouse.move(x, y)
     tooltip = page.locator("#vg-tooltip-element")
     tooltip.get_by_text("like").wait_for()
@@ -206,7 +203,7 @@ def test_the_cell_under_the_pointer_says_its_exact_value(visit, trace):
 
 
 def test_a_head_is_switched_and_isolated_in_the_browser_and_the_link_keeps_it(visit):
-    page = visit("?view=Heads&layer=2", wait_for="heads")
+    page = visit("?view=Heads&layer=2")
     remember(page, "heads")
     assert len(labels(page, "heads", r"head \d+, on")) == 12
     page.mouse.click(*middle(page, "heads", "head 3, on"))
@@ -224,7 +221,7 @@ def test_a_head_is_switched_and_isolated_in_the_browser_and_the_link_keeps_it(vi
 
 
 def test_a_second_double_click_brings_the_other_heads_back(visit):
-    page = visit("?view=Heads", wait_for="heads")
+    page = visit("?view=Heads")
     page.mouse.dblclick(*middle(page, "heads", "head 7, on"))
     wait_until(page, "heads", r"head \d+, on", 1)
     page.mouse.dblclick(*middle(page, "heads", "head 7, on"))
@@ -232,7 +229,7 @@ def test_a_second_double_click_brings_the_other_heads_back(visit):
 
 
 def test_either_side_answers_the_pointer(visit, trace):
-    page = visit("?view=Heads&layer=2", wait_for="heads")
+    page = visit("?view=Heads&layer=2")
     own = trace.layer(2).own_weights
     page.mouse.move(*middle(page, "heads", "query token flies"))
     wait_until(page, "heads", r"head \d+, flies to .*", 2 * 12 * 7)  # lines and stripes
@@ -244,7 +241,7 @@ def test_either_side_answers_the_pointer(visit, trace):
 
 
 def test_a_clicked_token_keeps_its_lines_and_a_second_click_frees_them(visit):
-    page = visit("?view=Heads&layer=2", wait_for="heads")
+    page = visit("?view=Heads&layer=2")
     page.mouse.click(*middle(page, "heads", "query token arrow"))
     address(page, r"query=5\+arrow")
     address(page, r"lines=")
@@ -259,7 +256,7 @@ def test_a_clicked_token_keeps_its_lines_and_a_second_click_frees_them(visit):
 
 
 def test_tokens_are_locked_one_after_another_and_heads_stay_off(visit):
-    page = visit("?view=Heads&layer=2&lines=query", wait_for="heads")
+    page = visit("?view=Heads&layer=2&lines=query")
     for name, place in (("arrow", 5), ("flies", 2), ("arrow", 5)):
         page.mouse.click(*middle(page, "heads", f"query token {name}"))
         if name == "arrow":
@@ -277,7 +274,7 @@ def test_tokens_are_locked_one_after_another_and_heads_stay_off(visit):
 
 
 def test_a_click_on_a_thumbnail_opens_that_head_everywhere(visit):
-    page = visit("?view=Model", wait_for="model")
+    page = visit("?view=Model")
     remember(page, "model")
     page.mouse.click(*middle(page, "model", "layer 5, head 11"))
     page.get_by_text("Layer 5, head 11", exact=True).wait_for()
@@ -289,7 +286,7 @@ def test_a_click_on_a_thumbnail_opens_that_head_everywhere(visit):
 
 
 def test_thumbnails_are_sorted_by_what_is_chosen(visit, trace):
-    page = visit("?view=Model&by_measure=true", wait_for="model")
+    page = visit("?view=Model&by_measure=true")
     shown = labels(page, "model", r"entropy .*")
     numbers = [float(label.removeprefix("entropy ")) for label in shown]
     assert numbers == sorted(numbers, reverse=True)
@@ -306,7 +303,7 @@ def test_thumbnails_are_sorted_by_what_is_chosen(visit, trace):
     ("view", "name"), [("Neurons", "neurons"), ("Heads", "heads"), ("Model", "model")]
 )
 def test_filters_are_one_popover_and_in_the_address(visit, view, name):
-    page = visit(f"?view={view}", wait_for=name)
+    page = visit(f"?view={view}")
     page.locator(".st-key-filters button").first.click()
     page.get_by_text("Hide special tokens").click()
     address(page, "hide_special=true")
