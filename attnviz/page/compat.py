@@ -1,9 +1,10 @@
 """What the page uses of Streamlit beyond what its reference promises.
 
-Each name has a test in tests/page that says what breaks where an upgrade takes it away.
+Each name has a test in tests/page/test_compat.py that fails where an upgrade takes it away.
 """
 
 from streamlit import runtime
+from streamlit.delta_generator import DeltaGenerator as DeltaGenerator  # the type of containers
 from streamlit.runtime.memory_uploaded_file_manager import (
     MemoryUploadedFileManager as MemoryUploadedFileManager,
 )
@@ -20,3 +21,19 @@ def uploads() -> MemoryUploadedFileManager | None:
     """
     manager = runtime.get_instance().uploaded_file_mgr if runtime.exists() else None
     return manager if isinstance(manager, MemoryUploadedFileManager) else None
+
+
+# Where things are in the document, as CSS and scripts find them
+
+CHART = "[data-testid=stVegaLiteChart]"
+CODE_TOOLBAR = "div:has([data-testid=stElementToolbarButton])"  # seen under the pointer alone
+
+
+def keyed(key: str) -> str:
+    """Whatever has this key."""
+    return f".st-key-{key}"
+
+
+def keyed_like(*beginnings: str) -> str:
+    """Whatever has a key that begins like one of these."""
+    return f":is({', '.join(f'[class*=st-key-{beginning}]' for beginning in beginnings)})"

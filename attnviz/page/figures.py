@@ -10,6 +10,7 @@ import pyarrow as pa
 import streamlit as st
 
 from attnviz.charts.parts.figure import NUMBERS, Figure
+from attnviz.page.compat import CHART, keyed, keyed_like
 
 
 def show_figure(
@@ -72,10 +73,8 @@ def shown() -> dict[str, tuple[str, Figure | altair.LayerChart]]:
 
 def let_wide_figures_scroll() -> None:
     """On a narrow screen a figure with many columns scrolls, not the page."""
-    wide = ':is([class*="st-key-neurons_"], [class*="st-key-heads_"])'
-    drawn = ':is([class*="st-key-model_"], [class*="st-key-find_"], [class*="st-key-compare_"])'
+    wide, drawn = keyed_like("neurons_", "heads_"), keyed_like("model_", "find_", "compare_")
     st.html(
-        f"<style>.st-key-shares, {drawn}, {wide} {{overflow-x: auto}}"
-        f"{wide} svg {{user-select: none}}"
-        f"{wide} [data-testid=stVegaLiteChart] {{min-width: 760px}}</style>"
+        f"<style>{keyed('shares')}, {drawn}, {wide} {{overflow-x: auto}}"
+        f"{wide} svg {{user-select: none}}{wide} {CHART} {{min-width: 760px}}</style>"
     )

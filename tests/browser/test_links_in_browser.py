@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from transformers import ByT5Tokenizer
 
+from attnviz.page import compat
 from attnviz.page.controls import links
 from tests.support.browsing import address, rest
 from tests.support.serving import serving
@@ -363,6 +364,9 @@ def test_the_link_of_the_menu_brings_text_and_theme_to_another_browser(
 def link_of_menu(page):
     press("export")(page)
     page.get_by_text("Link", exact=True).click()
+    copies = page.locator(f"{compat.keyed('export_link')} {compat.CODE_TOOLBAR}")
+    copies.first.wait_for()
+    assert copies.evaluate_all("all => all.every(one => getComputedStyle(one).opacity === '1')")
     return page.locator("[data-testid=stPopoverBody] code").inner_text()
 
 

@@ -7,6 +7,7 @@ import attnviz
 from attnviz.attention.explained.arithmetic import arithmetic
 from attnviz.attention.explained.sentences import headline, sentence
 from attnviz.attention.what_if import what_if
+from attnviz.page import compat
 from attnviz.page.controls.examples import EXAMPLES
 from attnviz.page.views.present import BEATS
 from attnviz.text.phrases import plain
@@ -179,6 +180,11 @@ def test_the_page_never_scrolls_sideways_and_nothing_is_wider_than_its_place(vis
         )
         assert inner <= outer + 1
         if width < 1280:  # where a wide figure scrolls in its place
+            wide = page.locator(f"{compat.keyed_like('neurons_', 'heads_')} {compat.CHART}")
+            assert all(
+                box >= 760 for box in wide.evaluate_all("all => all.map(c => c.offsetWidth)")
+            )
+            assert wide.count() == ("Neurons" in query)
             continue
         main = page.get_by_test_id("stMainBlockContainer").bounding_box()
         boxes = page.evaluate(

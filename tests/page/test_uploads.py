@@ -1,15 +1,9 @@
 """What visitors can make the process keep by uploading."""
 
-import inspect
-from types import SimpleNamespace
-
 import pytest
-from streamlit import runtime
-from streamlit.runtime import Runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
-from attnviz.page import compat
 from attnviz.page.service import uploads
 
 
@@ -59,15 +53,3 @@ def test_visitors_who_left_take_no_room(manager):
 
 def test_a_page_without_a_server_has_nothing_to_bound():
     uploads.bound()
-
-
-def test_streamlit_has_one_place_for_uploads_with_the_names_that_are_used(manager, monkeypatch):
-    assert isinstance(Runtime.uploaded_file_mgr, property)
-    monkeypatch.setattr(runtime, "exists", lambda: True)
-    monkeypatch.setattr(runtime, "get_instance", lambda: SimpleNamespace(uploaded_file_mgr=manager))
-    assert compat.uploads() is manager
-    parameters = inspect.signature(MemoryUploadedFileManager.add_file).parameters
-    assert [*parameters] == ["self", "session_id", "file"]
-    assert [*inspect.signature(manager.remove_session_files).parameters] == ["session_id"]
-    assert manager.file_storage == {}
-    assert "data" in compat.UploadedFileRec.__annotations__

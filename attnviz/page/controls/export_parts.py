@@ -13,6 +13,7 @@ from attnviz.charts.parts.figure import standing_alone
 from attnviz.export import captions, code, data, figures, fonts, four_steps, pages
 from attnviz.export.screen import OF_ALL_HEADS, OF_TABLES, Screen, drawn, tabulated
 from attnviz.page import figures as on_page
+from attnviz.page.compat import CODE_TOOLBAR, keyed
 from attnviz.page.controls import links
 from attnviz.page.service import loading
 from attnviz.text.phrases import escaped
@@ -42,8 +43,7 @@ MIME = {
 
 # The button that copies, also where nothing can point at it.
 _ALWAYS_COPY = (
-    "<style>.st-key-export_link div:has([data-testid=stElementToolbarButton]) "
-    "{opacity: 1; transform: none}</style>"
+    f"<style>{keyed('export_link')} {CODE_TOOLBAR} {{opacity: 1; transform: none}}</style>"
 )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.export.options import EVERY, KEPT, OF_SCREEN
 from attnviz.export.screen import default_of
+from attnviz.page.compat import DeltaGenerator
 from attnviz.text.phrases import escaped
 
 # Whatever a link may set: controls by their keys, and the step that is scrolled to.

@@ -1,7 +1,7 @@
 """Somebody's own query, key and value, from a file, instead of a model and a text."""
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
+from streamlit.typing import UploadedFile
 
 from attnviz.page.service import uploads
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from attnviz.attention.explained.sentences import headline
 from attnviz.attention.steps import steps_of
+from attnviz.page.compat import keyed
 from attnviz.page.controls import links
 from attnviz.page.controls.pair import Followed
 from attnviz.page.views import one_step
@@ -26,7 +27,7 @@ BEATS = {
     "beyond": "output",
 }
 _LEAVING = "_talk_is_left"
-_LARGE_TYPE = "<style>.st-key-talk_step p {font-size: 1.25rem; line-height: 1.4}</style>"
+_LARGE_TYPE = f"<style>{keyed('talk_step')} p {{font-size: 1.25rem; line-height: 1.4}}</style>"
 
 
 def is_on() -> bool:

@@ -5,7 +5,6 @@ from functools import partial
 from itertools import groupby
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from attnviz.attention.explained.sentences import headline, no_output
 from attnviz.attention.head import HeadTrace
@@ -13,6 +12,7 @@ from attnviz.attention.steps import steps_of
 from attnviz.attention.trace import Trace
 from attnviz.charts.parts.tables import step_table
 from attnviz.page import header
+from attnviz.page.compat import DeltaGenerator, keyed
 from attnviz.page.controls import export_menu, links, pair, tables
 from attnviz.page.views import glossary, one_step, present, what_if, why_scale
 
@@ -63,5 +63,5 @@ def _scroll(beats: Collection[str]) -> None:
     in_order = [beat for beat in present.BEATS.values() if beat in beats]
     for beat in links.check("step", "step", in_order, "all of them, from the first"):
         if beat in in_order:
-            script = f"document.querySelector('.st-key-step_{beat}').scrollIntoView()"
+            script = f"document.querySelector('{keyed(f'step_{beat}')}').scrollIntoView()"
             st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)
