@@ -10,7 +10,6 @@ import torch
 from streamlit.testing.v1 import AppTest
 from transformers import AutoConfig, AutoModel, ByT5Tokenizer
 
-from attnviz.capture import forward_pass
 from attnviz.charts.shares import SINK
 from attnviz.heads import linking
 from attnviz.page import header
@@ -153,7 +152,7 @@ def test_reset_brings_back_how_it_opened(page):
 
 
 def test_a_shorter_text_moves_the_pair_inside_it(page):
-    page.query_params["query"] = "6 [SEP]"
+    page.query_params.update({"query": "6 [SEP]", "view": "Neurons"})
     run(page)
     assert page.selectbox(key="query").value == 6
     page.text_input(key="text").set_value("one two")
@@ -185,6 +184,7 @@ def test_a_link_brings_back_what_it_was_made_from(page):
 
 
 def test_a_new_text_keeps_the_pair_only_where_the_tokens_are_the_same(page):
+    page.session_state["view"] = "Heads"
     run(page)
     page.text_input(key="text").set_value("fruit flies like a banana")
     run(page)
@@ -334,7 +334,9 @@ def test_folders_that_cannot_be_shown_are_one_sentence_each(offering, tmp_path):
         "corrupt": "The weights file of corrupt is damaged",
         "mamba": "mamba (model type 'mamba') has no softmax attention",
     }
-    page = run(offering(good, *(tmp_path / name for name in sentences)))
+    page = offering(good, *(tmp_path / name for name in sentences))
+    page.session_state["view"] = "Model"
+    run(page)
     assert not page.error
     for name, sentence in sentences.items():
         page.selectbox(key="model").select(str(tmp_path / name))
@@ -351,13 +353,14 @@ def test_folders_that_cannot_be_shown_are_one_sentence_each(offering, tmp_path):
 
 def opened_by_link(name):
     page = AppTest.from_file(PAGE, default_timeout=60)
-    page.query_params["model"] = name
+    page.query_params.update({"model": name, "view": "Model"})
     return run(page)
 
 
 def test_a_closed_page_opens_no_folder_and_no_other_model(page, tmp_path):
     folder = save_tiny(tmp_path / "tiny")
     page.session_state["model"] = str(folder)  # as a visitor could send who is no browser
+    page.session_state["view"] = "Model"
     run(page)
     by_link = [opened_by_link(name) for name in (str(folder), "someone/else", "tests")]
     for one in (page, *by_link):
@@ -484,7 +487,9 @@ def test_a_causal_model_opens_with_a_pair_that_is_not_hidden(offering, tmp_path)
 
 def test_models_are_listed_by_short_names_that_tell_them_apart(offering, tmp_path):
     twins = [save_tiny(tmp_path / folder / "tiny") for folder in ("a", "b")]
-    page = run(offering(settings.OFFERS[0].name, *twins))
+    page = offering(settings.OFFERS[0].name, *twins)
+    page.session_state["view"] = "Model"
+    run(page)
     assert page.selectbox(key="model").options == ["all-MiniLM-L6-v2", "a/tiny", "b/tiny"]
     page.selectbox(key="model").select(str(twins[1]))
     run(page)
@@ -555,21 +560,6 @@ def test_another_model_moves_layer_and_head_inside_it(offering, tmp_path):
     assert run(page).subheader[0].value == "Layer 5, head 11"
     page.selectbox(key="model").select(str(folder))
     assert run(page).subheader[0].value == "Layer 2, head 3"
-
-
-def test_a_text_is_traced_once_for_all_heads_and_views(page, monkeypatch):
-
-    loading.trace.cache_clear()
-    calls = []
-    trace = forward_pass.trace
-    monkeypatch.setattr(forward_pass, "trace", lambda *a, **k: calls.append(1) or trace(*a, **k))
-    run(page)
-    for head in (1, 2, 3):
-        page.selectbox(key="head").select(head)
-        run(page)
-    page.session_state["view"] = "Neurons"
-    run(page)
-    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("view", ["Steps", "Neurons", "Heads", "Model"])

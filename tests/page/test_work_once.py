@@ -94,7 +94,7 @@ def specifications(page):
 
 def test_a_text_passes_through_the_model_once_whatever_is_looked_at(opened, computed):
     loading.trace.cache_clear()
-    page = opened("Steps", 32)
+    page = opened("Steps", 12)
     n_parts = computed.total()
     assert n_parts > 6
     page.session_state["other_text"] = ""  # what is compared is another head of the same text
