@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from attnviz.attention import maths
+from attnviz.attention.lasting import Lasting, make_read_only
 from attnviz.text.tokens import Tokens
 
 # What a replay can be compared with: what a model itself computed, its weights alone, or nothing,
@@ -25,18 +26,62 @@ class Origin:
 
 
 @dataclass(frozen=True, eq=False)
-class Projection:
+class Projection(Lasting):
     """How an attention module joins its heads: an optional gate, then W_O and a bias.
 
-    W_O is not copied: `weight_of` reads a head's part of it from the model's own parameters, and
-    gives None once they were changed in place (by training on; `.data` goes unnoticed). What
-    a model stores elsewhere while it does not run is read from there.
+    W_O is not copied: `read` gives it as the model has it now, and None once it was written into.
+    Pickled, a projection carries the one that it was traced with.
     """
 
-    weight_of: Callable[[int], Float[np.ndarray, "d_value d_model"] | None]
+    read: Callable[[], Float[np.ndarray, "head d_value d_model"] | None]
     bias: Float[np.ndarray, " d_model"] | None
     gate: Float[np.ndarray, "query_pos head d_value"] | None
+    updated: Float[np.ndarray, "query_pos head d_value"]
     own_output: Float[np.ndarray, "query_pos d_model"]  # what the model itself computed
+    tolerance: float  # of the model's dtype
+
+    @property
+    def weights(self) -> Float[np.ndarray, "head d_value d_model"] | None:
+        """Each head's part of W_O; None where the model has another than at the trace.
+
+        With it all heads' shares and the bias add up to what the module computed then.
+        """
+        return self.checked()[0]
+
+    def checked(self) -> tuple[Float[np.ndarray, "head d_value d_model"] | None, float]:
+        """The weights, and how far the shares' sum is from the module's own output.
+
+        The largest difference, relative to the largest value of that output, which is taken before
+        the residual is added.
+        """
+        weights = self.read()
+        if weights is None:
+            return None, np.inf
+        updated = self.updated if self.gate is None else self.updated * self.gate
+        with np.errstate(all="ignore"):  # whatever the parameters are now
+            total = updated.reshape(len(updated), -1) @ weights.reshape(-1, weights.shape[-1])
+            error = total + (0 if self.bias is None else self.bias) - self.own_output
+            largest = float(np.abs(error).max() / (np.abs(self.own_output).max() or 1))
+        return (weights if largest <= self.tolerance else None), largest
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = (self.bias, self.gate, self.updated, self.own_output)
+        return _unpickled, (self.weights, *parts, self.tolerance)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The weights that a pickle carried."""
+
+    weights: Float[np.ndarray, "head d_value d_model"] | None
+
+    def __call__(self) -> Float[np.ndarray, "head d_value d_model"] | None:
+        return self.weights
+
+
+def _unpickled(weights: np.ndarray | None, *parts: Any) -> Projection:
+    make_read_only((weights, *parts))
+    return Projection(_Kept(weights), *parts)
 
 
 _ALL = slice(None)
@@ -47,14 +92,17 @@ class Again:
     """The weights of a call, which the model's own function computes again when they are asked for.
 
     They grow with the square of a text, and what they are made of does not. `compute` gives those
-    of some queries in the heads that read some key and value heads.
+    of some queries in the heads that read some key and value heads. Pickled they are computed.
     """
 
     compute: Callable[[slice, slice], Float[np.ndarray, "head query key_pos"]]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.asarray, (self.compute(_ALL, _ALL),)
+
 
 @dataclass(frozen=True, eq=False)
-class LayerTrace:
+class LayerTrace(Lasting):
     """One attention call as the model made it, all heads; NumPy arrays, float32.
 
     Grouped-query attention has fewer key and value heads than query heads. Where filters left
@@ -147,32 +195,26 @@ class LayerTrace:
         is_hidden = maths.hidden(self.mask, self.mask.shape)
         return is_padding | is_hidden.all(axis=(0, 2))
 
-    @cached_property
+    @property
     def output_error(self) -> float | None:
-        """How far all heads' shares and the bias are from the module's own output.
+        """How far all heads' shares and the bias are from the module's own output, as `checked`.
 
-        The largest difference, relative to the largest value of that output, which is taken
-        before the residual is added. None where the heads have no shares.
+        None where the heads have no shares, and once the model was changed.
         """
         if isinstance(self.projection, str):
             return None
-        own, bias = self.projection.own_output, self.projection.bias
-        total = np.zeros_like(own) if bias is None else bias
-        for head in range(self.n_heads):
-            share = self.output_of(head)
-            if share is None:
-                return None
-            total = total + share
-        return float(np.abs(total - own).max() / (np.abs(own).max() or 1))
+        weights, error = self.projection.checked()
+        return None if weights is None else error
 
-    def output_of(
-        self, head: int, queries: slice = slice(None)
-    ) -> Float[np.ndarray, "query_pos d_model"] | None:
-        """A head's share of the module's output, from the model's own update; None without one."""
+    def outputs_of(self, queries: slice) -> Float[np.ndarray, "head query d_model"] | None:
+        """Each head's share of the module's output, from the model's own updates; None without."""
         if isinstance(self.projection, str):
             return None
-        weight, gate = self.projection.weight_of(head), self.projection.gate
-        if weight is None:
+        weights, gate = self.projection.weights, self.projection.gate
+        if weights is None:
             return None
-        updated = self.own_updated[queries, head]
-        return maths.project(updated, weight, None if gate is None else gate[queries, head])
+        updated = self.own_updated[queries]
+        shares: np.ndarray = (updated if gate is None else updated * gate[queries]).swapaxes(
+            0, 1
+        ) @ weights
+        return shares

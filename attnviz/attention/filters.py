@@ -197,6 +197,9 @@ class _Lazy(Mapping[tuple[str, int], LayerTrace]):
     def __len__(self) -> int:
         return len(self._calls)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
 
 def _each_call(trace: Trace, change: Callable[[LayerTrace], LayerTrace]) -> Trace:
     return dataclasses.replace(trace, calls=_Lazy(trace.calls, change))

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from attnviz.attention import maths
 from attnviz.attention.call import Known, LayerTrace, Origin
+from attnviz.attention.lasting import Lasting
 from attnviz.attention.masks import ROW_OF_PADDING, Hiding, hiding
 from attnviz.attention.tolerance import TOLERANCE
 from attnviz.text.tokens import Tokens
@@ -36,7 +37,7 @@ class part(cached_property[PartT]):  # it is used as `property` is
 
 
 @dataclass(frozen=True, eq=False)
-class Replay:
+class Replay(Lasting):
     """One attention head on one text: every intermediate matrix, as float32 NumPy arrays.
 
     Shapes: `q` (query_pos, d_head), `k` (key_pos, d_head), `v` (key_pos, d_value), `x_query`
@@ -182,7 +183,8 @@ class Replay:
     def output_weight(self) -> Float[np.ndarray, "d_value d_model"] | None:
         """This head's part of W_O; None where it has none, and once the model was changed."""
         projection = self.call.projection
-        return None if isinstance(projection, str) else projection.weight_of(self.place)
+        weights = None if isinstance(projection, str) else projection.weights
+        return None if weights is None else _frozen(weights[self.place].copy())
 
     @part
     def no_output_because(self) -> str | None:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from attnviz.attention.lasting import Lasting
 from attnviz.attention.replay import Replay
 
 # How scores and weights are written. "rows": weights[i, j], a query's row sums to 1, as in code
@@ -19,7 +20,7 @@ Convention = Literal["rows", "columns"]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Step(Lasting):
     """One step of one head."""
 
     name: str  # the attribute of HeadTrace that holds the array
@@ -62,15 +63,16 @@ def steps_of(head: Replay, convention: Convention = "rows") -> tuple[Step, ...]:
 
 
 def _inputs(head: Replay) -> list[Step]:
-    if head.x_query is None or head.x_key is None:
+    if head.x_query is None:
         return []
     if head.x_key is head.x_query:
         return [_input("x_query", "token embeddings", "x", "x", head.x_query, "query_pos")]
-    x_query, x_key = r"x_{\text{query}}", r"x_{\text{key}}"
-    return [
-        _input("x_query", "queries' embeddings", x_query, "x_query", head.x_query, "query_pos"),
-        _input("x_key", "keys' embeddings", x_key, "x_key", head.x_key, "key_pos"),
-    ]
+    latex, title = r"x_{\text{query}}", "queries' embeddings"
+    steps = [_input("x_query", title, latex, "x_query", head.x_query, "query_pos")]
+    if head.x_key is not None:  # None where a cache has keys of what is no more there
+        latex, title = r"x_{\text{key}}", "keys' embeddings"
+        steps.append(_input("x_key", title, latex, "x_key", head.x_key, "key_pos"))
+    return steps
 
 
 def _input(name: str, title: str, latex: str, text: str, x: np.ndarray, axis: str) -> Step:
@@ -113,7 +115,8 @@ def _projection(head: Replay, letter: str, name: str, title: str, axis: str) -> 
         if origin.is_normed:
             latex, text = rf"\text{{norm}}({latex})", f"norm({text})"
     symbol = letter if name == letter else rf"\tilde {letter}"
-    is_given = origin is None and head.x_query is None  # what it was computed from is not known
+    made_of = head.x_query if axis == "query_pos" else head.x_key
+    is_given = origin is None and made_of is None  # what it was computed from is not known
     made, made_text = ("", "") if is_given else (f"= {latex} ", f" = {text}")
     dimension = "d_value" if letter == "v" else "d_head"
     return Step(

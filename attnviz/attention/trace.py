@@ -9,6 +9,7 @@ import numpy as np
 
 from attnviz.attention.call import LayerTrace
 from attnviz.attention.head import HeadTrace
+from attnviz.attention.lasting import Lasting
 from attnviz.text.errors import InputError
 from attnviz.text.phrases import ranges
 from attnviz.text.tokens import Tokens
@@ -20,12 +21,16 @@ else:
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
+class Trace(Lasting):
     """Every attention call of one forward pass.
 
     `kinds` is ("self",) or ("encoder", "decoder", "cross"), or ("self", "cross") for a decoder
-    that is given another text's states. Layers and heads count from 0, by
-    the model's own numbers.
+    that is given another text's states; stacks that read something else than a text, as a vision
+    tower, are kinds beside these. Layers and heads count from 0, by the model's own numbers.
+
+    Whatever becomes of the model or of what it was given, a trace stays. What it reads of the
+    model later, each head's part of W_O, is refused once that is another. A pickle carries it, and
+    all weights of attention: 4 · (queries · keys · heads + d_model²) bytes a layer beside `nbytes`.
     """
 
     model_name: str

@@ -1,12 +1,15 @@
 """A recorded call as arrays: from the tensors of one pass to what a trace holds."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from attnviz.attention.call import Again, LayerTrace, Origin, Projection
 from attnviz.attention.tolerance import TOLERANCE
@@ -15,24 +18,63 @@ from attnviz.capture.rotary import Orders, before_rotary
 from attnviz.text.tokens import Tokens
 
 
-def as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens, orders: Orders) -> LayerTrace:
-    """All heads of a call; `orders` remembers what the pass's rotary functions do."""
+@dataclass(eq=False)
+class OfPass:
+    """What the arrays of all calls of one pass have in common."""
+
+    model: PreTrainedModel
+    dtype: str
+    is_seen: bool = False  # hooks see what the pass computes, and may keep it and write into it
+    orders: Orders = field(default_factory=dict)  # what its rotary functions do
+    copies: dict[Hashable, Tensor] = field(default_factory=dict)
+
+    def own(self, tensor: Tensor | None) -> Tensor | None:
+        """A tensor that nobody but the trace holds."""
+        if tensor is None or not (self.is_seen or _memory(tensor) in self._of_model):
+            return tensor
+        return self.copied(tensor)
+
+    def copied(self, tensor: Tensor | None) -> Tensor | None:
+        """A copy, the same for all layers that are given the same."""
+        if tensor is None:
+            return None
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if key not in self.copies:
+            self.copies[key] = tensor.detach().clone()
+        return self.copies[key]
+
+    @functools.cached_property
+    def _of_model(self) -> set[int]:
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        return {_memory(tensor) for tensor in tensors if not tensor.is_meta}
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens, of_pass: OfPass) -> LayerTrace:
+    """All heads of a call."""
     n_queries, n_keys = call.q.shape[-2], call.k.shape[-2]
     made = call.projected.get("q")
     if made is not None and call.x_query is not None and made.given.shape != call.x_query.shape:
         call.x_query = call.x_key = None  # the query is made of something else (lilt's layout)
-    x_query = _array(by_position(call.x_query, n_queries))
-    q_before_rotary, k_before_rotary, origins = _unturned(call, orders)
+    q_before_rotary, k_before_rotary, origins = _unturned(call, of_pass.orders)
+    x_query = _array(by_position(of_pass.own(call.x_of("query")), n_queries))
+    x_key = x_query if n_keys == n_queries else None  # a cache has keys of more than x
+    if call.x_key is not call.x_query:
+        x_key = _array(by_position(of_pass.own(call.x_of("key")), n_keys))
+    call.take_over(of_pass.own, of_pass.copied)
     return LayerTrace(
         query_tokens=query_tokens,
         key_tokens=key_tokens,
         x_query=x_query,
-        x_key=x_query if call.x_key is call.x_query else _array(by_position(call.x_key, n_keys)),
+        x_key=x_key,
         q=_row(call.q),
         k=_row(call.k),
         v=_row(call.v),
-        q_before_rotary=_row(q_before_rotary),
-        k_before_rotary=_row(k_before_rotary),
+        q_before_rotary=_row(of_pass.own(q_before_rotary)),
+        k_before_rotary=_row(of_pass.own(k_before_rotary)),
         origins=origins,
         scaling=call.scaling,
         softcap=call.softcap,
@@ -43,7 +85,7 @@ def as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens, orders: Orde
         else np.broadcast_to(_array(call.sink_logits), (call.q.shape[1], n_queries)),
         weights_from=_weights_from(call),
         own_updated=_row(call.updated),
-        projection=_projection(call),
+        projection=_projection(call, of_pass),
         captured=call.captured,
     )
 
@@ -100,7 +142,7 @@ def _unturned(call: Call, orders: Orders) -> tuple[Tensor | None, Tensor | None,
     return q, k, origins
 
 
-def _projection(call: Call) -> Projection | str:
+def _projection(call: Call, of_pass: OfPass) -> Projection | str:
     """What joins the heads, or why they have no shares of their own."""
     joining = call.joining
     if joining.obstacle is not None:
@@ -116,17 +158,19 @@ def _projection(call: Call) -> Projection | str:
         return "the output projection is not given each token's heads side by side"
     gate = joining.gate(*shape)
     return Projection(
-        weight_of=partial(_weight_of, joining.read, rows),
-        bias=_array(joining.bias),
+        read=partial(_weights_in, joining.read, rows),
+        bias=_array(of_pass.copied(joining.bias)),
         gate=None if gate is None else _array(gate[:, rows]),
+        updated=_row(call.updated),
         own_output=_array(joining.output.reshape(shape[0], -1)),
+        tolerance=TOLERANCE[of_pass.dtype],
     )
 
 
-def _weight_of(read: Callable[[], Tensor | None], rows: Tensor, head: int) -> Any:
-    """A head's part of W_O, read when it is asked for; None once the model was changed."""
+def _weights_in(read: Callable[[], Tensor | None], rows: Tensor) -> Any:
+    """The part of W_O that each head meets, (head, d_value, d_model), as the model has it now."""
     weight = read()
-    return None if weight is None else _array(weight[rows[head]])
+    return None if weight is None else _array(weight[rows])
 
 
 def _array(tensor: Tensor | None) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from attnviz.capture.compat import times_written
 from attnviz.capture.input_projection import N_REMEMBERED, Projected, Returned, projected_by
 from attnviz.capture.joining import Joining
 from attnviz.capture.rotary import Rotation
@@ -37,8 +38,10 @@ class Call:
     joining: Joining  # what became of the updates
     captured: Literal["observed", "traced"]
     weights_as: list[Tensor]  # the tensors that the model may give back as these weights
-    # The weights of some queries in some key and value heads, by the same function once more.
+    # The weights of some queries in some key and value heads, by the same function once more, from
+    # what it was `given`.
     again: Callable[[slice, slice], Tensor] | None = None
+    given: dict[str, Any] = field(default_factory=dict)
     n_streams: int = 1  # how often its heads are there, one stream behind the other (prophetnet)
     stream: int = 0
     beside: list["Call"] = field(default_factory=list)  # all that its module made in one run
@@ -47,6 +50,34 @@ class Call:
     x_query: Tensor | None = None
     x_key: Tensor | None = None
     is_cross: bool = False
+    kept: dict[str, Tensor] = field(default_factory=dict)  # copies of x, where one is needed
+    seen: list[tuple[Tensor, int | None]] = field(default_factory=list)  # and how often written
+
+    def x_of(self, side: Literal["query", "key"]) -> Tensor | None:
+        """x as it was when the module was given it."""
+        return self.kept.get(side, self.x_query if side == "query" else self.x_key)
+
+    def note_times_written(self, *tensors: Tensor | None) -> None:
+        """Remember how often these were written into until now."""
+        self.seen += [(tensor, times_written(tensor)) for tensor in tensors if tensor is not None]
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nobody wrote into what it has since that was noted."""
+        return all(times_written(tensor) == times for tensor, times in self.seen)
+
+    def take_over(self, *ways: Callable[[Tensor | None], Tensor | None]) -> None:
+        """Replace its tensors by what two ways give for each: for all, and for what is added."""
+        own, of_added = ways
+        for name, key in (("q", "query"), ("k", "key"), ("v", "value"), ("updated", "")):
+            self._take(name, key, own(getattr(self, name)))
+        for name, key in (("mask", "attention_mask"), ("bias", "position_bias")):
+            self._take(name, key, of_added(getattr(self, name)))
+
+    def _take(self, name: str, key: str, tensor: Tensor | None) -> None:
+        setattr(self, name, tensor)
+        if self.given.get(key) is not None:
+            self.given[key] = tensor
 
 
 def for_each_head(tensor: Tensor, n_heads: int) -> Tensor:
@@ -77,6 +108,7 @@ class Recording:
 
     keeps_weights: bool = True  # False: those of every call that can be made again are let go
     finds_projections: bool = True  # False: the updates are not followed to what projects them
+    copies: bool = False  # at once, what the model writes into later
     calls: list[Call] = field(default_factory=list)
     unread: list[nn.Module] = field(default_factory=list)
     awaiting_input: list[Call] = field(default_factory=list)  # their module is still running
@@ -85,15 +117,36 @@ class Recording:
     # What projections and norms returned in the modules that are running whose code attends.
     returned: deque[Returned] = field(default_factory=lambda: deque(maxlen=N_REMEMBERED))
     n_attending: int = 0  # how many such modules are running
+    modules: frozenset[nn.Module] = frozenset()  # those that are recorded
+    in_hooks_of: nn.Module | None = None  # whose hooks may be running: what they call is no part
+    n_called_by_hooks: int = 0  # calls that are running and no part of the pass
+    _of: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # copies, by the ids
     # What is entered while such a module runs, as attnviz.capture.handwritten has it.
     around: Callable[[nn.Module, "Recording"], AbstractContextManager[Any]] = _nothing
 
     def add(self, call: Call) -> None:
         call.rotations = tuple(self.rotations)
         call.projected = {name: projected_by(self.returned, getattr(call, name)) for name in "qkv"}
+        if self.copies:
+            call.take_over(self._copied, self._copied)
+        call.note_times_written(call.q, call.k, call.v, call.mask, call.bias, call.updated)
         self.calls.append(call)
         self.awaiting_input.append(call)
         self.awaiting_projection.append(call.joining)
+
+    def note_x(self, call: Call, x_query: Tensor, x_key: Tensor) -> None:
+        """What a call's module was given, which has just returned."""
+        call.x_query, call.x_key = x_query, x_key
+        if self.copies:
+            call.kept = {"query": x_query.clone(), "key": x_key.clone()}
+        else:
+            call.note_times_written(x_query, x_key)
+
+    def _copied(self, tensor: Tensor | None) -> Tensor | None:
+        if tensor is None:
+            return None
+        _, copy = self._of.setdefault(id(tensor), (tensor, tensor.clone()))
+        return copy
 
     def drop(self, calls: list[Call]) -> None:
         self.calls = [call for call in self.calls if call not in calls]

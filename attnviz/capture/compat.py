@@ -11,6 +11,7 @@ from torch import Tensor, nn
 # What a torch function mode, and a subclass of Tensor, are not told of while it is entered.
 from torch._C import DisableTorchFunction as UntoldToModes
 from torch._C import DisableTorchFunctionSubclass as UntoldToSubclasses
+from torch.nn.modules.module import _has_any_global_hook
 
 __all__ = ["UntoldToModes", "UntoldToSubclasses"]
 
@@ -23,6 +24,10 @@ CALLED_INSTEAD = "_compiled_call_impl"
 
 # What calls a module, hooks and all, whatever should be called instead of it.
 call: Callable[..., Any] = nn.Module._call_impl
+
+
+# Under which name a compiled module holds the one that it was compiled of.
+ORIGINAL = "_orig_mod"
 
 
 def submodules(module: nn.Module) -> Mapping[str, nn.Module | None]:
@@ -38,6 +43,17 @@ def times_written(tensor: Tensor) -> int | None:
 def is_parameter(tensor: Tensor) -> bool:
     """Whether a tensor is a model's parameter or a view of one."""
     return isinstance(tensor, nn.Parameter) or isinstance(tensor._base, nn.Parameter)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody's own functions run before or after a module's code.
+
+    Those of transformers only collect what a model is asked to return.
+    """
+    of_all: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
+    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    names = (str(getattr(hook, "__module__", "")) for hook in hooks)
+    return of_all or not all(name.startswith("transformers.") for name in names)
 
 
 # transformers
@@ -67,6 +83,15 @@ def layer_number(module: nn.Module) -> int | None:
     """The number that an attention module was given among its model's layers, if any."""
     number = getattr(module, "layer_idx", None)
     return number if isinstance(number, int) else None
+
+
+# peft
+
+
+def needs_its_wrapper(config: Any) -> bool:
+    """Whether adapters of this configuration work only where the model is called through peft."""
+    is_activated = getattr(config, "alora_invocation_tokens", None) is not None
+    return is_activated or config.peft_type.value == "XLORA"
 
 
 # accelerate

@@ -63,26 +63,52 @@ class EagerCall(Standin):
 
     def told(self, args: Args, kwargs: Kwargs) -> Any:
         recording, function = self.recording, self.original
+        given = _given(function, args, kwargs)
+        if recording.in_hooks_of is not None or given.get("module") not in recording.modules:
+            return function(*args, **kwargs)  # of another model, which a hook or a wrapper runs
         with UntoldToModes():  # its softmax is not one that is traced
             output, weights = function(*args, **kwargs)
-        given = dict(zip(parameters_of(function), args, strict=False)) | kwargs
         call = _call(given, output, weights)
         if not recording.keeps_weights and call.sink_logits is None and output.is_cpu:
             call.weights, call.weights_as = None, []
-            call.again = functools.partial(_weights, function, given)
+            call.given = given | {"module": _AsItWas(given["module"])}
+            call.again = functools.partial(_weights, function, call.given)
         recording.add(call)
         if recording.finds_projections:
             output = follow(output, call.joining)
         return output, weights
 
 
+# How modeling files call the first of them, and give them in this order.
+_FIRST = ("module", "query", "key", "value", "attention_mask")
+
+
+def _given(function: Function, args: Args, kwargs: Kwargs) -> dict[str, Any]:
+    """What an eager attention function is given, by name, also through a wrapper of any name."""
+    names = parameters_of(function)
+    return dict(zip(names if "module" in names else _FIRST, args, strict=False)) | kwargs
+
+
 class RotaryCall(Standin):
     """A rotary function, of which is noted what it turned into what."""
 
     def told(self, args: Args, kwargs: Kwargs) -> Any:
+        if self.recording.in_hooks_of is not None:
+            return self.original(*args, **kwargs)
         returned, rotations = watched(self.original, args, kwargs, self.recording.returned)
         self.recording.rotations += rotations
         return returned
+
+
+class _AsItWas:
+    """What a module says of itself in plain numbers, when it was asked; the rest as it is now."""
+
+    def __init__(self, module: nn.Module) -> None:
+        plain = {name: one for name, one in vars(module).items() if isinstance(one, int | float)}
+        self.__dict__.update(plain, _module=module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
 
 
 def _weights(

@@ -5,24 +5,26 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
+from attnviz.attention.tolerance import TOLERANCE
 from attnviz.attention.trace import Trace
 from attnviz.capture import inputs as inputs_module
-from attnviz.capture.accelerate_hooks import one_at_a_time
-from attnviz.capture.arrays import as_arrays
-from attnviz.capture.calls import Recording
-from attnviz.capture.compat import revision
+from attnviz.capture.accelerate_hooks import device_of, one_at_a_time
+from attnviz.capture.arrays import OfPass, as_arrays
+from attnviz.capture.calls import Call, Recording
+from attnviz.capture.compat import has_hooks, revision
+from attnviz.capture.given import CACHE, copied
 from attnviz.capture.handwritten import Tracing
 from attnviz.capture.inputs import Inputs, model_name
-from attnviz.capture.kinds_and_layers import by_kind_and_layer, tokens_of
+from attnviz.capture.kinds_and_layers import by_kind_and_layer, has_cached_keys, tokens_of
 from attnviz.capture.modules import modules_of, parameters_of
 from attnviz.capture.recording import recording
-from attnviz.capture.rotary import Orders
-from attnviz.capture.traceable import checked_modules, dtype_name, named, nothing_read
+from attnviz.capture.stopped import because, check_reads_text, check_tokenizer, is_of_memory
+from attnviz.capture.traceable import checked, dtype_name, named, nothing_read
 from attnviz.capture.whole_calls import whole_calls
-from attnviz.text.errors import AttnvizError, InputError, UnsupportedModelError, gist
+from attnviz.text.errors import AttnvizError
 
 
 def trace(
@@ -44,49 +46,53 @@ def trace(
     positions or `max_tokens`), UnsupportedModelError for a model that cannot be observed, and
     NoAttentionError for one without softmax attention.
     """
-    modules = checked_modules(model)
-    with _running(model, modules):
+    model, modules = checked(model)
+    check_reads_text(model)
+    check_tokenizer(tokenizer)
+    with _running(model, modules) as given:
         inputs = inputs_module.from_text(model, tokenizer, text, pair, target, max_tokens)
+        given |= inputs.tensors
         return _trace(model, modules, inputs)
 
 
 def trace_inputs(
     model: Any,
-    inputs: Mapping[str, Tensor],
+    inputs: Any,
     tokens: Sequence[str] | None = None,
     target_tokens: Sequence[str] | None = None,
     tokenizer: Any = None,
 ) -> Trace:
-    """The same for inputs that are tensors already: what a tokenizer returns, a batch of one.
+    """The same for what the model is given, a batch of one: what a tokenizer or processor returns.
 
-    With the `tokenizer` they are named as `trace` names them. `tokens` and `target_tokens` name the
-    positions otherwise; marks of a tokenizer in these names are read as what they mean. Without
-    either, positions are called by their numbers.
+    By name all that the model's forward takes: ids or `inputs_embeds`, masks, pictures, sounds,
+    `past_key_values`, `encoder_outputs` … as tensors, arrays or lists, on any device; ids alone
+    may come without a name. With the `tokenizer` positions are named as `trace` names them.
+    `tokens` and `target_tokens` name them otherwise; marks of a tokenizer in these names are read
+    as what they mean. Without either, positions are called by their numbers. With a cache `tokens`
+    are those of the text, or of all that was ever read.
+
+    Raises InputError, beside what `trace` raises, for an input that the model does not read.
     """
-    modules = checked_modules(model)
-    with _running(model, modules):
-        given = inputs_module.from_tensors(model, inputs, tokens, target_tokens, tokenizer)
-        return _trace(model, modules, given)
+    model, modules = checked(model)
+    with _running(model, modules) as given:
+        made = inputs_module.from_tensors(model, inputs, tokens, target_tokens, tokenizer)
+        given |= made.tensors
+        return _trace(model, modules, made)
 
 
 @contextmanager
-def _running(model: PreTrainedModel, modules: list[nn.Module]) -> Iterator[None]:
+def _running(model: PreTrainedModel, modules: list[nn.Module]) -> Iterator[dict[str, Any]]:
+    """What is known of a pass, to be filled with what the model is given, for when it stops."""
+    given: dict[str, Any] = {}
     try:
         with one_at_a_time(modules):
-            yield
-    except torch.OutOfMemoryError as error:
-        raise InputError(
-            "This text needs more memory than the GPU has left."
-            "\n\nHint: shorten it, or load the model in bfloat16 or on the CPU."
-        ) from error.with_traceback(None)  # which holds what fills the GPU
+            yield given
     except AttnvizError:
         raise
     except Exception as error:  # of the model's own code, for what it was not made for
-        raise UnsupportedModelError(
-            f"{model_name(model)} (model type {model.config.model_type!r}) does not run on what it "
-            f"was given ({gist(error)}).\n\nHint: choose a model that reads text, with a tokenizer "
-            "that belongs to it; what others need can be passed to attnviz.trace_inputs."
-        ) from error
+        # Its traceback holds what fills the memory.
+        cause = error.with_traceback(None) if is_of_memory(error) else error
+        raise because(model, given, error) from cause
 
 
 def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> Trace:
@@ -95,18 +101,24 @@ def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> 
     unread = [*recorded.unread, *parts]
     if not calls:
         raise nothing_read(model, unread)
-    orders: Orders = {}
+    dtype = _dtype_of(model, calls)
+    of_pass = OfPass(model, dtype, is_seen=any(map(has_hooks, modules)))
+    read = by_kind_and_layer(model, calls, outputs, inputs)
+    for (kind, _), call in read.items():
+        if has_cached_keys(kind, inputs):
+            call.x_key = None
+    by_kind = {
+        (kind, layer): as_arrays(call, *tokens_of(kind, call, inputs), of_pass)
+        for (kind, layer), call in read.items()
+    }
     trace = Trace(
         model_name=model_name(model),
         revision=revision(model),
-        dtype=dtype_name(model),
-        source=inputs.source,
+        dtype=dtype,
+        source=inputs.source or next(iter(by_kind.values())).query_tokens,
         target=inputs.target,
         target_is_decoded=inputs.target_is_decoded,
-        calls={
-            (kind, layer): as_arrays(call, *tokens_of(kind, call, inputs), orders)
-            for (kind, layer), call in by_kind_and_layer(model, calls, outputs).items()
-        },
+        calls=by_kind,
         not_shown=named(unread),
     )
     for call in (*recorded.calls, *calls):
@@ -114,26 +126,40 @@ def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> 
     return trace
 
 
+def _dtype_of(model: PreTrainedModel, calls: list[Call]) -> str:
+    """What the model computed attention in; under autocast that is less than what it is in."""
+    computed = (str(one.dtype) for call in calls for one in (call.q, call.k, call.v, call.updated))
+    names = [dtype_name(model), *(name.removeprefix("torch.") for name in computed)]
+    return max(dict.fromkeys(names), key=lambda name: TOLERANCE.get(name, 0))
+
+
 def _recorded(
     model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs
 ) -> tuple[Recording, Mapping[str, Any]]:
     """What was recorded while the model ran, and what it returned."""
     parameters = parameters_of(type(model).forward)
-    keeps_weights = inputs_module.keeps_weights(model, modules)
+    given = inputs.tensors
+    # Under autocast what is computed again later would be computed in another precision.
+    keeps_weights = inputs_module.keeps_weights(model, modules) or torch.is_autocast_enabled(
+        device_of(model).type
+    )
     wanted = {"output_attentions": keeps_weights, "return_dict": True, "use_cache": False}
     options = {
         name: value
         for name, value in wanted.items()
         if name in parameters or ("**" in parameters and name != "use_cache")
     }
+    if CACHE in given:
+        options.pop("use_cache", None)
 
     def run(
-        modules: list[nn.Module], *, of_all: bool = False
+        modules: list[nn.Module], *, of_all: bool = False, copies: bool = False
     ) -> tuple[Recording, Mapping[str, Any], set[nn.Module]]:
         tracing = Tracing(of_all)
-        recorded = Recording(keeps_weights or of_all, around=tracing)
+        recorded = Recording(keeps_weights or of_all, copies=copies, around=tracing)
         with recording(modules, recorded):
-            outputs = model(**inputs.tensors, **options)
+            earlier = {CACHE: copied(given[CACHE])} if CACHE in given else {}
+            outputs = model(**given | options | earlier)
         missed = tracing.left_out - {call.module for call in recorded.calls}
         return recorded, outputs if isinstance(outputs, Mapping) else {}, missed
 
@@ -142,4 +168,6 @@ def _recorded(
         recorded, outputs, missed = run(now)
     if missed:  # they can call an eager attention function, and did not
         recorded, outputs, _ = run(now, of_all=True)
+    if not all(call.is_untouched for call in recorded.calls):  # the model wrote into what it had
+        recorded, outputs, _ = run(now, of_all=bool(missed), copies=True)
     return recorded, outputs

@@ -80,6 +80,8 @@ class Tracer(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
+        if self.recording.in_hooks_of is not None:
+            return result
         if isinstance(result, Tensor):
             one = self._note(func, args, kwargs, result)
             if one.name == "softmax" and _is_over_last(args, kwargs) and result.ndim > 2:

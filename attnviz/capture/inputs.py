@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,12 +14,14 @@ from attnviz.attention.free_memory import free_memory
 from attnviz.capture.accelerate_hooks import device_of
 from attnviz.capture.attention_code import calls_eager, writes_softmax
 from attnviz.capture.compat import submodules
+from attnviz.capture.given import CACHE, STATES, as_given, n_earlier, takes
 from attnviz.capture.modules import modules_of, parameters_of
+from attnviz.capture.writing import greedily
 from attnviz.text import tokenizing
 from attnviz.text.characters import quoted, shown
 from attnviz.text.errors import InputError
 from attnviz.text.phrases import size
-from attnviz.text.tokens import Tokens, numbered
+from attnviz.text.tokens import Tokens, numbered, plain
 
 MAX_DECODED_TOKENS = 32
 MAX_CHARACTERS_A_TOKEN = 100  # on average; a text with more is not even split into tokens
@@ -29,10 +31,11 @@ MAX_CHARACTERS_A_TOKEN = 100  # on average; a text with more is not even split i
 class Inputs:
     """A batch of one, and what its positions are called."""
 
-    tensors: dict[str, Tensor]
-    source: Tokens
+    tensors: dict[str, Any]
+    source: Tokens | None  # None: the model is given no text that could be counted
     target: Tokens | None = None
     target_is_decoded: bool = False
+    earlier: Tokens = field(default_factory=Tokens)  # those before it whose keys a cache has
 
 
 def from_text(
@@ -81,41 +84,94 @@ def from_text(
 
 def from_tensors(
     model: PreTrainedModel,
-    inputs: Mapping[str, Tensor],
+    inputs: Any,
     tokens: Sequence[str] | None,
     target_tokens: Sequence[str] | None,
     tokenizer: Any = None,
 ) -> Inputs:
     """The inputs that a tokenizer returned. Raises InputError for anything but a batch of one."""
-    tensors = {
-        name: value.to(device_of(model))
-        for name, value in inputs.items()
-        if isinstance(value, Tensor)
-    }
-    for name, tensor in tensors.items():
-        if tensor.ndim and tensor.shape[0] != 1:
-            raise InputError(
-                f"A trace shows one text; {name} is a batch of {tensor.shape[0]}."
-                f"\n\nHint: pass one row: {name}[:1]."
-            )
-    if "input_ids" not in tensors:
-        raise InputError(
-            f"The inputs hold no input_ids tensor; received {', '.join(inputs) or 'nothing'}."
-            "\n\nHint: pass what the tokenizer returns: tokenizer(text, return_tensors='pt')."
-        )
-    source = _named(model, tokenizer, tensors["input_ids"], tokens, inputs)
-    source = _padded(source, tensors.get("attention_mask"))
+    given = as_given(model, inputs)
+    n_cached = n_earlier(given.get(CACHE))
     if not takes_target(model):
-        return Inputs(tensors, source)
-    if "decoder_input_ids" not in tensors:
+        if model.main_input_name == "input_ids":
+            _check_has_text(model, given, inputs, "")
+        source, earlier = _named(model, given, inputs, tokenizer, tokens, n_cached)
+        return Inputs(given, source, earlier=earlier)
+    _check_has_text(model, given, inputs, "decoder_")
+    if STATES not in given and model.main_input_name == "input_ids":
+        _check_has_text(model, given, inputs, "")
+    source, _ = _named(model, given, inputs, tokenizer, tokens)
+    target, earlier = _named(model, given, None, tokenizer, target_tokens, n_cached, "decoder_")
+    return Inputs(given, source, target, earlier=earlier)
+
+
+def _check_has_text(model: PreTrainedModel, given: Mapping[str, Any], inputs: Any, of: str) -> None:
+    """Raise InputError without ids, and without the embeddings that may stand for them."""
+    needs = [name for name in (f"{of}input_ids", f"{of}inputs_embeds") if takes(model, name)]
+    if any(name in given for name in needs):
+        return
+    is_decoders = " is an encoder-decoder, and" if of else ""
+    hint = "the ids that the decoder is given, or call attnviz.trace with a text"
+    if not of:
+        hint = "what the tokenizer returns: tokenizer(text, return_tensors='pt')"
+    raise InputError(
+        f"{model_name(model)}{is_decoders} reads {' or '.join(needs)}; the inputs hold "
+        f"{', '.join(given) or 'nothing'}.\n\nHint: pass {hint}."
+    )
+
+
+def _named(
+    model: PreTrainedModel,
+    given: Mapping[str, Any],
+    encoding: Any,
+    tokenizer: Any,
+    names: Sequence[str] | None,
+    n_cached: int = 0,
+    of: str = "",
+) -> tuple[Tokens | None, Tokens]:
+    """The tokens of a text, and those before it whose keys a cache has; None without a text.
+
+    `names` are those of the text, or of all. Positions count from the first that there ever was.
+    """
+    ids, embeddings = given.get(f"{of}input_ids"), given.get(f"{of}inputs_embeds")
+    states = None if of else given.get(STATES)
+    text = next((one for one in (states and states[0], ids, embeddings) if one is not None), None)
+    argument = "target_tokens" if of else "tokens"
+    if text is None:
+        if names is not None:
+            raise InputError(
+                f"{argument} names the positions of a text, and the inputs hold none; received "
+                f"{', '.join(given)}.\n\nHint: leave {argument} out."
+            )
+        return None, numbered(0)
+    n = text.shape[1]
+    if names is not None and len(names) not in (n, n_cached + n):
         raise InputError(
-            f"{model_name(model)} is an encoder-decoder, and the inputs hold no decoder_input_ids."
-            "\n\nHint: pass the ids that the decoder is given, or call attnviz.trace with a text."
+            f"{argument} has {len(names)} names for {n} positions."
+            "\n\nHint: give one name for each position, or none at all."
         )
-    decoder_ids = tensors["decoder_input_ids"]
-    target = _named(model, tokenizer, decoder_ids, target_tokens, of_target=True)
-    target = _padded(target, tensors.get("decoder_attention_mask"))
-    return Inputs(tensors, source, target)
+    _check_length(model, n_cached + n, None, "text")
+    listed = [] if ids is None or states is not None else ids.flatten().tolist()
+    if listed:
+        _check_known(model, listed, of_target=bool(of))
+    before = [f"cache {place}" for place in range(n_cached)]
+    if names is not None and len(names) > n:
+        before, names = [shown(name) for name in names[:n_cached]], names[n_cached:]
+    if listed and tokenizer is not None:
+        whole = tokenizing.of_ids(
+            tokenizer, listed, encoding if hasattr(encoding, "get") else None, of_target=bool(of)
+        )
+        if names is not None:
+            whole = whole.relabelled([shown(name) for name in names])
+        whole = whole.behind(plain(before))
+    elif names is not None:
+        whole = tokenizing.of_names(names).behind(plain(before))
+    else:
+        whole = numbered(n_cached + n)
+    mask = given.get(f"{of}attention_mask")
+    if isinstance(mask, Tensor) and states is None and takes(model, f"{of}attention_mask"):
+        whole = _padded(whole, mask) if mask.shape == (1, len(whole)) else whole
+    return Tokens(whole[n_cached:]), Tokens(whole[:n_cached])
 
 
 def _padded(tokens: Tokens, attention_mask: Tensor | None) -> Tokens:
@@ -249,31 +305,6 @@ def _tokens(n: int) -> str:
     return f"{n:,} token{'s' * (n > 1)}"
 
 
-def _named(
-    model: PreTrainedModel,
-    tokenizer: Any,
-    ids: Tensor,
-    names: Sequence[str] | None,
-    encoding: Mapping[str, Any] | None = None,
-    *,
-    of_target: bool = False,
-) -> Tokens:
-    """The tokens of ids: as the tokenizer has them, called as the caller says where he does."""
-    n_tokens = ids.shape[-1]
-    if names is not None and len(names) != n_tokens:
-        raise InputError(
-            f"{'target_tokens' if of_target else 'tokens'} has {len(names)} names for {n_tokens} "
-            "positions.\n\nHint: give one name for each position, or none at all."
-        )
-    _check_length(model, n_tokens, None, "text")
-    listed = ids.flatten().tolist()
-    _check_known(model, listed, of_target=of_target)
-    if tokenizer is None:
-        return numbered(n_tokens) if names is None else tokenizing.of_names(names)
-    tokens = tokenizing.of_ids(tokenizer, listed, encoding, of_target=of_target)
-    return tokens if names is None else tokens.relabelled([shown(name) for name in names])
-
-
 def n_known_ids(model: PreTrainedModel, *, of_target: bool = False) -> int:
     """How many token ids the model has embeddings for; any number where it hashes them (canine).
 
@@ -283,7 +314,7 @@ def n_known_ids(model: PreTrainedModel, *, of_target: bool = False) -> int:
     try:
         table = getattr(decoder, "embed_tokens", None) or model.get_input_embeddings()
         return int(table.weight.shape[0])  # type: ignore[index]
-    except NotImplementedError:
+    except (NotImplementedError, AttributeError):  # hashed, or of something else than a text
         return getattr(model.config.get_text_config(), "vocab_size", sys.maxunicode + 1)
 
 
@@ -311,8 +342,7 @@ def _written(model: Any, tensors: dict[str, Tensor]) -> Tensor:
             "attnviz.load(name)."
         )
     n_new_tokens = min(MAX_DECODED_TOKENS, (n_positions(model) or MAX_DECODED_TOKENS + 1) - 1)
-    with torch.no_grad():
-        ids = model.generate(**tensors, max_new_tokens=n_new_tokens, do_sample=False, num_beams=1)
+    ids = greedily(model, tensors, n_new_tokens)
     end = model.generation_config.eos_token_id
     ends = end if isinstance(end, list) else [end]
     written: Tensor = ids[:, :-1] if ids.shape[1] > 1 and ids[0, -1].item() in ends else ids

@@ -14,6 +14,8 @@ from attnviz.capture.standins import standing
 @contextmanager
 def recording(modules: Sequence[nn.Module], into: Recording) -> Iterator[Recording]:
     """The recording, which is filled by what this thread runs of these modules in the block."""
+    into.modules = frozenset(modules)
     standins = [*module_calls.standins_for(into, modules), *eager.standins_for(into, modules)]
-    with torch.no_grad(), standing(into, standins):
+    # Tensors of an inference mode do not say how often they were written into.
+    with torch.inference_mode(False), torch.no_grad(), standing(into, standins):
         yield into

@@ -5,40 +5,58 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from attnviz.attention.tolerance import TOLERANCE
 from attnviz.capture.compat import attention_implementation
 from attnviz.capture.inputs import model_name
 from attnviz.capture.modules import modules_of
+from attnviz.capture.unwrapping import unwrapped
 from attnviz.text.errors import NoAttentionError, UnsupportedModelError
 
 
-def checked_modules(model: Any) -> list[nn.Module]:
-    """The model's modules. Raises UnsupportedModelError for one that cannot be traced."""
-    if not isinstance(model, PreTrainedModel):
-        raise UnsupportedModelError(
-            f"attnviz reads models of the transformers library; received {type(model).__name__}."
-            "\n\nHint: model, tokenizer = attnviz.load(name)"
-        )
+def checked(given: Any) -> tuple[PreTrainedModel, list[nn.Module]]:
+    """The model, out of whatever holds it, and its modules.
+
+    Raises UnsupportedModelError for one that cannot be traced, with the line that mends it.
+    """
+    model, way = unwrapped(given)
     modules = modules_of(model)
     if any(module.training for module in modules):
         raise UnsupportedModelError(
             f"{model_name(model)} is in training mode, where dropout changes the weights at random."
-            "\n\nHint: model.eval()"
+            f"\n\nHint: {way}.eval()"
         )
     for part in modules:
         if isinstance(part, PreTrainedModel) and (how := attention_implementation(part)) != "eager":
             raise UnsupportedModelError(
                 f"{model_name(model)} computes attention with {how!r}, which does not give its "
-                "weights away.\n\nHint: model.set_attn_implementation('eager')"
+                f"weights away.\n\nHint: {way}.set_attn_implementation('eager')"
             )
+    _check_configurations(model, modules, way)
     if (dtype := dtype_name(model)) not in TOLERANCE:
         raise UnsupportedModelError(
             f"{model_name(model)} computes in {dtype}, which attnviz cannot replay."
             "\n\nHint: load it in float32: attnviz.load(name)"
         )
-    return modules
+    return model, modules
+
+
+def _check_configurations(model: PreTrainedModel, modules: list[nn.Module], way: str) -> None:
+    """Refuse parts that were built with another configuration than their model has now."""
+    known = {id(part.config) for part in modules if isinstance(part, PreTrainedModel)}
+    for part in modules:
+        config = getattr(part, "config", None)
+        if not isinstance(config, PreTrainedConfig) or id(config) in known:
+            continue
+        known.add(id(config))
+        if (how := attention_implementation(part)) not in ("eager", "None"):
+            raise UnsupportedModelError(
+                f"{type(part).__name__} in {model_name(model)} was built with a configuration that "
+                f"is no longer its model's; by that one it computes attention with {how!r}, which "
+                f"does not give its weights away.\n\nHint: for part in {way}.modules(): "
+                "hasattr(part, 'config') and setattr(part.config, '_attn_implementation', 'eager')"
+            )
 
 
 # Model types whose layers mix tokens by something else than a softmax over keys.

@@ -27,7 +27,7 @@ from attnviz.capture.compat import hooked, revision
 from attnviz.capture.forward_pass import trace
 from attnviz.capture.modules import modules_of, parameters_of
 from attnviz.capture.recording import recording
-from attnviz.capture.traceable import checked_modules, dtype_name
+from attnviz.capture.traceable import dtype_name
 from attnviz.heads.definitions import MEASURED
 from attnviz.heads.measuring import Places, measured, measures
 from attnviz.heads.statistics import Head, Statistics, Survey, Surveyed
@@ -45,8 +45,7 @@ NOT_READ = "the model's attention cannot be read on it"
 
 
 def surveyed(model: Any, max_tokens: int | None) -> Surveyed:
-    """What a survey with this model is of. Raises UnsupportedModelError as `attnviz.trace`."""
-    checked_modules(model)
+    """What a survey with this model is of."""
     return Surveyed(
         inputs.model_name(model),
         revision(model),
@@ -402,10 +401,10 @@ def _plan(model: Any, of_one: Trace) -> Plan:
 def _root(call: LayerTrace, device: torch.device) -> Tensor | None:
     if isinstance(call.projection, str):
         return None
-    weights = [call.projection.weight_of(head) for head in range(call.n_heads)]
-    known = np.array([weight for weight in weights if weight is not None], np.float64)
-    if len(known) < call.n_heads:
+    weights = call.projection.weights
+    if weights is None:
         return None
+    known = weights.astype(np.float64)
     squares, turned = np.linalg.eigh(known @ known.swapaxes(1, 2))
     roots = turned * np.sqrt(np.maximum(squares, 0))[:, None]
     return torch.from_numpy(roots.astype(np.float32)).to(device)

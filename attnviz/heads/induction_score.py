@@ -11,7 +11,7 @@ import torch
 from attnviz.attention.call import LayerTrace
 from attnviz.capture import inputs
 from attnviz.capture.forward_pass import trace_inputs
-from attnviz.capture.traceable import checked_modules
+from attnviz.capture.traceable import checked
 from attnviz.text.characters import quoted
 from attnviz.text.errors import InputError
 from attnviz.text.tokenizing import encode
@@ -32,7 +32,7 @@ def induction(
     Raises InputError for numbers that are not possible and for a model with too few tokens or
     positions, and the errors of `attnviz.trace_inputs`.
     """
-    checked_modules(model)
+    model, _ = checked(model)
     _check_number("n_tokens", n_tokens, 2)
     _check_number("seed", seed, 0)
     before, after = _around(tokenizer)

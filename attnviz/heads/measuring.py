@@ -245,12 +245,11 @@ def _output_norms(call: LayerTrace) -> np.ndarray | None:
     projection = call.projection
     if isinstance(projection, str):
         return None
-    read = (projection.weight_of(head) for head in range(call.n_heads))
-    weights = [weight for weight in read if weight is not None]
-    if len(weights) < call.n_heads:
+    weights = projection.weights
+    if weights is None:
         return None
     updated = call.own_updated if projection.gate is None else call.own_updated * projection.gate
     updated = updated.swapaxes(0, 1)
-    squares = np.array([weight @ weight.T for weight in weights])
+    squares = weights @ weights.swapaxes(1, 2)
     norms: np.ndarray = np.sqrt(np.maximum(np.vecdot(updated @ squares, updated), 0))
     return norms

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attnviz.attention import npz
+from attnviz.capture.traceable import checked
 from attnviz.heads.batching import Passes, surveyed
 from attnviz.heads.on_ray import partial_surveys
 from attnviz.heads.statistics import Survey, Surveyed
@@ -62,6 +63,7 @@ def survey(
             "\n\nHint: leave it out, unless there is a Ray cluster."
         )
     _check_counts(max_tokens=max_tokens, batch_tokens=batch_tokens)
+    model, _ = checked(model)
     passes = Passes(model, tokenizer, surveyed(model, max_tokens), batch_tokens)
     with _shown(progress, _n_of(texts)) as show:
         if on == "here":

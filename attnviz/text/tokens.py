@@ -77,6 +77,15 @@ class Tokens(tuple[Token, ...]):
             replace(token, label=label) for token, label in zip(self, labels, strict=True)
         )
 
+    def behind(self, earlier: "Tokens") -> "Tokens":
+        """Those, and these behind them: one text, in which these stand so much later."""
+        n = len(earlier)
+        moved = (
+            replace(token, positions=tuple(n + place for place in token.positions))
+            for token in self
+        )
+        return Tokens((*earlier, *moved))
+
     def only(self, places: Sequence[int]) -> "Tokens":
         """These tokens alone, in their order.
 

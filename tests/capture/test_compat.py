@@ -6,6 +6,7 @@ Where one of these fails after an upgrade, attnviz/capture/compat.py is the plac
 import copy
 import pickle
 
+import peft
 import pytest
 import torch
 from accelerate.hooks import AlignDevicesHook, SequentialHook, add_hook_to_module
@@ -91,6 +92,26 @@ def test_base_tells_a_view_of_a_parameter():
     assert not compat.is_parameter(weight.T.clone())
 
 
+def test_orig_mod_is_what_a_module_was_compiled_of():
+    module = nn.Linear(2, 2)
+    assert compat.submodules(torch.compile(module, backend="eager"))[compat.ORIGINAL] is module
+    assert compat.ORIGINAL not in compat.submodules(module)
+
+
+def test_forward_hooks_and_global_hooks_are_known():
+    module = nn.Linear(2, 2)
+    assert not compat.has_hooks(module)
+    for register in (
+        module.register_forward_hook,
+        module.register_forward_pre_hook,
+        nn.modules.module.register_module_forward_hook,
+    ):
+        handle = register(lambda *given: None)
+        assert compat.has_hooks(module)
+        handle.remove()
+        assert not compat.has_hooks(module)
+
+
 # transformers
 
 
@@ -123,6 +144,21 @@ def test_layer_idx_is_the_number_of_a_layer():
     layers = tiny_models.build("llama").layers
     assert [compat.layer_number(layer.self_attn) for layer in layers] == [0, 1, 2]
     assert compat.layer_number(nn.ReLU()) is None
+
+
+# peft
+
+
+@pytest.mark.parametrize(
+    ("config", "needs"),
+    [
+        (peft.LoraConfig(), False),
+        (peft.LoraConfig(task_type="CAUSAL_LM", alora_invocation_tokens=[1]), True),
+        (peft.XLoraConfig(hidden_size=32, adapters={"one": "."}), True),
+    ],
+)
+def test_alora_and_xlora_work_only_where_peft_calls_the_model(config, needs):
+    assert compat.needs_its_wrapper(config) == needs
 
 
 # accelerate

@@ -215,7 +215,7 @@ def test_a_trace_changes_nothing_on_the_model(minilm):
 def test_a_failed_pass_leaves_no_recorder_behind():
     model = tiny_models.build("bert")
     too_short = torch.ones(1, 3, dtype=torch.long)
-    with pytest.raises(attnviz.UnsupportedModelError, match="does not run .*size of tensor"):
+    with pytest.raises(attnviz.UnsupportedModelError, match="stopped with .*size of tensor"):
         attnviz.trace_inputs(model, tiny_inputs(model) | {"token_type_ids": too_short})
     assert len(attnviz.trace_inputs(model, tiny_inputs(model)).layers()) == 3
 

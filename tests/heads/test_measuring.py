@@ -295,9 +295,9 @@ def counted(trace, kind, layer, head):
     mean_head = all_weights.mean(axis=0)
     numbers["largest"] = np.mean([weights[i].max() for i in read])
     numbers["agreement"] = np.mean([np.minimum(weights[i], mean_head[i]).sum() for i in read])
-    outputs = [call.output_of(one) for one in range(call.n_heads)]
+    outputs = call.outputs_of(slice(None))
     numbers["output"] = math.nan
-    if outputs[0] is not None:
+    if outputs is not None:
         sizes = [np.linalg.norm(output.astype(np.float64), axis=-1) for output in outputs]
         numbers["output"] = np.mean([sizes[head][i] / sum(size[i] for size in sizes) for i in read])
     return numbers

@@ -247,7 +247,7 @@ def test_a_model_that_cannot_be_read_is_refused(tiny):
     model, tokenizer = tiny("bert")
     with pytest.raises(UnsupportedModelError, match="training mode"):
         survey(model.train(), tokenizer, TEXTS, progress=False)
-    with pytest.raises(UnsupportedModelError, match="received str"):
+    with pytest.raises(UnsupportedModelError, match="received 'bert'"):
         survey("bert", tokenizer, TEXTS, progress=False)
     fnet = tiny_models.build("fnet", vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1)
     with pytest.raises(UnsupportedModelError, match="no softmax attention"):

@@ -39,7 +39,8 @@ def value_shares(head: HeadTrace, query: int) -> pd.DataFrame:
 
 def head_norms(layer: LayerTrace, query: int) -> Float[np.ndarray, " head"] | None:
     """‖output‖ of every head of a layer for one query; None where heads have no output."""
-    rows = [layer.output_of(head, slice(query, query + 1)) for head in range(layer.n_heads)]
-    if any(row is None for row in rows):
+    outputs = layer.outputs_of(slice(query, query + 1))
+    if outputs is None:
         return None
-    return np.array([np.linalg.norm(row) for row in rows if row is not None], dtype=np.float32)
+    norms: np.ndarray = np.linalg.norm(outputs[:, 0], axis=-1)
+    return norms
