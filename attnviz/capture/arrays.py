@@ -1,19 +1,19 @@
 """A recorded call as arrays: from the tensors of one pass to what a trace holds."""
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
 from attnviz.attention.call import Again, LayerTrace, Origin, Projection
 from attnviz.attention.tolerance import TOLERANCE
 from attnviz.capture.calls import Call, by_position, for_each_head
+from attnviz.capture.compat import buffers, is_parameter
 from attnviz.capture.rotary import Orders, before_rotary
 from attnviz.text.tokens import Tokens
 
@@ -22,17 +22,18 @@ from attnviz.text.tokens import Tokens
 class OfPass:
     """What the arrays of all calls of one pass have in common."""
 
-    model: PreTrainedModel
+    modules: Sequence[nn.Module]
     dtype: str
-    is_seen: bool = False  # hooks see what the pass computes, and may keep it and write into it
+    is_seen: bool  # as a recording has it
     orders: Orders = field(default_factory=dict)  # what its rotary functions do
     copies: dict[Hashable, Tensor] = field(default_factory=dict)
 
     def own(self, tensor: Tensor | None) -> Tensor | None:
         """A tensor that nobody but the trace holds."""
-        if tensor is None or not (self.is_seen or _memory(tensor) in self._of_model):
-            return tensor
-        return self.copied(tensor)
+        if tensor is None:
+            return None
+        is_others = self.is_seen or is_parameter(tensor) or _memory(tensor) in self._of_buffers
+        return self.copied(tensor) if is_others else tensor
 
     def copied(self, tensor: Tensor | None) -> Tensor | None:
         """A copy, the same for all layers that are given the same."""
@@ -44,9 +45,9 @@ class OfPass:
         return self.copies[key]
 
     @functools.cached_property
-    def _of_model(self) -> set[int]:
-        tensors = (*self.model.parameters(), *self.model.buffers())
-        return {_memory(tensor) for tensor in tensors if not tensor.is_meta}
+    def _of_buffers(self) -> set[int]:
+        tensors = (one for module in self.modules for one in buffers(module))
+        return {_memory(one) for one in tensors if one is not None and not one.is_meta}
 
 
 def _memory(tensor: Tensor) -> int:

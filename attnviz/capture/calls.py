@@ -118,6 +118,7 @@ class Recording:
     returned: deque[Returned] = field(default_factory=lambda: deque(maxlen=N_REMEMBERED))
     n_attending: int = 0  # how many such modules are running
     modules: frozenset[nn.Module] = frozenset()  # those that are recorded
+    is_seen: bool = False  # hooks see what the pass computes, and may keep it and write into it
     in_hooks_of: nn.Module | None = None  # whose hooks may be running: what they call is no part
     n_called_by_hooks: int = 0  # calls that are running and no part of the pass
     _of: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # copies, by the ids

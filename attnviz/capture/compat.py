@@ -45,15 +45,26 @@ def is_parameter(tensor: Tensor) -> bool:
     return isinstance(tensor, nn.Parameter) or isinstance(tensor._base, nn.Parameter)
 
 
+def buffers(module: nn.Module) -> Iterable[Tensor | None]:
+    """The tensors right in a module that are no parameters."""
+    return module._buffers.values()
+
+
 def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody's own functions run before or after a module's code.
+    """Whether somebody's own functions run before or after this module's code.
 
     Those of transformers only collect what a model is asked to return.
     """
-    of_all: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
+    if not (module._forward_hooks or module._forward_pre_hooks):
+        return False
     hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
     names = (str(getattr(hook, "__module__", "")) for hook in hooks)
-    return of_all or not all(name.startswith("transformers.") for name in names)
+    return not all(name.startswith("transformers.") for name in names)
+
+
+def has_hooks_of_all() -> bool:
+    """Whether such functions run before or after any module's code."""
+    return bool(_has_any_global_hook())  # type: ignore[no-untyped-call]
 
 
 # transformers

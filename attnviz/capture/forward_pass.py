@@ -14,7 +14,7 @@ from attnviz.capture import inputs as inputs_module
 from attnviz.capture.accelerate_hooks import device_of, one_at_a_time
 from attnviz.capture.arrays import OfPass, as_arrays
 from attnviz.capture.calls import Call, Recording
-from attnviz.capture.compat import has_hooks, revision
+from attnviz.capture.compat import revision
 from attnviz.capture.given import CACHE, copied
 from attnviz.capture.handwritten import Tracing
 from attnviz.capture.inputs import Inputs, model_name
@@ -102,7 +102,7 @@ def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> 
     if not calls:
         raise nothing_read(model, unread)
     dtype = _dtype_of(model, calls)
-    of_pass = OfPass(model, dtype, is_seen=any(map(has_hooks, modules)))
+    of_pass = OfPass(modules, dtype, recorded.is_seen)
     read = by_kind_and_layer(model, calls, outputs, inputs)
     for (kind, _), call in read.items():
         if has_cached_keys(kind, inputs):

@@ -45,6 +45,11 @@ class Projected:
         return bool((self.output.reshape(-1) == by_position).all())
 
 
+def is_plain(weight: Any) -> bool:
+    """Whether a weight, if there is one, is made of the numbers that it is multiplied by."""
+    return weight is None or type(weight) in (Tensor, nn.Parameter)
+
+
 @functools.cache
 def is_noted(module_class: Any) -> bool:
     """Whether modules of a class are projections or norms, whose results are remembered."""
@@ -58,6 +63,8 @@ def is_norm(module_class: Any) -> bool:
 
 def note_returned(recent: deque[Returned], module: nn.Module, args: Args, output: Any) -> None:
     """Remember what a projection or a norm has just returned."""
+    if not is_plain(getattr(module, "weight", None)):
+        return  # quantised: it may compute something else than x · W
     if args and isinstance(output, Tensor) and (times := times_written(output)) is not None:
         memory = output.untyped_storage().data_ptr()
         recent.append(Returned(module, args[0], output, memory, times))

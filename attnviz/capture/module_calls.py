@@ -26,12 +26,13 @@ from attnviz.capture.standins import NOTHING, Standin
 class ModuleCall(Standin):
     """Stands for what torch calls when a module is called; hooks on the module run as ever."""
 
-    __slots__ = ("forward",)
+    __slots__ = ("compiled_of", "forward")
 
-    def __init__(self, recording: object, module: nn.Module) -> None:
+    def __init__(self, recording: object, module: nn.Module, has_hooks: bool) -> None:
         super().__init__(recording, module.__dict__, compat.CALLED_INSTEAD, module)
+        self.compiled_of = compat.submodules(module).get(compat.ORIGINAL)
         # Tells what hooks do from what the module's code does; None where it has no hooks.
-        self.forward = ForwardCall(recording, module) if compat.has_hooks(module) else None
+        self.forward = ForwardCall(recording, module) if has_hooks else None
 
     def untold(self, args: Args, kwargs: Kwargs) -> Any:
         compiled = self.original
@@ -49,9 +50,8 @@ class ModuleCall(Standin):
                 return self.untold(args, kwargs)
             finally:
                 recording.n_called_by_hooks -= 1
-        original = compat.submodules(module).get(compat.ORIGINAL)
-        if original is not None:  # compiled by torch.compile, as a module of its own
-            return original(*args, **kwargs)
+        if self.compiled_of is not None:  # by torch.compile, as a module of its own
+            return self.compiled_of(*args, **kwargs)
         if attends(module.__class__):
             recording.n_attending += 1
             before = _times_written(args, kwargs)
@@ -143,7 +143,9 @@ class ForwardCall(Standin):
 
 def standins_for(recording: Recording, modules: Iterable[nn.Module]) -> list[Standin]:
     """What tells the recording of each call of these modules."""
-    calls = [ModuleCall(recording, module) for module in modules]
+    of_all = compat.has_hooks_of_all()
+    calls = [ModuleCall(recording, one, of_all or compat.has_hooks(one)) for one in modules]
+    recording.is_seen = any(call.forward is not None for call in calls)
     return [*calls, *(call.forward for call in calls if call.forward is not None)]
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from attnviz.capture.compat import UntoldToSubclasses, is_parameter, stored_weights, times_written
+from attnviz.capture.input_projection import is_plain
 from attnviz.capture.joining import Joining, Operation
 from attnviz.capture.operations import (
     DROPS,
@@ -45,8 +46,11 @@ class Followed(Tensor):
         kwargs: Kwargs | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        with UntoldToSubclasses():
-            result = func(*args, **kwargs)
+        if all(issubclass(one, Followed) for one in types):
+            with UntoldToSubclasses():
+                result = func(*args, **kwargs)
+        else:  # weights of another kind, as quantised ones, compute themselves
+            result = func(*map(_plain, args), **{at: _plain(one) for at, one in kwargs.items()})
         name = name_of(func)
         if name in KEEPS_NUMBERS and _is_first_alone(args, kwargs) and isinstance(result, Tensor):
             return _moved(args[0], func, args, kwargs, 0, result)  # by far the most common
@@ -78,6 +82,13 @@ class Followed(Tensor):
             return follow(result, first.joining, first.path, obstacle)
         first.joining.hinder(obstacle)
         return result
+
+
+def _plain(value: Any) -> Any:
+    """The same tensor, not followed."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(_plain, value))
+    return value.as_subclass(Tensor) if isinstance(value, Followed) else value
 
 
 def _moved(
@@ -156,6 +167,9 @@ def _note_projection(
         joining.hinder("a second projection, added to the first,")
     if followed.obstacle is not None:
         joining.hinder(followed.obstacle)
+    if not is_plain(weight):
+        joining.hinder("a projection with quantised weights")
+        return
     if not is_parameter(weight):
         weight = weight.cpu()  # made for this pass: it would fill the GPU as long as a trace lives
     joining.weight, joining.view, joining.bias = view(weight.detach()), view, bias

@@ -46,7 +46,7 @@ def _check_configurations(model: PreTrainedModel, modules: list[nn.Module], way:
     """Refuse parts that were built with another configuration than their model has now."""
     known = {id(part.config) for part in modules if isinstance(part, PreTrainedModel)}
     for part in modules:
-        config = getattr(part, "config", None)
+        config = vars(part).get("config")
         if not isinstance(config, PreTrainedConfig) or id(config) in known:
             continue
         known.add(id(config))

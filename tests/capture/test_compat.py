@@ -98,18 +98,36 @@ def test_orig_mod_is_what_a_module_was_compiled_of():
     assert compat.ORIGINAL not in compat.submodules(module)
 
 
-def test_forward_hooks_and_global_hooks_are_known():
+def test_forward_hooks_and_forward_pre_hooks_are_known():
     module = nn.Linear(2, 2)
     assert not compat.has_hooks(module)
-    for register in (
-        module.register_forward_hook,
-        module.register_forward_pre_hook,
-        nn.modules.module.register_module_forward_hook,
-    ):
+    for register in (module.register_forward_hook, module.register_forward_pre_hook):
         handle = register(lambda *given: None)
         assert compat.has_hooks(module)
         handle.remove()
         assert not compat.has_hooks(module)
+
+
+def test_has_any_global_hook_is_told_of_hooks_on_all_modules():
+    assert not compat.has_hooks_of_all()
+    handle = nn.modules.module.register_module_forward_hook(lambda *given: None)
+    assert compat.has_hooks_of_all()
+    handle.remove()
+    assert not compat.has_hooks_of_all()
+
+
+def test_hooks_of_transformers_only_collect():
+    model = tiny_models.build("bert")
+    model(tiny_models.random_ids(), output_attentions=True)
+    hooked = [part for part in model.modules() if part._forward_hooks]
+    assert hooked
+    assert not any(map(compat.has_hooks, hooked))
+
+
+def test_buffers_are_those_right_in_a_module():
+    module = nn.BatchNorm1d(2)
+    assert [id(one) for one in compat.buffers(module)] == [id(one) for one in module.buffers()]
+    assert not list(compat.buffers(nn.Sequential(module)))
 
 
 # transformers

@@ -253,3 +253,36 @@ def test_the_output_is_kept_though_the_model_adds_to_it_in_place(updated, w_o):
     before = result.clone()
     result += 1
     torch.testing.assert_close(joining.output, before)
+
+
+class Quantised(torch.Tensor):
+    """A weight in whole numbers, which multiplies by itself, as those of torchao do."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is functional.linear:
+            x, weight, *bias = (*args, *(kwargs or {}).values())
+            assert type(x) in (torch.Tensor, nn.Parameter)
+            return functional.linear(x, weight.as_subclass(torch.Tensor) / 100, *bias)
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+@pytest.mark.parametrize("layer", ["q_proj", "o_proj"])
+def test_quantised_weights_compute_themselves_and_are_no_plain_projection(layer):
+    model, plain = tiny_models.build("llama"), tiny_models.build("llama")
+    for one, other in zip(model.layers, plain.layers, strict=True):
+        attention, rounded = one.self_attn, getattr(other.self_attn, layer).weight
+        with torch.no_grad():
+            rounded.copy_((rounded * 100).round() / 100)
+        weight = (rounded.detach() * 100).round().as_subclass(Quantised)
+        getattr(attention, layer).weight = nn.Parameter(weight, requires_grad=False)
+    inputs = tiny_inputs(model)
+    trace, expected = attnviz.trace_inputs(model, inputs), attnviz.trace_inputs(plain, inputs)
+    for head, other in zip(all_heads(trace), all_heads(expected), strict=True):
+        np.testing.assert_allclose(head.weights, other.weights, atol=1e-6)
+        np.testing.assert_allclose(head.updated, other.updated, atol=1e-5)
+    head = trace.head(1, 0)
+    assert ("q" in head.origins) == (layer != "q_proj")
+    assert (head.output is None) == (layer == "o_proj")
+    if layer == "o_proj":
+        assert "quantised" in head.no_output_because
