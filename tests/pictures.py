@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from attnviz.attention.explained.sentences import headline
+from tests.support.browsing import WATCH, rest
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.places import ROOT
 from tests.support.serving import serving
@@ -44,15 +45,14 @@ class Picture:
     name: str  # of its file
     link: str
     scheme: Literal["light", "dark"]
-    last: str  # the key of the chart that is drawn last
     height: int  # px
     top: str | None = None  # the headline it begins with, if not with the page
 
 
 _FLIES = "?layer=5&head=11&query=2+flies&key=5+arrow"
 PICTURES = (
-    Picture("steps.png", _FLIES, "light", "matrix_updated", 708, headline("3c")),
-    Picture("neurons.png", f"{_FLIES}&view=Neurons", "dark", "neurons", 770),
+    Picture("steps.png", _FLIES, "light", 708, headline("3c")),
+    Picture("neurons.png", f"{_FLIES}&view=Neurons", "dark", 770),
 )
 
 
@@ -63,12 +63,13 @@ def made(picture: Picture, browser: Any, address: str) -> bytes:
         color_scheme=picture.scheme,
         reduced_motion="reduce",
     )
+    context.add_init_script(WATCH)
     page = context.new_page()
     page.goto(address + picture.link)
-    page.locator(f"[class*='st-key-{picture.last}'] .marks").wait_for(timeout=60_000)
+    rest(page)
     if picture.top is not None:
         page.get_by_text(picture.top, exact=True).evaluate(_TO_TOP)
-    page.wait_for_timeout(1500)  # what is drawn settles
+    rest(page)
     drawn = Image.open(io.BytesIO(page.screenshot(animations="disabled", caret="hide")))
     context.close()
     reduced = drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE)

@@ -54,6 +54,7 @@ def test_text_layer_and_head_change_what_is_shown_and_survive_a_reload(opened):
     expected = {"the", "cat", "sat", *(f"{weight:.3f}" for weight in weights.ravel())}
     wait_for_texts(opened, "matrix_weights", expected)
     opened.reload()
+    rest(opened)
     opened.get_by_text("Layer 1, head 9", exact=True).wait_for(timeout=30_000)
     wait_for_texts(opened, "matrix_weights", expected)
     expect(opened.get_by_label("Text", exact=True)).to_have_value("the cat sat")
@@ -108,6 +109,7 @@ def test_the_shown_pair_is_that_of_the_address_after_a_new_text_and_another_view
     chart(opened, "matrix_updated").wait_for()
     opened.get_by_text("say gives banana").first.wait_for()
     opened.reload()
+    rest(opened)
     opened.get_by_text("say gives banana").first.wait_for(timeout=30_000)
 
 

@@ -57,6 +57,7 @@ def test_the_same_two_tokens_are_found_in_more_texts(visit):
     field.press("Control+Enter")
     page.get_by_text("3 of 4 texts are counted").wait_for(timeout=30_000)
     page.keyboard.press("Escape")
+    rest(page)
     assert marks(page, "find", "self, layer 5").count() == 12
     assert len(asked(page)["texts"][0].splitlines()) == 3
 

@@ -9,7 +9,7 @@ from transformers import ByT5Tokenizer
 
 from attnviz.page import compat
 from attnviz.page.controls import links
-from tests.support.browsing import address, rest
+from tests.support.browsing import rest
 from tests.support.serving import serving
 from tests.support.tiny_models import save_tiny
 
@@ -241,7 +241,7 @@ def there_and_back(visit, query, acts, **options):
     for parameter, act in acts.items():
         before = now
         act(page)
-        address(page, rf"[?&]{parameter}=")
+        page.wait_for_url(re.compile(rf"[?&]{parameter}="), timeout=15_000)
         now = seen(page)
         assert now != before, parameter
     assert acts.keys() <= asked(page).keys()

@@ -70,6 +70,7 @@ def test_columns_turn_the_weights_round(visit, head):
     expected = [f"{weight:.3f}" for weight in head.weights.T.ravel()]
     assert [text for text in printed if len(text) == 5] == expected
     page.reload()
+    rest(page)
     page.get_by_text("Every column sums to 1", exact=False).wait_for(timeout=30_000)
 
 
@@ -85,6 +86,7 @@ def test_what_if_shows_before_after_and_difference_and_is_part_of_the_link(visit
     own = {f"{weight:.3f}" for weight in head.weights.ravel()}
     wait_for_texts(page, "matrix_weights", own)  # the baseline stays
     page.reload()
+    rest(page)
     wait_for_texts(page, "what_if_weights", expected)
 
 
@@ -125,6 +127,7 @@ def test_a_talk_is_given_by_keyboard_alone(visit):
         shows(page, beat)
     address(page, r"layer=1.*query=3\+like.*key=2\+flies")
     page.reload()
+    rest(page)
     shows(page, "softmax")
     rest(page)
     page.keyboard.press("Escape")
@@ -165,6 +168,7 @@ def test_an_example_opens_and_its_menu_closes(visit):
     address(page, "layer=2")
     page.get_by_role("button", name=example.title).wait_for(state="hidden")
     page.reload()
+    rest(page)
     page.get_by_text("tiny: see in step 4", exact=False).wait_for(timeout=30_000)
 
 

@@ -118,6 +118,7 @@ def test_a_click_is_marked_at_once_reported_and_brought_back_by_the_link(visit, 
     wait_for_weights(page, "neurons", weights)
     assert is_the_same(page, "neurons")
     page.reload()
+    rest(page)
     chart(page, "neurons").wait_for(timeout=30_000)
     wait_for_weights(page, "neurons", weights)
 
@@ -133,6 +134,7 @@ def test_a_clicked_key_keeps_who_attends_to_it(visit, trace):
     assert texts <= set(chart(page, "neurons").locator("text").all_text_contents())
     assert is_the_same(page, "neurons")
     page.reload()
+    rest(page)
     chart(page, "neurons").get_by_text("who attends").wait_for(timeout=30_000)
     page.mouse.click(*middle(page, "neurons", "query token an"))
     page.mouse.move(5, 5)
@@ -215,6 +217,7 @@ def test_a_head_is_switched_and_isolated_in_the_browser_and_the_link_keeps_it(vi
     page.get_by_text("Heads (1 of 12)").wait_for()
     assert is_the_same(page, "heads")
     page.reload()
+    rest(page)
     chart(page, "heads").wait_for(timeout=30_000)
     wait_until(page, "heads", r"head \d+, on", 1)
     assert labels(page, "heads", r"head \d+, on") == ["head 5, on"]
@@ -248,6 +251,7 @@ def test_a_clicked_token_keeps_its_lines_and_a_second_click_frees_them(visit):
     page.mouse.move(5, 5)
     wait_until(page, "heads", r"head \d+, arrow to .*", 2 * 12 * 7)
     page.reload()
+    rest(page)
     chart(page, "heads").wait_for(timeout=30_000)
     wait_until(page, "heads", r"head \d+, arrow to .*", 2 * 12 * 7)
     page.mouse.click(*middle(page, "heads", "query token arrow"))
@@ -313,5 +317,6 @@ def test_filters_are_one_popover_and_in_the_address(visit, view, name):
     if name != "model":
         wait_until(page, name, r"query token .*", 5)
     page.reload()
+    rest(page)
     chart(page, name).wait_for(timeout=30_000)
     page.get_by_text("special tokens hidden").first.wait_for()

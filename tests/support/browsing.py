@@ -84,7 +84,9 @@ def wait_for_texts(page, key, expected):
 
 
 def address(page, pattern):
+    """Wait until the address is like this, and the page at rest."""
     page.wait_for_url(re.compile(pattern), timeout=15_000)
+    rest(page)
 
 
 def cell(page, key, row, column, n_columns):
