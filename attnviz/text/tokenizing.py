@@ -101,6 +101,8 @@ def of_ids(
     texts, numbers = _texts_and_words(encoding, len(ids))
     segments = [None if special else text for special, text in zip(is_special, texts, strict=True)]
     read = tokens.of_pieces(reading, is_special, segments, numbers)
+    if not unnamed:
+        return read
     return read.relabelled([unnamed.get(place, label) for place, label in enumerate(read.labels)])
 
 

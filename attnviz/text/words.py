@@ -106,6 +106,8 @@ def joined(texts: Sequence[str]) -> str:
 
 def spelled(text: str) -> str:
     """The text as it is shown, with each byte of no whole character by its number."""
+    if not _has_bytes(text):
+        return shown(text)
     parts = re.split("([\udc80-\udcff])", text)
     return "".join(
         f"<0x{ord(part) - 0xDC00:02X}>" if place % 2 else shown(part)
