@@ -151,8 +151,9 @@ def _named(
             "\n\nHint: give one name for each position, or none at all."
         )
     _check_length(model, n_cached + n, None, "text")
-    listed = [] if ids is None or states is not None else ids.flatten().tolist()
-    if listed:
+    is_read = ids is not None and states is None
+    listed = ids.flatten().tolist() if ids is not None and is_read else []
+    if is_read:
         _check_known(model, listed, of_target=bool(of))
     before = [f"cache {place}" for place in range(n_cached)]
     if names is not None and len(names) > n:
