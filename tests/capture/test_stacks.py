@@ -27,7 +27,7 @@ def own_softmaxes(model, inputs):
 
 
 def names_of(n):
-    return [f"word {place}" for place in range(n)]
+    return [f"word{place}" for place in range(n)]
 
 
 @pytest.mark.parametrize("model_type", OTHERS)
