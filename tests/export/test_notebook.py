@@ -154,7 +154,7 @@ def test_a_pair_and_a_target_are_shown_as_they_are_traced(minilm, screens):
     tiny_t5 = tiny_models.build("t5", vocab_size=minilm[0].config.vocab_size), minilm[1]
     shown = attnviz.show(*tiny_t5, "time", head=0, target="two", kind="cross")
     assert "head 0, cross attention: " in repr(shown)
-    assert " two [SEP] → [CLS] time [SEP]" in repr(shown)
+    assert " [PAD] [CLS] two → [CLS] time [SEP]" in repr(shown)  # moved as in training
     of_pair, of_target = (screen for screen, *_ in screens)
     assert (of_pair.pair, of_target.target, of_target.kind) == ("two", "two", "cross")
 
