@@ -44,7 +44,7 @@ def _come_to_rest(page, model):
     from attnviz.page.service import downloading
 
     download = downloading.known(model)
-    if download is not None and download.is_under_way:
+    if download is not None:  # it may have ended since the page looked
         download.wait(600)
         page.run()
 
