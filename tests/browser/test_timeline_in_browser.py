@@ -8,7 +8,7 @@ from attnviz.attention.explained.arithmetic import arithmetic
 from attnviz.attention.explained.sentences import headline, sentence
 from attnviz.attention.what_if import what_if
 from attnviz.page import compat
-from attnviz.page.controls.examples import EXAMPLES
+from attnviz.page.controls.examples import EXAMPLES, MINILM
 from attnviz.page.views.present import BEATS
 from attnviz.text.phrases import plain
 from tests.support.browsing import address, cell, chart, rest, texts, wait_for_texts
@@ -170,6 +170,42 @@ def test_an_example_opens_and_its_menu_closes(visit):
     page.reload()
     rest(page)
     page.get_by_text("tiny: see in step 4", exact=False).wait_for(timeout=30_000)
+
+
+def test_each_action_is_one_entry_of_the_history_and_every_example_survives_a_reload(visit):
+    page = visit("", height=1200)
+
+    def adds_an_entry(act):
+        before, n = page.url, page.evaluate("history.length")
+        act()
+        rest(page)
+        after, title = page.url, page.title()
+        assert page.evaluate("history.length") == n + 1
+        page.go_back()
+        rest(page)
+        assert page.url == before
+        page.go_forward()
+        rest(page)
+        assert (page.url, page.title()) == (after, title)
+
+    for example in (one for one in EXAMPLES if one.model == MINILM):
+
+        def open_it(example=example):
+            page.get_by_role("button", name="Examples").click()
+            page.get_by_role("button", name=example.title, exact=True).click()
+
+        adds_an_entry(open_it)
+        view = example.also.get("view", "Steps")
+        title = f"{view} · layer {example.layer}, head {example.head} · attnviz"
+        assert page.title() == title
+        url = page.url
+        page.reload()
+        rest(page)
+        assert (page.url, page.title()) == (url, title)
+        assert page.locator("[data-testid=stAlert]", has_text=example.title).is_visible()
+        assert page.get_by_text("There is no").count() == 0
+    adds_an_entry(lambda: page.locator(".st-key-head_next button").first.click())
+    adds_an_entry(lambda: page.get_by_role("tab", name="Neurons").click())
 
 
 # Every screen
