@@ -31,7 +31,11 @@ def as_given(model: PreTrainedModel, inputs: Any) -> dict[str, Any]:
     the forward names is passed on as it is. Raises InputError for what it does not name, and for
     more than one text.
     """
-    given = {name: value for name, value in _named(model, inputs).items() if value is not None}
+    given = {
+        name: value
+        for name, value in _named(model, inputs).items()
+        if value is not None and (name != _SEGMENTS or takes(model, name))
+    }
     _check_names(model, given)
     made = {name: _made(model, name, value) for name, value in given.items()}
     for name, tensor in made.items():
@@ -41,6 +45,9 @@ def as_given(model: PreTrainedModel, inputs: Any) -> dict[str, Any]:
                 f"\n\nHint: pass one row: {name}[:1]."
             )
     return made
+
+
+_SEGMENTS = "token_type_ids"  # tokenizers return them for models too that have no segments
 
 
 def _named(model: PreTrainedModel, inputs: Any) -> Mapping[str, Any]:

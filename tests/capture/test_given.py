@@ -94,6 +94,13 @@ def test_embeddings_stand_for_ids(llama, hold, is_named):
     assert trace.head(0, 0).key_tokens == tuple("abcdefghi")
 
 
+def test_segments_that_a_tokenizer_returns_for_any_model_are_passed_over(llama):
+    inputs = {"input_ids": IDS, "token_type_ids": torch.zeros_like(IDS), "attention_mask": MASK}
+    weights = attnviz.trace_inputs(llama, inputs).head(0, 0).weights
+    expected = own(llama, input_ids=IDS, attention_mask=MASK)
+    np.testing.assert_allclose(weights[2:], expected[2:], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [

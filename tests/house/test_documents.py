@@ -222,7 +222,9 @@ DONE = {
     r"(\w+=\S+ )*\.venv/bin/streamlit run streamlit_app\.py": serves_the_page,
     r"pip install \.": installs_attnviz,
     r"python -m attnviz .*": shows_a_head,
-    r"\.venv/bin/python -m tests\.(hub_faults|load|soak|memory|benchmarks)( .*)?": explains_itself,
+    r"\.venv/bin/python -m tests\.(hub_faults|load|soak|memory|benchmarks|planted_faults)( .*)?": (
+        explains_itself
+    ),
     r"python3 -m venv .*|\.venv/bin/(ruff|mypy|lint-imports).*": is_done_by_ci,
     r"\.venv/bin/pip install -r tests/requirements-whole\.txt": is_installed_by_ci,
     r"apt-get install .*": is_installed_by_ci,
