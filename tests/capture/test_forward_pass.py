@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, GPT2LMHeadModel
 
 import attnviz
 from attnviz.attention.tolerance import TOLERANCE
@@ -305,3 +305,30 @@ def test_types_without_softmax_attention_are_told_from_those_not_observed_yet(mo
 def test_something_else_than_a_model_is_refused():
     with pytest.raises(attnviz.UnsupportedModelError, match="received Linear"):
         attnviz.trace_inputs(torch.nn.Linear(2, 2), {})
+
+
+@pytest.mark.parametrize("does", ["generates", "trains"])
+def test_a_trace_beside_a_thread_that_uses_the_model_is_right(does):
+    config = tiny_models.build("gpt2").config
+    model = GPT2LMHeadModel._from_config(config, attn_implementation="eager").eval()
+    ids, is_over = tiny_models.random_ids(9), threading.Event()
+
+    def use():
+        while not is_over.is_set():
+            if does == "generates":
+                model.generate(ids, max_new_tokens=3, do_sample=False, pad_token_id=0)
+            else:
+                model(ids).logits.sum().backward()
+
+    user = threading.Thread(target=use)
+    user.start()
+    try:
+        for _ in range(40):
+            trace = attnviz.trace_inputs(model, {"input_ids": ids})
+            assert trace.layers() == (0, 1, 2)
+            for layer in trace.layers():
+                assert trace.head(layer, 0).query_tokens == tuple(map(str, range(9)))
+                assert trace.head(layer, 0).is_exact
+    finally:
+        is_over.set()
+        user.join()
