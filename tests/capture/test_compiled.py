@@ -1,6 +1,5 @@
 """torch.compile and torch.export work on any model before, while and after one is traced."""
 
-import threading
 import warnings
 
 import pytest
@@ -12,6 +11,7 @@ from attnviz.capture.calls import Recording
 from attnviz.capture.modules import modules_of
 from attnviz.capture.recording import recording
 from tests.support import tiny_models
+from tests.support.threads import in_another_thread
 from tests.support.tracing import tiny_inputs
 
 
@@ -31,14 +31,6 @@ def compiled(model):
 @torch.no_grad()
 def run(model, inputs):
     return model(**inputs, use_cache=False)[0]
-
-
-def in_another_thread(function, *args):
-    results = []
-    thread = threading.Thread(target=lambda: results.append(function(*args)))
-    thread.start()
-    thread.join()
-    return results[0]
 
 
 def n_graphs():

@@ -19,6 +19,7 @@ from attnviz.capture.modules import modules_of
 from attnviz.capture.recording import recording
 from attnviz.capture.standins import Standin, standing
 from tests.support import architectures, tiny_models
+from tests.support.threads import in_another_thread
 from tests.support.tracing import tiny_inputs
 
 
@@ -44,14 +45,6 @@ def counted(place, calls=None):
     calls = [] if calls is None else calls
     with standing(calls, [Counting(calls, place, "function")]):
         yield calls
-
-
-def in_another_thread(function, *args):
-    results = []
-    thread = threading.Thread(target=lambda: results.append(function(*args)))
-    thread.start()
-    thread.join()
-    return results[0]
 
 
 # One place

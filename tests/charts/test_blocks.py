@@ -9,6 +9,7 @@ from attnviz.charts.parts import blocks
 from attnviz.charts.parts.blocks import Blocks, in_blocks, strongest_cells
 from attnviz.charts.parts.pair import Pair
 from tests.support import hand_made, marks
+from tests.support.showing import constants_of
 
 NAMES = ("x_query", "q", "k", "v", "scores", "masked", "weights", "updated")
 N_QUERIES, N_KEYS = 90, 130  # in blocks of 3 × 4; the last one has two columns
@@ -118,15 +119,11 @@ def step_named(head, name, convention="rows"):
 def drawn_of(head, step, **options):
     """The specification, and its values, row by row, NaN where there are none."""
     specification = matrix_chart(head, step, **options).to_dict()
-    return specification, np.array(constants(specification)[step.name], np.float32)
-
-
-def constants(specification):
-    return {p["name"]: p["value"] for p in specification["params"] if "value" in p}
+    return specification, np.array(constants_of(specification)[step.name], np.float32)
 
 
 def note(specification):
-    return constants(specification)[specification["title"]["text"]["expr"]]
+    return constants_of(specification)[specification["title"]["text"]["expr"]]
 
 
 @pytest.mark.parametrize("convention", ["rows", "columns"])
@@ -139,7 +136,7 @@ def test_a_click_on_any_block_follows_the_cell_that_it_shows(head, name, large, 
     assert (len(cells.rows), len(cells.columns)) == drawn.shape
     assert cells.rows.start == cells.columns.start == 0
     for places, side in ((cells.rows, "rows"), (cells.columns, "columns")):
-        names = constants(specification).get(f"{name}_{side}")
+        names = constants_of(specification).get(f"{name}_{side}")
         assert (names is None) == (side == "columns" and step.axes[1].startswith("d_"))
         if names is not None:  # tokens of a long text, with their positions
             assert [name.split()[0] for name in names] == [str(place) for place in places]

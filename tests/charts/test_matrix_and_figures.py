@@ -20,25 +20,22 @@ from attnviz.charts.row import row_chart
 from attnviz.charts.strips import strips_chart
 from attnviz.text.phrases import plain
 from tests.support import hand_made, marks
+from tests.support.showing import constants_of
 
 NINE = ("x_query", "q", "k", "v", "scores", "scaled", "masked", "weights", "updated")
-
-
-def constants(specification):
-    return {p["name"]: p["value"] for p in specification["params"] if "value" in p}
 
 
 def note(specification):
     """What is said above a matrix; nothing where every cell is drawn."""
     if "title" not in specification:
-        assert not any(name.endswith("_note") for name in constants(specification))
+        assert not any(name.endswith("_note") for name in constants_of(specification))
         return ""
-    return constants(specification)[specification["title"]["text"]["expr"]]
+    return constants_of(specification)[specification["title"]["text"]["expr"]]
 
 
 def framed(specification):
     """The place of each frame, by the channel that it is drawn on."""
-    names = constants(specification)
+    names = constants_of(specification)
     return {
         transform["calculate"].rpartition("_")[2]: names[transform["calculate"]]
         for layer in layers(specification)
@@ -84,7 +81,7 @@ def head(sentence_trace):
 def test_every_cell_of_every_matrix_is_in_its_chart(head, name):
     step = step_named(head, name)
     specification = matrix_chart(head, step, Pair(2, 5)).to_dict()
-    sent = as_array(constants(specification)[name])
+    sent = as_array(constants_of(specification)[name])
     if name == "x_query":  # 384 columns, in blocks of six
         by_six = step.array.reshape(7, 64, 6)
         at = np.abs(by_six).argmax(axis=2)[..., None]
@@ -92,7 +89,7 @@ def test_every_cell_of_every_matrix_is_in_its_chart(head, name):
         said = "each cell: furthest from 0 of 1 × 6 values"
         assert note(specification) == said
         mean = matrix_chart(head, step, large="mean").to_dict()
-        sent = as_array(constants(mean)[name])
+        sent = as_array(constants_of(mean)[name])
         np.testing.assert_allclose(sent, by_six.mean(axis=2), atol=1e-6)
         assert note(mean) == "each cell: mean of 1 × 6 values"
     else:
@@ -107,7 +104,7 @@ def test_axes_and_legend_name_what_is_shown(head, name):
     encoding = cells(specification)["encoding"]
     assert encoding["y"]["axis"]["title"] == AXIS_TITLES[step.axes[0]]
     assert encoding["x"]["axis"]["title"] == AXIS_TITLES[step.axes[1]]
-    names = constants(specification)
+    names = constants_of(specification)
     assert names[f"{name}_rows"] == list(head.query_tokens)
     if step.axes[1] == "key_pos":
         assert names[f"{name}_columns"] == list(head.key_tokens)
@@ -135,7 +132,7 @@ def test_dimensions_are_called_by_their_numbers_which_are_not_sent(head, name):
     step = step_named(head, name)
     specification = matrix_chart(head, step, Pair(2, 5)).to_dict()
     is_of_pairs = step.axes == ("query_pos", "key_pos")
-    assert (f"{name}_columns" in constants(specification)) == is_of_pairs
+    assert (f"{name}_columns" in constants_of(specification)) == is_of_pairs
     rows, columns, _ = zip(*marks.cells(specification), strict=True)
     assert list(dict.fromkeys(rows)) == list(head.query_tokens)
     if is_of_pairs:
@@ -202,18 +199,18 @@ def test_the_pairs_row_and_column_are_framed(head, name, row, column):
 def test_hidden_cells_have_no_value_and_are_drawn_as_hidden():
     head = hand_made.random_head(causal=True)
     chart = matrix_chart(head, step_named(head, "masked"), Pair(1, 0)).to_dict()
-    sent = as_array(constants(chart)["masked"])
+    sent = as_array(constants_of(chart)["masked"])
     np.testing.assert_array_equal(np.isnan(sent), head.is_masked)
     np.testing.assert_array_equal(sent[~head.is_masked], head.masked[~head.is_masked])
     assert len(hidden_cells(chart)) == 2
-    limit = constants(chart)["masked_limit"]
+    limit = constants_of(chart)["masked_limit"]
     assert limit == pytest.approx(np.abs(head.masked[~head.is_masked]).max())
 
 
 def test_a_hidden_cell_says_why_on_hover():
     head = hand_made.random_head(causal=True)
     chart = matrix_chart(head, step_named(head, "masked")).to_dict()
-    assert constants(chart)["masked_because"] == head.hiding.codes.tolist()
+    assert constants_of(chart)["masked_because"] == head.hiding.codes.tolist()
     said = hidden_cells(chart)[0]["transform"][-1]
     assert "hidden: after the query" in said["calculate"]
     assert said["as"] == "masked"  # in the place of a value
@@ -227,7 +224,7 @@ def test_a_sink_is_a_column_of_its_own_behind_the_keys(convention, n):
     across = "columns" if convention == "rows" else "rows"
     for name, sinks in (("weights", head.sink), ("masked", np.full(n, 1.5, np.float32))):
         chart = matrix_chart(head, steps[name], Pair(1, 0), reports_clicks=True).to_dict()
-        sent = constants(chart)
+        sent = constants_of(chart)
         if n == 5:
             np.testing.assert_array_equal(np.float32(sent[f"{name}_sink"]), sinks)
             total = as_array(sent[name])
@@ -243,7 +240,7 @@ def test_a_sink_is_a_column_of_its_own_behind_the_keys(convention, n):
         ]
         assert fields.count("sink_place") == (3 if n == 5 else 2)  # cells, numbers, the gap
     assert steps["scaled"].sink is None
-    assert "weights_sink" not in constants(
+    assert "weights_sink" not in constants_of(
         matrix_chart(
             hand_made.random_head(), step_named(hand_made.random_head(), "weights")
         ).to_dict()
@@ -252,7 +249,7 @@ def test_a_sink_is_a_column_of_its_own_behind_the_keys(convention, n):
 
 def test_the_row_of_a_large_matrix_has_its_sink_in_a_line_of_its_own():
     head = hand_made.random_head(100, 100, sink_logit=1.5, causal=True)
-    sent = constants(row_chart(head, step_named(head, "weights"), 70).to_dict())
+    sent = constants_of(row_chart(head, step_named(head, "weights"), 70).to_dict())
     *lines, sink = sent["weights_row"]
     assert sink == [pytest.approx(float(head.sink[70]))]
     keys = as_array([[v for line in lines for v in line]])[0]
@@ -267,13 +264,13 @@ def test_padding_has_grey_names_and_rows_without_meaning_are_hatched():
     head = hand_made.random_head(query_is_padding=is_padding, key_is_padding=is_padding)
     for name in ("q", "scores", "weights", "updated"):
         chart = matrix_chart(head, step_named(head, name)).to_dict()
-        sent = constants(chart)
+        sent = constants_of(chart)
         assert sent[f"{name}_padded_rows"] == [1, 0, 0, 0, 0]
         label = cells(chart)["encoding"]["y"]["axis"]["labelColor"]["expr"]
         assert label.startswith(f"{name}_padded_rows[datum.value] ?")
     for name in ("weights", "updated"):
         chart = matrix_chart(head, step_named(head, name)).to_dict()
-        assert np.isnan(as_array(constants(chart)[name])[0]).all()
+        assert np.isnan(as_array(constants_of(chart)[name])[0]).all()
         assert "its row has no meaning" in json.dumps(layers(chart))
 
 
@@ -292,7 +289,7 @@ def test_strips_have_the_sink_behind_their_columns():
     specification = strips_chart(
         rows, ["a", "b"], column_title="key token", value_title="weight", sinks=[0.5, 0.1]
     ).to_dict()
-    sent = constants(specification)
+    sent = constants_of(specification)
     assert sent["strip_sinks"] == [0.5, 0.1]
     assert sent["strip_columns"] == ["a", "b", "sink"]
     assert np.shape(sent["strips"]) == (2, 2)
@@ -364,13 +361,13 @@ def test_blocks_never_lose_the_strongest_value(shape):
 def test_a_row_of_a_matrix_in_blocks_is_shown_exactly(head):
     step = step_named(head, "x_query")
     assert is_in_blocks(step)
-    sent = constants(row_chart(head, step, 2).to_dict())["x_query_row"]
+    sent = constants_of(row_chart(head, step, 2).to_dict())["x_query_row"]
     np.testing.assert_array_equal(np.float32([v for line in sent for v in line]), head.x_query[2])
 
 
 def test_a_row_calls_its_dimensions_by_their_numbers_which_are_not_sent(head):
     specification = row_chart(head, step_named(head, "x_query"), 2).to_dict()
-    assert "x_query_row_columns" not in constants(specification)
+    assert "x_query_row_columns" not in constants_of(specification)
     ((_, drawn),) = marks.groups(specification)
     said = [cell.get("aria-label") for cell in drawn]
     assert len(said) == 384
@@ -397,7 +394,7 @@ def test_the_steps_view_holds_every_matrix_under_its_step(head):
         assert f"Look for {look_for(head, step)}" in said
         worked_out = arithmetic(head, step, 2, 5) or ""
         assert all(line in said for line in plain(worked_out).split("\n\n"))
-    sent = constants(specification)
+    sent = constants_of(specification)
     for name in NINE[1:]:
         np.testing.assert_array_equal(as_array(sent[name]), getattr(head, name))
 
@@ -451,7 +448,7 @@ def test_an_svg_holds_the_tokens_and_the_numbers(head, display_mode):
 def test_a_turned_matrix_is_framed_and_named_the_other_way_round(head):
     step = next(s for s in steps_of(head, "columns") if s.name == "weights")
     specification = matrix_chart(head, step, Pair(2, 5)).to_dict()
-    sent = constants(specification)
+    sent = constants_of(specification)
     np.testing.assert_array_equal(as_array(sent["weights"]), head.weights.T)
     x, y = (specification["layer"][0]["encoding"][c]["axis"]["title"] for c in "xy")
     assert (x, y) == ("query token", "key token")
@@ -475,7 +472,7 @@ def test_strips_hold_their_rows_and_print_what_they_are_told(n):
     specification = strips_chart(
         rows, names, column_title="key token", value_title="weight", printed=numbers
     ).to_dict()
-    sent = constants(specification)
+    sent = constants_of(specification)
     per_block = -(-n // 40)
     for strip, row in zip(sent["strips"], rows.values(), strict=True):
         means = [row[i : i + per_block].mean() for i in range(0, n, per_block)]

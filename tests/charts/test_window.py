@@ -21,6 +21,7 @@ from attnviz.charts.parts.window import (
 )
 from attnviz.page.controls.pair import picked
 from tests.support import hand_made, marks
+from tests.support.showing import constants_of
 
 N_QUERIES, N_KEYS, D_MODEL = 90, 130, 100
 # A pair, and the queries and keys that are drawn with it: in the middle of the text, near its
@@ -48,15 +49,11 @@ def drawn(head, name, pair, convention="rows", **options):
     """The specification of the window around a pair, its constants, and the step's own values."""
     step = step_named(head, name, convention)
     specification = matrix_chart(head, step, pair, large="window", **options).to_dict()
-    sent = constants_in(specification)
+    sent = constants_of(specification)
     values = step.array
     if step.is_hidden is not None:
         values = np.where(step.is_hidden, np.nan, values)
     return specification, sent, values
-
-
-def constants_in(specification):
-    return {p["name"]: p["value"] for p in specification["params"] if "value" in p}
 
 
 def numbers(rows):
@@ -197,12 +194,12 @@ def test_neurons_and_heads_name_each_number_of_a_window_as_it_stands_in_the_text
     neurons = neuron_view(head, 30, first_query=20, first_key=50).to_dict()
     call = replace(head.call, weights_from=head.own_weights[None])
     heads = heads_figure(call, 0, shown).constants
-    for sent in (constants_in(neurons), heads):
+    for sent in (constants_of(neurons), heads):
         assert sent["query_names"] == named("q", range(20, 60))
         assert sent["key_names"] == named("k", range(50, 90))
     weights = head.own_weights[20:60, 50:90]
     np.testing.assert_allclose(numbers(heads["weights"][0]), weights, atol=1e-6)
-    np.testing.assert_allclose(numbers(constants_in(neurons)["weights"]), weights, atol=1e-6)
+    np.testing.assert_allclose(numbers(constants_of(neurons)["weights"]), weights, atol=1e-6)
 
 
 def test_a_click_reports_a_place_which_stands_for_positions_in_the_whole_text(head):

@@ -8,12 +8,9 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 import tomllib
-import urllib.request
 from dataclasses import dataclass
 from itertools import pairwise
 from urllib.parse import parse_qsl
@@ -32,6 +29,7 @@ from tests.support import notebooks, tiny_models
 from tests.support.hub import Hub
 from tests.support.hub_processes import loading_from
 from tests.support.places import ROOT
+from tests.support.serving import answer, free_port
 from tests.support.showing import run
 
 README = (ROOT / "README.md").read_text()
@@ -156,9 +154,7 @@ def is_installed_by_ci(command, clone):
 
 def serves_the_page(command, clone):
     """On a port of its own, until it is asked how it is."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = f"--server.headless=true --server.address=127.0.0.1 --server.port={port}"
     with (clone / "log").open("w") as log:
         server = subprocess.Popen(
@@ -167,15 +163,7 @@ def serves_the_page(command, clone):
             start_new_session=True,
         )
     try:
-        for _ in range(1200):
-            assert server.poll() is None, (clone / "log").read_text()
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health") as answer:
-                    assert answer.read() == b"ok"
-                return
-            except OSError:
-                time.sleep(0.1)
-        pytest.fail((clone / "log").read_text())
+        assert answer(f"http://127.0.0.1:{port}/_stcore/health", server, clone / "log") == b"ok"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()

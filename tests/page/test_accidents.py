@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from transformers import ByT5Tokenizer
-from websockets.asyncio.client import connect
 
 import attnviz
 from attnviz.models.bundled import BUNDLED
 from tests.support.serving import serving
 from tests.support.tiny_models import save_tiny
-from tests.support.visitors import run, visiting
+from tests.support.visitors import connected, run, visiting
 
 pytestmark = pytest.mark.process
 TARGET = "zeit"
@@ -63,13 +62,15 @@ def test_thirty_visitors_of_different_models_and_kinds_are_each_shown_their_own(
 
 async def leave_early(address, seconds):
     """Ask for the page, and go before it has answered."""
-    stream = f"{address.replace('http', 'ws', 1)}_stcore/stream"
-    how = {"origin": address.rstrip("/"), "subprotocols": ["streamlit"], "max_size": None}
-    async with connect(stream, **how) as socket:
-        asked = BackMsg()
-        asked.rerun_script.query_string = f"text=gone+{seconds}"
-        await socket.send(asked.SerializeToString())
+    async with connected(address) as socket:
+        await socket.send(asking_for(f"gone+{seconds}"))
         await asyncio.sleep(seconds)
+
+
+def asking_for(text):
+    asked = BackMsg()
+    asked.rerun_script.query_string = f"text={text}"
+    return asked.SerializeToString()
 
 
 def test_who_leaves_or_reloads_while_the_page_loads_disturbs_nobody(offering_all, models):
@@ -87,12 +88,8 @@ def test_who_reads_slowly_gets_all_of_it_and_keeps_nobody_waiting(offering_all, 
     address = offering_all.address
 
     async def slowly():
-        stream = f"{address.replace('http', 'ws', 1)}_stcore/stream"
-        how = {"origin": address.rstrip("/"), "subprotocols": ["streamlit"], "max_size": None}
-        async with connect(stream, max_queue=1, **how) as socket:
-            asked = BackMsg()
-            asked.rerun_script.query_string = "text=slow"
-            await socket.send(asked.SerializeToString())
+        async with connected(address, max_queue=1) as socket:
+            await socket.send(asking_for("slow"))
             others = [await is_right(address, models, n) for n in range(5)]
             received = 0
             async with asyncio.timeout(60):

@@ -19,7 +19,7 @@ from attnviz.page.views.one_step import check_of_output
 from attnviz.page.views.why_scale import theory, without_scaling
 from attnviz.text.phrases import number, percent
 from tests.support.places import PAGE
-from tests.support.showing import charts, constants, run
+from tests.support.showing import charts, constants, constants_of, run
 from tests.support.tiny_models import save_tiny
 
 
@@ -164,9 +164,7 @@ def opened_what_if(page, **controls):
 
 def what_if_charts(page):
     """Before, after, difference; the strips of weights and of the update."""
-    return [
-        {p["name"]: p["value"] for p in chart["params"] if "value" in p} for chart in charts(page)
-    ][-5:]
+    return [constants_of(chart) for chart in charts(page)][-5:]
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,7 @@ def serving(folder: Path, *, program: tuple[str, ...] = ("streamlit",), **settin
 
 
 def _serve(folder: Path, program: tuple[str, ...], settings: dict[str, str]) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}/"
     path = folder / "log"
     with path.open("w") as log:
@@ -52,19 +50,29 @@ def _serve(folder: Path, program: tuple[str, ...], settings: dict[str, str]) -> 
             stderr=subprocess.STDOUT,
         )
         try:
-            _wait_for(f"{address}_stcore/health", process, path)
+            answer(f"{address}_stcore/health", process, path)
             yield Server(address, process.pid, path)
         finally:
             process.terminate()
             process.wait()
 
 
-def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
+def free_port() -> int:
+    """One that nobody on this machine listens to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def answer(url: str, process: subprocess.Popen, log: Path) -> bytes:
+    """What a page that is starting answers, once it does."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         try:
-            urllib.request.urlopen(url).close()
-            return
+            with urllib.request.urlopen(url) as answered:
+                content: bytes = answered.read()
+                return content
         except OSError:
             time.sleep(0.05)
     raise RuntimeError(f"the page did not start:\n{log.read_text()}")

@@ -12,12 +12,18 @@ def charts(page):
 
 
 def constants(page):
+    """Those of all charts on the page."""
     return {
-        p["name"]: p["value"]
+        name: one
         for chart in charts(page)
-        for p in chart.get("params", [])
-        if "value" in p
+        if "params" in chart
+        for name, one in constants_of(chart).items()
     }
+
+
+def constants_of(specification):
+    """What a chart is sent beside its structure, by name."""
+    return {p["name"]: p["value"] for p in specification["params"] if "value" in p}
 
 
 def notes(page):

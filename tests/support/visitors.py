@@ -7,10 +7,10 @@ found by the name that they have in the page's address.
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from streamlit.proto.Alert_pb2 import Alert
@@ -20,6 +20,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.support import showing
+from tests.support.threads import in_another_thread
 
 PATIENCE = 300.0  # seconds for one run of the page
 N_RUNS_KEPT = 2  # how long the frontend keeps a large message that it may be told of by its hash
@@ -172,23 +173,27 @@ class Visitor:
                 )
 
 
-@asynccontextmanager
-async def visiting(address: str, **parameters: str) -> AsyncIterator[tuple[Visitor, Shown]]:
-    """A visitor who opens the page at a link, what they see first; they leave at the end."""
-    stream = f"{address.replace('http', 'ws', 1)}_stcore/stream"
-    async with connect(
-        stream,
+def connected(address: str, **more: Any) -> connect:
+    """A connection to the page's server, which has not asked for anything yet."""
+    return connect(
+        f"{address.replace('http', 'ws', 1)}_stcore/stream",
         origin=address.rstrip("/"),
         subprotocols=["streamlit"],
         max_size=None,
         open_timeout=PATIENCE,
         ping_interval=None,
-    ) as socket:
+        **more,
+    )
+
+
+@asynccontextmanager
+async def visiting(address: str, **parameters: str) -> AsyncIterator[tuple[Visitor, Shown]]:
+    """A visitor who opens the page at a link, what they see first; they leave at the end."""
+    async with connected(address) as socket:
         visitor = Visitor(socket, dict(parameters))
         yield visitor, await visitor.run()
 
 
 def run(coroutine):
     """What a coroutine returns, in a thread of its own: a browser's tests have a loop in theirs."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, coroutine).result()
+    return in_another_thread(asyncio.run, coroutine)
