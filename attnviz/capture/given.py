@@ -14,9 +14,9 @@ from attnviz.capture.accelerate_hooks import device_of
 from attnviz.capture.modules import modules_of, parameters_of
 from attnviz.text.errors import InputError
 
-CACHE, STATES = "past_key_values", "encoder_outputs"
+CACHE, STATES, SEGMENTS = "past_key_values", "encoder_outputs", "token_type_ids"
 _ROWS = {  # of texts, with how many axes one batch of them has
-    **dict.fromkeys(("input_ids", "attention_mask", "token_type_ids", "position_ids"), 2),
+    **dict.fromkeys(("input_ids", "attention_mask", SEGMENTS, "position_ids"), 2),
     **dict.fromkeys(("decoder_input_ids", "decoder_attention_mask", "decoder_position_ids"), 2),
     **dict.fromkeys(("inputs_embeds", "decoder_inputs_embeds", "encoder_hidden_states"), 3),
     "encoder_attention_mask": 2,
@@ -31,11 +31,9 @@ def as_given(model: PreTrainedModel, inputs: Any) -> dict[str, Any]:
     the forward names is passed on as it is. Raises InputError for what it does not name, and for
     more than one text.
     """
-    given = {
-        name: value
-        for name, value in _named(model, inputs).items()
-        if value is not None and (name != _SEGMENTS or takes(model, name))
-    }
+    given = {name: value for name, value in _named(model, inputs).items() if value is not None}
+    if not takes(model, SEGMENTS):  # tokenizers return them for such models, too
+        given.pop(SEGMENTS, None)
     _check_names(model, given)
     made = {name: _made(model, name, value) for name, value in given.items()}
     for name, tensor in made.items():
@@ -45,9 +43,6 @@ def as_given(model: PreTrainedModel, inputs: Any) -> dict[str, Any]:
                 f"\n\nHint: pass one row: {name}[:1]."
             )
     return made
-
-
-_SEGMENTS = "token_type_ids"  # tokenizers return them for models too that have no segments
 
 
 def _named(model: PreTrainedModel, inputs: Any) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from attnviz.capture.compat import layer_number
 from attnviz.capture.given import CACHE, has_cross_keys
 from attnviz.capture.inputs import Inputs, takes_target
 from attnviz.capture.stacks import other_stacks, places_in
-from attnviz.text.tokens import Token, Tokens, numbered
+from attnviz.text.tokens import Tokens, numbered
 
 # Kinds of attention to a text, in which order a model computes them; others stand behind them.
 _OF_TEXT = ("encoder", "self", "decoder", "predict", "cross")
@@ -156,5 +156,5 @@ def tokens_of(kind: str, call: Call, inputs: Inputs) -> tuple[Tokens, Tokens]:
 def _with_earlier(earlier: Tokens, text: Tokens, n_keys: int) -> Tokens:
     """The keys of a layer with a cache, which may have a window, or room for more than there is."""
     n = len(earlier) + len(text)
-    empty = (Token(str(place), True, None, True, (place,), "", True) for place in range(n, n_keys))
-    return Tokens((*earlier, *text)[max(0, n - n_keys) :] + tuple(empty))
+    empty = numbered(n_keys).padded([True] * n_keys)[n:]
+    return Tokens((*earlier, *text)[max(0, n - n_keys) :] + empty)

@@ -4,7 +4,6 @@ Weights are always safetensors, attention is always eager, and code that comes w
 never run.
 """
 
-import re
 import threading
 import weakref
 from contextlib import ExitStack
@@ -220,11 +219,8 @@ def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
         )
     except Exception as error:
         package = packages.missing(error)
-        # What is damaged is taken for a file of tiktoken's, too: lines of a token and its rank.
-        is_text = any(
-            re.match(rb"[\w+/=]+ \d+\n", path.read_bytes()) for path in folder.glob("*.model")
-        )
-        if package is not None and (package != "tiktoken" or is_text):
+        # What is damaged is taken for a file of tiktoken's, too.
+        if package is not None and (package != "tiktoken" or vocabulary.is_of_tiktoken(folder)):
             raise ModelLoadError(packages.needed(f"The tokenizer of {name}", package)) from error
         if not vocabulary.is_in(folder):
             raise _without_tokenizer(name) from error

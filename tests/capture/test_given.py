@@ -174,6 +174,7 @@ def test_earlier_keys_are_shown_and_named_and_the_cache_stays(model_type, cache)
         unused = trace.layer(layer).key_tokens.is_padding
         assert [*unused] == [place >= 9 for place in range(first, first + n_keys)]
         assert not head.weights[:, np.array(unused)].any()
+        assert all(trace.layer(layer).key_tokens.in_words().labels)
         assert head.x_key is None  # it is not there any more
         assert head.x_query is not None
         assert [step.name for step in head.steps if step.name.startswith("x_")] == ["x_query"]
