@@ -6,7 +6,7 @@ process.prepare()  # before what follows is imported
 
 import streamlit as st
 
-from attnviz.page import figures, header, history
+from attnviz.page import header, history, stylesheet
 from attnviz.page.controls import examples, links, own_arrays, pair, sidebar
 from attnviz.page.icon import ICON
 from attnviz.page.refusals import show_refusal
@@ -21,7 +21,7 @@ st.set_page_config(
     layout="wide",
     initial_sidebar_state="collapsed" if present.is_on() else "auto",
 )
-figures.let_wide_figures_scroll()
+stylesheet.apply()
 
 with one_run():
     with st.sidebar:
@@ -73,7 +73,10 @@ with one_run():
         present.show(followed)
         stop()
 
-    header.show(trace, head)
+    if st.context.is_embedded:
+        stylesheet.apply_to_embed()
+    else:
+        header.show(trace, head)
     example = st.container()
     views = (steps, neurons, heads, model, find, compare)
     tabs = st.tabs(sidebar.VIEWS, key="view", bind="query-params")
@@ -87,4 +90,6 @@ with one_run():
                     show_refusal(error)
     with example:
         examples.show_note()
+    if st.context.is_embedded:
+        header.show_in_one_line(trace, head)
     header.name_page(st.session_state["view"], head)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from attnviz.charts.heads import head_view
     from attnviz.charts.model import model_view
     from attnviz.charts.neurons import neuron_view
+    from attnviz.charts.overview import overview
     from attnviz.charts.scatter import scatter_view
     from attnviz.charts.steps import steps_view
     from attnviz.charts.what_if import what_if_view
@@ -54,6 +55,7 @@ _HOME_OF = {
     "load": "attnviz.models.loader",
     "model_view": "attnviz.charts.model",
     "neuron_view": "attnviz.charts.neurons",
+    "overview": "attnviz.charts.overview",
     "scatter_view": "attnviz.charts.scatter",
     "save": "attnviz.export.figures",
     "show": "attnviz.export.notebook",
@@ -81,6 +83,7 @@ __all__ = [
     "load",
     "model_view",
     "neuron_view",
+    "overview",
     "save",
     "scatter_view",
     "show",

@@ -41,13 +41,15 @@ from attnviz.charts.parts.pair import Pair
 from attnviz.charts.parts.values import WHY_HIDDEN, largest, nested
 from attnviz.charts.parts.window import around
 
-VALUES_FIT = 12  # a matrix of at most this many rows and columns has its values printed
+VALUES_FIT = 20  # a matrix of at most this many rows and columns has its values printed
 WIDTH, NARROW_WIDTH, LARGE_WIDTH = 310, 150, 480  # px of a row, on a screen 1280 px wide
 SMALLEST_FONT_SIZE = 10
+ROOM_FOR_THREE, ROOM_FOR_TWO = 27, 18  # px, of a cell: for as many digits
 LARGE_FONT_SIZE = 17  # px, on a projector
-# px, of all rows together, so that a step fits a screen of 1280 × 720.
-HEIGHT = 400
-LOW_HEIGHT = 240  # of rows of numbers, which have other things beside them
+# px, of all rows together. A step whose values are printed fits a screen of 1280 × 720, below the
+# whole head at a glance.
+HEIGHT, PRINTED_HEIGHT = 400, 200
+LOW_HEIGHT, PRINTED_LOW_HEIGHT = 240, 168  # of rows of numbers, which have other things beside them
 LARGE_HEIGHT = 350
 LARGE_LOW_HEIGHT = 280  # below standing labels
 LARGE_NARROW_HEIGHT = 126
@@ -203,7 +205,8 @@ def matrix_chart(
 
 def _width_alone(step: Step) -> int:
     n_columns = step.array.shape[1]
-    return 64 * n_columns if is_of_pairs(step) and n_columns <= VALUES_FIT else Figure.width
+    is_printed = is_of_pairs(step) and n_columns <= VALUES_FIT
+    return max(40, min(64, 720 // n_columns)) * n_columns if is_printed else Figure.width
 
 
 @lru_cache(8 * MAX_STRUCTURES)
@@ -229,7 +232,7 @@ def _structure(of: _Structure) -> dict[str, Any]:
         name = f"{first} + ({last} > {first} ? ' … ' + ({last}) : '')"
         drawn = drawn.transform_calculate(**{column_title: name})
     base = alt.Chart().encode(x="column:O", y="row:O")
-    is_below = of.is_narrow or not of.is_of_pairs
+    is_below = of.is_narrow
     has_labels = of.n_cells <= MOST_CELLS_IN_SVG
     label = f"datum['{row_title}'] + ', ' + datum['{column_title}'] + ': ' + {of.value}"
     cells = (
@@ -488,7 +491,8 @@ def _row_height(of: _Structure) -> int:
         height = LARGE_HEIGHT if is_flat else LARGE_LOW_HEIGHT
         return max(4, min(48, (height if of.is_of_pairs else LARGE_NARROW_HEIGHT) // n_rows))
     if is_flat:
-        return 30 if of.is_of_pairs else 22
+        height = PRINTED_HEIGHT if of.is_of_pairs else PRINTED_LOW_HEIGHT
+        return min(30 if of.is_of_pairs else 22, height // n_rows)
     return max(4, min(18, (HEIGHT if of.is_of_pairs else LOW_HEIGHT) // n_rows))
 
 
@@ -512,17 +516,28 @@ def _hidden_cells(base: alt.Chart, of: _Structure) -> list[alt.Chart]:
 
 
 def _printed_values(base: alt.Chart, of: _Structure, value: str) -> alt.Chart:
-    """Three significant digits, but no more decimals than the largest has with four."""
+    """Three significant digits, but no more decimals than the largest has with four.
+
+    Two in cells that are too narrow for them, of a weight without its leading zero.
+    """
+    cell = f"width / {of.all_columns}"
+    is_narrow = f"(width > 0 && {cell} < {ROOM_FOR_THREE})"
     number = f"format({value}, '.3f')"
+    two = f"replace(format({value}, '.2f'), /^0[.]/, '.')"
     if of.name != "weights":
         decimals = f"max(0, 3 - floor(log({of.limit}) / LN10))"
         is_small = f"abs({value}) < pow(10, 2 - {decimals})"
         number = f"format({value}, {is_small} ? '.' + {decimals} + 'f' : '.3g')"
         number = f"{value} == 0 ? '0' : {number}"
+        two = f"{value} == 0 ? '0' : format({value}, '.2~g')"
+    number = f"{is_narrow} ? ({two}) : {number}"
     # Where cells are too narrow for their numbers, on a phone, they are left to the tooltip. In a
     # larger figure the width of this part is not known (0), and there is room.
-    size, cell = of.font_size + 1, f"width / {of.all_columns}"
-    font_size = f"width == 0 ? {size} : {cell} < 24 ? 0 : min({size}, {cell} * 0.31)"
+    size = min(of.font_size + 1, _row_height(of))
+    font_size = (
+        f"width == 0 ? {size} : {cell} < {ROOM_FOR_TWO} ? 0"
+        f" : min({size}, {cell} * ({is_narrow} ? 0.46 : 0.33))"
+    )
     chart: alt.Chart = (
         base.transform_filter(f"isValid({value})")
         .transform_calculate(printed=number)

@@ -16,7 +16,7 @@ from attnviz.charts.parts.values import largest, nested
 MAX_KEYS = 8  # with a band of their own; the others are added up
 PITCH = 22  # px a row
 LARGE_PITCH = 27
-BAND_WIDTH = 224
+BAND_WIDTH, COMPACT_BAND_WIDTH = 224, 160
 BAR_WIDTH = 88
 NUMBER_WIDTH = 62
 NAME_STEP = 30  # px; the names' column is as wide as they need, in steps, and no wider than five
@@ -42,13 +42,18 @@ FIELDS = {
 
 
 def shares_chart(
-    head: HeadTrace, query: int, key: int | None = None, *, is_large: bool = False
+    head: HeadTrace,
+    query: int,
+    key: int | None = None,
+    *,
+    is_large: bool = False,
+    is_compact: bool = False,
 ) -> Figure:
     """One row a key: its weight, ‖v‖, ‖w·v‖, and w·v itself; the last row is their sum, x′.
 
     Beyond 8 keys the others are added up in one row; a sink has a row with a weight alone. Beside
     them stand cosine and distance of x′ to each v; one key may be marked. `is_large` is for a
-    projector, without those two.
+    projector, without those two, and so is `is_compact`, for the place beside a text.
     """
     table = value_shares(head, query)
     keys = table["key"].to_numpy()
@@ -90,14 +95,16 @@ def shares_chart(
     constants["share_weight_limit"] = 1.0
     longest = max(len("the other 500" if len(others) else "sum: x′"), *map(len, head.key_tokens))
     d_value = len(bands[0])
-    n_steps = min(5, max(2, 1 + (longest + 2) * 8 // NAME_STEP))
-    structure = _structure(len(rows), d_value, n_steps * NAME_STEP, is_large)
+    n_steps = min(3 if is_compact else 5, max(2, 1 + (longest + 2) * 8 // NAME_STEP))
+    structure = _structure(len(rows), d_value, n_steps * NAME_STEP, is_large, is_compact)
     n_bands = len(rows) - rows.count(SINK)
     return Figure(structure, constants, n_marks=n_bands * (d_value + MARKS_OF_ROW))
 
 
 @cache
-def _structure(n_rows: int, d_value: int, names_width: int, is_large: bool) -> dict[str, Any]:
+def _structure(
+    n_rows: int, d_value: int, names_width: int, is_large: bool, is_compact: bool
+) -> dict[str, Any]:
     font_size = FONT_SIZE + 4 if is_large else FONT_SIZE + 1
     height = alt.Step(LARGE_PITCH if is_large else PITCH)
     place = alt.Y("place:O", axis=None, scale=alt.Scale(padding=0))
@@ -122,11 +129,11 @@ def _structure(n_rows: int, d_value: int, names_width: int, is_large: bool) -> d
                 ("share_norm", palette.GREY),
             )
         ),
-        _bands(n_rows, d_value, font_size).properties(
+        _bands(n_rows, d_value, font_size, is_compact).properties(
             title=_title(f"w·v, {d_value} dimensions", font_size), height=height
         ),
     ]
-    if not is_large:
+    if not is_large and not is_compact:
         columns += [
             _numbers(base, field, form, font_size).properties(
                 title=_title(FIELDS[field], font_size), width=NUMBER_WIDTH, height=height
@@ -169,7 +176,7 @@ def _numbers(base: alt.Chart, field: str, form: str, font_size: int) -> alt.Char
     return chart
 
 
-def _bands(n_rows: int, d_value: int, font_size: int) -> alt.LayerChart:
+def _bands(n_rows: int, d_value: int, font_size: int, is_compact: bool) -> alt.LayerChart:
     cells = (
         alt.Chart()
         .transform_calculate(v="share_bands[datum.place]", dimension=f"sequence({d_value})")
@@ -193,4 +200,6 @@ def _bands(n_rows: int, d_value: int, font_size: int) -> alt.LayerChart:
         .mark_rect(fillOpacity=0, strokeWidth=2, stroke=alt.expr(palette.TEXT), tooltip=None)
         .encode(y=alt.Y("place:O", axis=None))
     )
-    return alt.LayerChart(layer=[cells, total]).properties(width=BAND_WIDTH)
+    return alt.LayerChart(layer=[cells, total]).properties(
+        width=COMPACT_BAND_WIDTH if is_compact else BAND_WIDTH
+    )

@@ -146,7 +146,8 @@ OPTIONS: Mapping[str, tuple[Option, ...]] = {
 # Without a flag: what the shell reads first, and what is on the page alone.
 OTHERS = (
     Option("text", "text", opens="time flies like an arrow"),
-    Option("page.step", "step", opens=KEPT),
+    Option("page.step", "step", opens="softmax"),
+    Option("page.all_steps", "all_steps", opens=False),
     Option("page.talk", "talk", opens=KEPT),
     Option("page.why_scale", "why_scale", opens=False),
     Option("page.what_if", "what_if", opens=False),

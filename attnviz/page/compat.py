@@ -26,6 +26,13 @@ def uploads() -> MemoryUploadedFileManager | None:
 # Where things are in the document, as CSS and scripts find them
 
 CHART = "[data-testid=stVegaLiteChart]"
+MAIN = "[data-testid=stMainBlockContainer]"
+HEADER = "[data-testid=stHeader]"
+TABS = "[data-testid=stTabs]"
+ELEMENT, COLUMN = "[data-testid=stElementContainer]", "[data-testid=stColumn]"
+LAYOUT = "[data-testid=stLayoutWrapper]"
+SIDEBAR = "[data-testid=stSidebar]"
+SIDEBAR_TOP = "[data-testid=stSidebarHeader]"
 CODE_TOOLBAR = "div:has([data-testid=stElementToolbarButton])"  # seen under the pointer alone
 
 
@@ -37,3 +44,8 @@ def keyed(key: str) -> str:
 def keyed_like(*beginnings: str) -> str:
     """Whatever has a key that begins like one of these."""
     return f":is({', '.join(f'[class*=st-key-{beginning}]' for beginning in beginnings)})"
+
+
+def layout_of(selector: str) -> str:
+    """The wrapper that Streamlit puts around a container."""
+    return f"{LAYOUT}:has(> {selector})"

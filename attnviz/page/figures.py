@@ -10,7 +10,8 @@ import pyarrow as pa
 import streamlit as st
 
 from attnviz.charts.parts.figure import NUMBERS, Figure
-from attnviz.page.compat import CHART, keyed, keyed_like
+
+Width = Literal["stretch", "content"] | int  # px
 
 
 def show_figure(
@@ -19,7 +20,7 @@ def show_figure(
     alt: str,
     *,
     words: str = "",
-    width: Literal["stretch", "content"] = "stretch",
+    width: Width = "stretch",
     on_select: Callable[[], None] | None = None,
     selection_mode: Sequence[str] = (),
 ) -> None:
@@ -69,12 +70,3 @@ def begin_run(*, are_kept: bool) -> None:
 def shown() -> dict[str, tuple[str, Figure | altair.LayerChart]]:
     """The keys and figures that this run has shown so far, by what they are, but no whole views."""
     return dict(st.session_state.get(_SHOWN) or {})
-
-
-def let_wide_figures_scroll() -> None:
-    """On a narrow screen a figure with many columns scrolls, not the page."""
-    wide, drawn = keyed_like("neurons_", "heads_"), keyed_like("model_", "find_", "compare_")
-    st.html(
-        f"<style>{keyed('shares')}, {drawn}, {wide} {{overflow-x: auto}}"
-        f"{wide} svg {{user-select: none}}{wide} {CHART} {{min-width: 760px}}</style>"
-    )

@@ -11,21 +11,34 @@ from attnviz.text.phrases import counted, escaped, percent, token_at
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
-    st.subheader(f"Layer {head.layer}, head {head.head}{_of_kind(trace, head)}", anchor=False)
-    of_other_models = (
-        " Head numbers do not carry over between models: the same number is another head in "
-        "another model."
-    )
-    is_of_model = trace.layer(head.layer, head.kind).captured != "given"
-    st.caption(f"{_description(trace, head)}.{of_other_models if is_of_model else ''}")
-    if not head.is_compared:
-        st.caption(f":material/info: {check_line(head)}")
-    elif head.is_exact:
-        st.caption(f":green[:material/check_circle:] {check_line(head)}")
-    else:
+    """One line: which head, and whether its numbers are the model's; behind it what is shown."""
+    with st.container(key="header", horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**Layer {head.layer}, head {head.head}{_of_kind(trace, head)}**")
+        with st.popover(_check(head), type="tertiary", key="about", width="content"):
+            st.markdown(f"{_description(trace, head)}.")
+            st.markdown(check_line(head))
+            if trace.layer(head.layer, head.kind).captured != "given":
+                st.caption("Head numbers are not comparable across models.")
+    if head.is_compared and not head.is_exact:
         st.error(f"{check_line(head)} {NOT_EXACT}", icon=":material/error:")
     if lacking := not_shown(trace):
         st.caption(f":material/visibility_off: {lacking}")
+
+
+def show_in_one_line(trace: Trace, head: HeadTrace) -> None:
+    """The same in a slide: which model and head, and where it does not match the model."""
+    words = f"{escaped(trace.model_name)} · layer {head.layer}, head {head.head}"
+    is_wrong = head.is_compared and not head.is_exact
+    with st.container(key="embed_line"):
+        st.caption(f"{words} · {check_line(head)}" if is_wrong else words)
+
+
+def _check(head: HeadTrace) -> str:
+    if not head.is_compared:
+        return ":material/info: not compared"
+    if head.is_exact:
+        return ":green[:material/check_circle:] matches the model"
+    return ":red[:material/error:] differs from the model"
 
 
 def name_page(view: str, head: HeadTrace) -> None:

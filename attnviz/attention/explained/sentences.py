@@ -154,12 +154,22 @@ def _projected(head: HeadTrace, plain_words: str) -> str:
 
 def look_for(head: HeadTrace, step: Step, convention: Convention = "rows") -> str:
     """What is worth finding in the picture of a step."""
-    if step.name == "masked" and not head.is_masked.any() and not _adds(head):
+    if step.name == "masked" and not mask_changes(head):
         return "no change: the picture is the one before."
     row, column = _lines(convention)
     words = _LOOK_FOR.get(step.name) or _LOOK_FOR[step.number]
     sink = "" if step.sink is None else ", or the sink: attention that goes to no token"
     return words.format(row=row, column=column, sink=sink)
+
+
+def mask_changes(head: HeadTrace) -> bool:
+    """Whether the mask hides a key from a query, or adds something to a score."""
+    return bool(head.is_masked.any()) or _adds(head)
+
+
+def no_mask(head: HeadTrace) -> str:
+    """One line for a mask that changes nothing; empty for any other."""
+    return "" if mask_changes(head) else "3b · No mask: every query may attend to every key."
 
 
 def _lines(convention: Convention) -> tuple[str, str]:

@@ -48,10 +48,12 @@ class Blocks:
         return [self.first_column + self.columns * n for n in range(self.values.shape[1])]
 
 
-def block_size(shape: tuple[int, int], max_columns: int) -> tuple[int, int]:
+def block_size(
+    shape: tuple[int, int], max_columns: int, max_rows: int = MAX_TOKENS
+) -> tuple[int, int]:
     """The rows and columns of the smallest blocks that fit; (1, 1) where every cell does."""
     n_rows, n_columns = shape
-    return -(-n_rows // MAX_TOKENS), -(-n_columns // max_columns)
+    return -(-n_rows // max_rows), -(-n_columns // max_columns)
 
 
 def in_blocks(
@@ -60,14 +62,15 @@ def in_blocks(
     summary: Summary = "mean",
     *,
     max_columns: int = MAX_DIMENSIONS,
+    max_rows: int = MAX_TOKENS,
 ) -> Blocks:
-    """The matrix in the smallest blocks that fit MAX_TOKENS rows × `max_columns`.
+    """The matrix in the smallest blocks that fit `max_rows` × `max_columns`.
 
     Hidden cells count for nothing; a block is hidden where all of its cells are.
     """
     if is_hidden is None:
         is_hidden = np.zeros(array.shape, dtype=bool)
-    rows, columns = block_size(array.shape, max_columns)
+    rows, columns = block_size(array.shape, max_columns, max_rows)
     if rows == columns == 1:
         return Blocks(np.where(is_hidden, np.nan, array), is_hidden, 1, 1, summary)
     values = _by_block(np.where(is_hidden, 0, array), rows, columns)

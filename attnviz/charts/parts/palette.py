@@ -52,6 +52,9 @@ PALETTES: dict[str, Palette] = {
 # One mid-tone each, readable as a heading on both backgrounds.
 IDENTITY = {"q": "#8b5cf6", "k": "#1a9a6c", "v": "#d6457a", "updated": "#a8761a"}
 
+# Of what is chosen; the page's own accent.
+ACCENT = ("#0f766e", "#2aa198")  # light, dark
+
 # Vega knows the colour of the page it is drawn on as the signal `background`.
 IS_LIGHT = "(luminance(background) > 0.5)"
 TEXT = f"({IS_LIGHT} ? '{PALETTES['light'].text}' : '{PALETTES['dark'].text}')"

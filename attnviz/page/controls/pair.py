@@ -37,16 +37,19 @@ class Followed:
 
 def choose(trace: Trace, head: HeadTrace, *, is_large: bool = False) -> Followed:
     """The pair and the convention, from controls in a row or a column."""
-    query, key = choose_tokens(trace, head)
-    return Followed(trace, head, query, key, _convention(), _large(head), is_large)
+    query, key = choose_tokens(trace, head, are_beside=not is_large)
+    with st.popover("Options", icon=":material/tune:", key="steps_options", width="content"):
+        convention, large = _convention(), _large(head)
+    return Followed(trace, head, query, key, convention, large, is_large)
 
 
-def choose_tokens(trace: Trace, head: HeadTrace) -> tuple[int, int]:
-    """The positions of the query and the key token."""
+def choose_tokens(trace: Trace, head: HeadTrace, *, are_beside: bool = False) -> tuple[int, int]:
+    """The positions of the query and the key token; their labels may stand beside the lists."""
     start = start_pair(trace, head)
+    query, key = start.query or 0, start.key or 0
     return (
-        choose_token("Query token", "query", head.query_tokens, start.query or 0),
-        choose_token("Key token", "key", head.key_tokens, start.key or 0),
+        choose_token("Query token", "query", head.query_tokens, query, is_beside=are_beside),
+        choose_token("Key token", "key", head.key_tokens, key, is_beside=are_beside),
     )
 
 

@@ -165,14 +165,19 @@ def choose_head(trace: Trace) -> tuple[str, int, int]:
     return kind, layer, head
 
 
-def choose_token(label: str, key: str, tokens: Sequence[str], default: int) -> int:
-    """A position among tokens, listed with its number and its token."""
+def choose_token(
+    label: str, key: str, tokens: Sequence[str], default: int, *, is_beside: bool = False
+) -> int:
+    """A position among tokens, listed with its number and its token; its label may be beside it."""
+    if is_beside:
+        st.markdown(label, width="content")
     return select(
         label,
         key,
         range(len(tokens)),
         default,
         format_func=lambda place: f"{place} {tokens[place]}",
+        is_labelled=not is_beside,
     )
 
 
@@ -215,6 +220,7 @@ def select(
     replace: Callable[[list, Any, Any], Any] = lambda options, value, otherwise: otherwise,
     help: str | None = None,
     accepts_others: bool = False,
+    is_labelled: bool = True,
 ) -> Any:
     """A list bound to the address; `spellings` are what else a link may call its options.
 
@@ -248,6 +254,7 @@ def select(
         on_change=links.forget_note,
         args=(key,),
         accept_new_options=accepts_others,
+        label_visibility="visible" if is_labelled else "collapsed",
         disabled=key == "model" and own_arrays.is_open(),
     )
     name = names.get(chosen, chosen)

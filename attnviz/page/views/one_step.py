@@ -1,6 +1,7 @@
 """One step of the timeline: formula, words made from the numbers, and the matrix."""
 
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -37,10 +38,15 @@ IDENTITY = {
 def show_steps(followed: Followed, steps: list[Step]) -> None:
     """The steps that share a number, from explanation to picture."""
     first, convention = steps[0], followed.convention
-    st.markdown(explanation(followed.head, first.number, convention, is_short=followed.is_large))
+    with st.container(key=None if followed.is_large else f"words_{first.number}"):
+        words = explanation(followed.head, first.number, convention, is_short=followed.is_large)
+        st.markdown(words)
     if followed.is_large and first.name == "bias":
         steps = steps[:1]  # one screen; the scores with their bias are what the mask is added to
     if len(steps) > 1 and not is_of_pairs(first):
+        if not followed.is_large:
+            _show_beside_words(followed, _one_of(steps))
+            return
         for column, step in zip(st.columns(len(steps)), steps, strict=True):
             with column:
                 _show_in_a_column(followed, step)
@@ -48,33 +54,74 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
             worked_out = arithmetic(followed.head, step, followed.query, followed.key)
             if worked_out is not None:
                 st.markdown(worked_out)
-        if not followed.is_large:
-            _show_look_for(followed, first)
         return
     for step in steps:
-        words, picture = st.columns([2, 3], gap="medium")
-        with words:
-            _show_words(followed, step)
-            if not (followed.is_large and step.name == "updated"):
-                _show_look_for(followed, step)
-            if _has_wide_rows(step) and step.name != "output" and not followed.is_large:
-                _show_row(followed, step)
-            if step.name == "scores" and not followed.is_large:
-                _show_products(followed)
-        with picture:
-            if followed.is_large and step.name == "updated":
-                _show_shares(followed)
-            else:
-                _show_chart(followed, step)
-            if step.name == "weights" and followed.large == "window":
-                shown = window_around(followed.query, followed.key, *step.array.shape)
-                pair.show_outside(followed.head, followed.query, shown)
-            if _has_wide_rows(step) and step.name == "output" and not followed.is_large:
-                _show_row(followed, step)  # here, for there are more words beside it
-    if first.name == "updated":
-        if not followed.is_large:
-            _show_shares(followed)
+        _show_beside_words(followed, step)
+    if first.name == "updated" and followed.is_large:
         st.markdown(nearest_values(followed.head, followed.query))
+
+
+def _one_of(steps: list[Step]) -> Step:
+    """Of several arrays that one step makes, the one that is chosen; the first, of another step."""
+    key = f"array_{steps[0].number}"
+    by_title = {step.title: step for step in steps}
+    if st.session_state.get(key, steps[0].title) not in by_title:
+        del st.session_state[key]
+    chosen = st.segmented_control(
+        "Array",
+        list(by_title),
+        default=steps[0].title,
+        required=True,
+        key=key,
+        label_visibility="collapsed",
+    )
+    return by_title[chosen or steps[0].title]
+
+
+def _show_beside_words(followed: Followed, step: Step) -> None:
+    words, picture = st.columns([5, 9], gap="medium")
+    is_update = step.name == "updated"
+    with words, st.container(gap="xsmall", key=None if followed.is_large else f"words_{step.name}"):
+        _show_words(followed, step)
+        if not (followed.is_large and is_update):
+            _show_look_for(followed, step)
+        if not followed.is_large:
+            _show_more(followed, step)
+    with picture:
+        if is_update:
+            _show_shares(followed)
+        else:
+            _show_chart(followed, step)
+        if step.name == "weights" and followed.large == "window":
+            shown = window_around(followed.query, followed.key, *step.array.shape)
+            pair.show_outside(followed.head, followed.query, shown)
+
+
+def _show_more(followed: Followed, step: Step) -> None:
+    """What one may ask next; computed when it is opened."""
+    if step.name == "scores":
+        _show_products(followed)
+    if step.name == "updated":
+        popover = _more("The matrix of all updates", step)
+        if popover.open:
+            with popover:
+                _show_chart(followed, step)
+                st.markdown(nearest_values(followed.head, followed.query))
+    elif _has_wide_rows(step):
+        popover = _more(f"All {step.array.shape[1]} values of the row", step)
+        if popover.open:
+            with popover:
+                _show_row(followed, step)
+
+
+def _more(label: str, step: Step) -> Any:
+    return st.popover(
+        label,
+        icon=":material/grid_on:",
+        key=f"more_{step.name}",
+        on_change="rerun",
+        width="content",
+    )
 
 
 def _show_in_a_column(followed: Followed, step: Step) -> None:
@@ -101,13 +148,19 @@ def _show_words(followed: Followed, step: Step) -> None:
 
 def _show_look_for(followed: Followed, step: Step) -> None:
     words = look_for(followed.head, step, followed.convention)
-    st.markdown(f":material/visibility: **Look for** {words}")
+    st.caption(f":material/visibility: **Look for** {words}")
 
 
 def _show_shares(followed: Followed) -> None:
     head, query = followed.head, followed.query
     show_figure(
-        shares_chart(head, query, followed.key, is_large=followed.is_large),
+        shares_chart(
+            head,
+            query,
+            followed.key,
+            is_large=followed.is_large,
+            is_compact=not followed.is_large,
+        ),
         "shares",
         "What each value adds to the update of the query token",
         width="content",

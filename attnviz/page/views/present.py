@@ -1,33 +1,16 @@
 """Talk mode: one step a screen, in large type, moved by buttons, arrow keys and clickers."""
 
-from itertools import groupby
-
 import streamlit as st
 
 from attnviz.attention.explained.sentences import headline
-from attnviz.attention.steps import steps_of
-from attnviz.page.compat import keyed
+from attnviz.page import stylesheet
 from attnviz.page.controls import links
 from attnviz.page.controls.pair import Followed
-from attnviz.page.views import one_step
+from attnviz.page.views import one_step, strip
+from attnviz.page.views.beats import BEATS, beats_of, number_of
 from attnviz.text.phrases import escaped, token_at
 
-# What a step and a beat of the talk are called in links, by their number.
-BEATS = {
-    "in": "embeddings",
-    "1": "project",
-    "1b": "rotate",
-    "2": "score",
-    "3a": "scale",
-    "cap": "soft-cap",
-    "bias": "bias",
-    "3b": "mask",
-    "3c": "softmax",
-    "4": "update",
-    "beyond": "output",
-}
 _LEAVING = "_talk_is_left"
-_LARGE_TYPE = f"<style>{keyed('talk_step')} p {{font-size: 1.25rem; line-height: 1.4}}</style>"
 
 
 def is_on() -> bool:
@@ -49,12 +32,8 @@ def enter_button() -> None:
 
 def show(followed: Followed) -> None:
     """The beat that the address asks for, and the way to the others."""
-    groups = {
-        BEATS[number]: list(steps)
-        for number, steps in groupby(
-            steps_of(followed.head, followed.convention), key=lambda step: step.number
-        )
-    }
+    stylesheet.apply_to_talk()
+    groups = beats_of(followed.head, followed.convention)
     names = list(groups)
     with st.container(horizontal=True, vertical_alignment="center", key="talk_bar"):
         # No default: the address leaves out a default, and it is what keeps the talk going.
@@ -77,8 +56,8 @@ def show(followed: Followed) -> None:
         _move("", "PageUp", names, place - 1)  # what presenter clickers send
         _move("", "PageDown", names, place + 1)
     with st.container(key="talk_step"):
-        st.html(_LARGE_TYPE)
-        st.subheader(headline(groups[beat][0].number), anchor=False)
+        strip.show_sentence(followed, 1216)
+        st.subheader(headline(number_of(beat)), anchor=False)
         one_step.show_steps(followed, groups[beat])
     head = followed.head
     query = token_at(head.query_tokens, followed.query)
@@ -112,5 +91,6 @@ def _enter() -> None:
 
 
 def _leave() -> None:
-    """End the talk, after one more run in which the control takes itself out of the address."""
+    """End the talk at the step of its beat; the control first takes itself out of the address."""
+    st.session_state["step"] = st.session_state["talk"]
     st.session_state.update({"talk": None, _LEAVING: True})

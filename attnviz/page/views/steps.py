@@ -1,24 +1,32 @@
-"""The Steps view: the timeline of all steps, with one pair of tokens followed through."""
+"""The Steps view: the head at a glance, and below it one step whole, or all of them."""
 
-from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
-from itertools import groupby
 
 import streamlit as st
 
-from attnviz.attention.explained.sentences import headline, no_output
+from attnviz.attention.explained.sentences import headline, no_mask, no_output
 from attnviz.attention.head import HeadTrace
-from attnviz.attention.steps import steps_of
+from attnviz.attention.steps import Step, steps_of
 from attnviz.attention.trace import Trace
 from attnviz.charts.parts.tables import step_table
 from attnviz.page import header
-from attnviz.page.compat import DeltaGenerator, keyed
+from attnviz.page.compat import DeltaGenerator
 from attnviz.page.controls import export_menu, links, pair, tables
-from attnviz.page.views import glossary, one_step, present, what_if, why_scale
+from attnviz.page.controls.pair import Followed
+from attnviz.page.views import glossary, one_step, present, strip, what_if, why_scale
+from attnviz.page.views.beats import BEATS, beats_of, number_of
+
+OPENING = "softmax"  # the step in which attention is seen
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(gap="xsmall"):
+        _show_all(trace, head)
+
+
+def _show_all(trace: Trace, head: HeadTrace) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         followed = pair.choose(trace, head)
         tables.show_choice(
             "steps",
@@ -26,19 +34,25 @@ def show(trace: Trace, head: HeadTrace) -> None:
         )
         present.enter_button()
         menu = st.container(width="content")
-    header.show_strongest(trace, head, followed.query, followed.key)
-    steps_in_order = steps_of(head, followed.convention)
-    for number, steps in groupby(steps_in_order, key=lambda step: step.number):
-        with _expander(number):
-            one_step.show_steps(followed, list(steps))
-        if number == "3a":
-            why_scale.show(head, followed.query)
-    if head.output is None:
-        with _expander("beyond"):
-            st.markdown(no_output(head))
+    beats = beats_of(head, followed.convention)
+    if st.context.is_embedded:
+        _embed(followed, beats)
+        return
+    with st.container(key="strip", gap="xsmall"):
+        at_a_glance = st.container()
+        header.show_strongest(trace, head, followed.query, followed.key)
+        are_all, beat = _choose(list(beats))
+    with at_a_glance:
+        strip.show(followed, None if are_all else beat)
+    if are_all:
+        for name in beats:
+            with _expander(name):
+                _show(followed, name, beats[name])
+    else:
+        with st.container(key=f"step_{beat}", gap="small"):
+            _show(followed, beat, beats[beat])
     change = what_if.show(followed)
     glossary.show()
-    _scroll({present.BEATS[step.number] for step in steps_in_order} | {present.BEATS["beyond"]})
     with menu:
         screen = export_menu.screen_of(
             trace,
@@ -53,15 +67,69 @@ def show(trace: Trace, head: HeadTrace) -> None:
         export_menu.menu(screen, trace)
 
 
-def _expander(number: str) -> DeltaGenerator:
-    key = f"step_{present.BEATS[number]}"
-    return st.expander(f"**{headline(number)}**", expanded=True, type="step", key=key)
+def _embed(followed: Followed, beats: dict[str, list[Step]]) -> None:
+    """The sentence and the step that the link asks for, in the letters of a talk."""
+    _, beat = _choose(list(beats))
+    strip.show_sentence(followed)
+    one_step.show_steps(replace(followed, is_large=True), beats[beat])
 
 
-def _scroll(beats: Collection[str]) -> None:
-    """To the step that the link asked for, once; the browser holds it there as pictures come."""
-    in_order = [beat for beat in present.BEATS.values() if beat in beats]
-    for beat in links.check("step", "step", in_order, "all of them, from the first"):
-        if beat in in_order:
-            script = f"document.querySelector('{keyed(f'step_{beat}')}').scrollIntoView()"
-            st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)
+def _choose(beats: list[str]) -> tuple[bool, str]:
+    """Whether all steps are shown, and the one that is open."""
+    if st.session_state.get("step", OPENING) not in beats:
+        st.session_state["step"] = OPENING  # of a head that has other steps
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        beat: str = st.session_state.get("step", OPENING)
+        _move("Previous", "Left", beats, -1)
+        bar = st.container(width="content")
+        _move("Next", "Right", beats, 1)
+        are_all = st.toggle("All steps", key="all_steps", bind="query-params")
+        links.check_switch("all_steps", "All steps", are_all)
+        with bar:
+            chosen = st.segmented_control(
+                "Step",
+                beats,
+                default=OPENING,
+                required=True,
+                key="step",
+                bind="query-params",
+                label_visibility="collapsed",
+                disabled=are_all,
+            )
+    links.check("step", "step", beats, chosen or beat)
+    return are_all, chosen or beat
+
+
+def _move(label: str, shortcut: str, beats: list[str], by: int) -> None:
+    place = beats.index(st.session_state.get("step", OPENING)) + by
+    is_there = place in range(len(beats))
+    st.button(
+        label,
+        key=f"step_{shortcut.lower()}",
+        shortcut=shortcut,
+        disabled=not is_there,
+        on_click=_open,
+        args=(beats[place] if is_there else None,),
+    )
+
+
+def _open(beat: str) -> None:
+    st.session_state["step"] = beat
+
+
+def _show(followed: Followed, beat: str, steps: list[Step]) -> None:
+    head = followed.head
+    if not steps:
+        st.markdown(no_output(head))
+        return
+    one_step.show_steps(followed, steps)
+    if beat == BEATS["3c"]:
+        st.caption(no_mask(head))
+    if beat == BEATS["3a"]:
+        why_scale.show(head, followed.query)
+
+
+def _expander(beat: str) -> DeltaGenerator:
+    return st.expander(
+        f"**{headline(number_of(beat))}**", expanded=True, type="step", key=f"step_{beat}"
+    )

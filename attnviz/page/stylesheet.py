@@ -1,0 +1,101 @@
+"""The page's one stylesheet: what stays in sight, and what scrolls."""
+
+import streamlit as st
+
+from attnviz.charts.parts.palette import PALETTES
+from attnviz.page.compat import (
+    CHART,
+    COLUMN,
+    ELEMENT,
+    HEADER,
+    LAYOUT,
+    MAIN,
+    SIDEBAR,
+    SIDEBAR_TOP,
+    TABS,
+    keyed,
+    keyed_like,
+    layout_of,
+)
+
+_LIGHT, _DARK = (PALETTES[mode].background for mode in ("light", "dark"))
+_WIDE, _DRAWN = keyed_like("neurons_", "heads_", "overview_"), keyed_like("model_", "find_")
+
+# On a narrow screen a figure with many columns scrolls, not the page. The head at a glance stays
+# at the top of the window, and what is shown stands beside the names of the views.
+_RULES = f"""
+{keyed("shares")}, {_DRAWN}, {keyed_like("compare_")}, {_WIDE} {{overflow-x: auto}}
+{_WIDE} svg {{user-select: none}}
+{_WIDE} {CHART} {{min-width: 760px}}
+{MAIN} {{padding-left: 2rem; padding-right: 2rem}}
+{SIDEBAR_TOP} {{position: absolute; right: 0; z-index: 1}}
+{keyed_like("words_")} p {{font-size: .9rem; line-height: 1.45}}
+{keyed("open_strongest")} button {{min-height: 1.6rem; padding-top: 0; padding-bottom: 0}}
+@media (max-width: 640px) {{ {MAIN} {{padding-left: 1rem; padding-right: 1rem}} }}
+@media (min-width: 800px) {{
+  {layout_of(keyed("strip"))} {{
+    position: sticky; top: 0; z-index: 9; background: light-dark({_LIGHT}, {_DARK})
+  }}
+}}
+@media (min-width: 1100px) {{
+  {layout_of(keyed("header"))} {{z-index: 1; width: fit-content; margin: 0 0 -3.5rem auto}}
+}}
+"""
+
+# Laid out for a screen of 1280 × 720, a beat is as large as the window allows; what moves it shows
+# when the pointer moves, or has the focus.
+_OF_TALK = f"""
+{MAIN} {{zoom: var(--fits, 1); padding: .5rem 2rem 0; max-width: none}}
+{HEADER} {{display: none}}
+{keyed("talk_step")} p {{font-size: 1.2rem; line-height: 1.35}}
+{keyed("talk_bar")} {{
+  position: fixed; left: 0; right: 0; bottom: 0; z-index: 10; padding: .5rem 2rem;
+  background: light-dark({_LIGHT}, {_DARK}); opacity: 0; transition: opacity .2s
+}}
+html.pointer-moves {keyed("talk_bar")}, {keyed("talk_bar")}:focus-within {{opacity: 1}}
+html:not(.pointer-moves) {MAIN} {{cursor: none}}
+"""
+# In a slide: pictures and one line of words, and nothing to choose.
+_OF_EMBED = f"""
+{MAIN} {{padding: .5rem 1rem 0}}
+{SIDEBAR}, {HEADER}, {MAIN} {ELEMENT}, {MAIN} {COLUMN}:not(:has({CHART})),
+{MAIN} {LAYOUT}:not(:has({CHART})), {TABS} [role=tablist] {{display: none}}
+{MAIN} {ELEMENT}:has({CHART}) {{display: block}}
+{MAIN} {layout_of(keyed("embed_line"))}, {keyed("embed_line")} {ELEMENT} {{display: block}}
+{MAIN} [data-testid=stVerticalBlock] {{gap: .25rem}}
+"""
+
+
+def apply() -> None:
+    st.html(f"<style>{_RULES}</style>")
+
+
+def apply_to_talk() -> None:
+    st.html(f"<style>{_OF_TALK}</style>")
+    st.html(f"<script>{{{_FITS}{_POINTER}}}</script>", unsafe_allow_javascript=True)
+
+
+def apply_to_embed() -> None:
+    st.html(f"<style>{_OF_EMBED}</style>")
+
+
+_FITS = """
+const fit = () => document.documentElement.style.setProperty(
+  '--fits', Math.min(innerWidth / 1280, innerHeight / 720))
+if (!window.attnvizFits) {
+  window.attnvizFits = true
+  addEventListener('resize', fit)
+}
+fit()
+"""
+_POINTER = """
+if (!window.attnvizPointer) {
+  window.attnvizPointer = true
+  let timer
+  addEventListener('pointermove', () => {
+    root.classList.add('pointer-moves')
+    clearTimeout(timer)
+    timer = setTimeout(() => root.classList.remove('pointer-moves'), 2500)
+  })
+}
+"""
