@@ -73,8 +73,8 @@ def shown_in_notebook(tmp_path_factory):
     loaded, *shown = notebooks.results(
         tmp_path_factory.mktemp("notebook"),
         "import attnviz; model, tokenizer = attnviz.load()",
-        f"attnviz.show(model, tokenizer, {SENTENCE!r})",
-        f"attnviz.show(model, tokenizer, {SENTENCE!r}, display_mode='dark')",
+        f"attnviz.show(model, tokenizer, {SENTENCE!r}, layer=0, head=8)",
+        f"attnviz.show(model, tokenizer, {SENTENCE!r}, layer=0, head=8, display_mode='dark')",
     )
     assert loaded is None
     return dict(zip(("light", "dark"), shown, strict=True))

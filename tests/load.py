@@ -28,7 +28,7 @@ import numpy as np
 from websockets.exceptions import WebSocketException
 
 import attnviz
-from attnviz.page.controls.sidebar import DEFAULT_HEAD, DEFAULT_TEXT
+from attnviz.page.controls.sidebar import DEFAULT_TEXT
 from tests.support.serving import Server, serving
 from tests.support.visitors import PageFailed, Shown, visiting
 from tests.support.watched_page import SLOW, Diary, memory_of
@@ -51,7 +51,7 @@ class Asked:
     head: int
 
 
-FIRST = Asked(DEFAULT_TEXT, 0, DEFAULT_HEAD)
+FIRST = Asked(DEFAULT_TEXT, 5, 11)  # as the page opens
 
 
 @dataclass

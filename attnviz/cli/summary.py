@@ -12,6 +12,7 @@ from attnviz.attention.agreement import NOT_EXACT, check_line
 from attnviz.attention.explained.sentences import changes, effect
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.trace import Trace
+from attnviz.charts.parts.opening_pair import opening
 from attnviz.export.captions import caption
 from attnviz.export.screen import Screen
 from attnviz.text.errors import InputError
@@ -117,7 +118,7 @@ class Summary:
 
 
 def summary(screen: Screen, trace: Trace) -> Summary:
-    """A screen's head and its query, the first left where the screen names none.
+    """A screen's head and its query; where the screen names none, that which attnviz opens with.
 
     Raises InputError for what the trace does not have, and for a query that a filter hides.
     """
@@ -125,7 +126,10 @@ def summary(screen: Screen, trace: Trace) -> Summary:
     less = trace if screen.view == "steps" else screen.filters(trace)
     head = less.head(screen.layer, screen.head, screen.kind)
     queries, keys = less.tokens_of(screen.layer, screen.kind)
-    query = 0 if screen.query is None else queries.place_of(screen.query)
+    at = opening(trace, screen.kind).query if screen.query is None else screen.query
+    query = queries.place_of(at)
+    if query is None and screen.query is None:
+        query = 0
     if query is None:
         raise InputError(
             f"A filter hides the query token {screen.query}."

@@ -18,7 +18,7 @@ def show(
     model: Any,
     tokenizer: Any,
     text: str,
-    layer: int = 0,
+    layer: int | None = None,
     head: int | None = None,
     display_mode: DisplayMode = "light",
     view: View = "neurons",
@@ -38,10 +38,11 @@ def show(
     links `query` to `key`) or "compare" (with the head of `other_text`, `other_layer` and
     `other_head`, one of which has to be given; of two models `attnviz.compare_view` draws it).
     `query` and `key` are positions of tokens: those that Steps follows, that Neurons selects, that
-    Compare frames and to or from which Heads shows lines. Without a `head` it is head 8, or head 0
-    of a layer that has fewer. `pair`, `target` and `kind` are those of `attnviz.trace` and of
-    `Trace.head`; `display_mode` is "light" or "dark". Raises InputError for a view, display mode,
-    layer, head, kind or token that is not there, and what `attnviz.trace` raises.
+    Compare frames and to or from which Heads shows lines. Without `layer` or `head` it is that of
+    the head in which the text's second word, of a decoder its last token, gives most to another
+    word. `pair`, `target` and `kind` are those of `attnviz.trace` and of `Trace.head`;
+    `display_mode` is "light" or "dark". Raises InputError for a view, display mode, layer, head,
+    kind or token that is not there, and what `attnviz.trace` raises.
     """
     from attnviz.capture import forward_pass  # torch, which the name alone does not wait for
 
@@ -60,7 +61,7 @@ def show(
         **{"beside.layer": other_layer, "beside.head": other_head},
     }
     screen = opened(given, trace)
-    head_trace = trace.head(layer, screen.head, kind)
+    head_trace = trace.head(screen.layer, screen.head, kind)
     pair_of(head_trace, query, key)
     description = _description(trace, head_trace)
     if view == "steps":

@@ -16,7 +16,6 @@ VIEWS: tuple[View, ...] = get_args(View)
 FindBy = Literal["pair", "measures"]
 NAMES = tuple(measure.name for measure in MEASURES)
 DTYPES = tuple(dict.fromkeys(("float32", *TOLERANCE)))  # the default first
-DEFAULT_HEAD = 8  # of the picture that attnviz starts from, where a layer has as many
 OF_SCREEN, KEPT = "as a screen has it", "kept"
 
 
@@ -64,8 +63,9 @@ OPTIONS: Mapping[str, tuple[Option, ...]] = {
     ),
     "what is shown": (
         Option("kind", "kind", "--kind KIND", "self; or encoder, decoder, cross"),
-        Option("layer", "layer", "--layer N", "default: the first", opens=None),
-        Option("head", "head", "--head N", "default: 8, or 0 of fewer", opens=None),
+        Option("layer", "layer", "--layer N", "default: with --head, where the second word, of a "
+               "decoder the last token, gives most to another word", opens=None),
+        Option("head", "head", "--head N", "default: see --layer", opens=None),
         Option("view", "view", "--view", "default: steps, or neurons where there are filters",
                VIEWS, opens="Steps"),
         Option("query", "query", "--query TOKEN", "the token that attends"),

@@ -19,12 +19,12 @@ from attnviz.charts.heads import Focus, head_view, most_tokens
 from attnviz.charts.matrix import Large
 from attnviz.charts.model import model_view
 from attnviz.charts.neurons import neuron_view
-from attnviz.charts.parts.opening_pair import start_pair
+from attnviz.charts.parts.opening_pair import opening
 from attnviz.charts.parts.palette import DisplayMode
 from attnviz.charts.parts.window import MAX_TOKENS, window_around
 from attnviz.charts.scatter import scatter_view
 from attnviz.charts.steps import steps_view
-from attnviz.export.options import ARGUMENTS, DEFAULT_HEAD, FindBy, View
+from attnviz.export.options import ARGUMENTS, FindBy, View
 from attnviz.heads.aligning import Alignment
 from attnviz.heads.comparing import Difference, difference
 from attnviz.heads.finding import linking, linking_over, pairs_called
@@ -147,9 +147,10 @@ NOTHING_MORE = More()
 def opened(given: Mapping[str, Any], trace: Trace) -> Screen:
     """The screen of options by their names ("layer", "find.x"), of a trace that is not filtered.
 
-    What is None or not named is as attnviz opens with it: the first layer, head 8, or 0 of fewer,
-    the lines of the token that is named, and of a long text the part around it. Raises InputError
-    for a kind, layer, head or token that the trace does not have.
+    What is None or not named is as attnviz opens with it: the layer and the head of `opening`, or
+    the last head of a layer that has fewer; the lines of the token that is named, and of a long
+    text the part around it. Raises InputError for a kind, layer, head or token that the trace does
+    not have.
     """
     parts: dict[str, dict[str, Any]] = {part: {} for part in ("", *_PARTS)}
     for name, value in given.items():
@@ -158,9 +159,11 @@ def opened(given: Mapping[str, Any], trace: Trace) -> Screen:
             parts[part][field] = value
     own = parts.pop("")
     kind = own.get("kind")
-    layer = own.setdefault("layer", trace.layers(kind)[0])
-    own.setdefault("head", DEFAULT_HEAD if trace.n_heads(layer, kind) > DEFAULT_HEAD else 0)
-    trace.head(layer, own["head"], kind)
+    if not {"layer", "head"} <= own.keys():
+        start = opening(trace, kind)
+        layer = own.setdefault("layer", start.layer)
+        own.setdefault("head", min(start.head, trace.n_heads(layer, kind) - 1))
+    trace.head(own["layer"], own["head"], kind)
     if len(trace.kinds) > 1:
         own.setdefault("kind", trace.kinds[0])
     own.setdefault("focus", next((end for end in ("query", "key") if end in own), "all"))
@@ -202,9 +205,9 @@ def _firsts(screen: Screen, trace: Trace) -> dict[str, int]:
 def following(screen: Screen, trace: Trace) -> Screen:
     """The screen with the tokens that attnviz opens with, where it names none.
 
-    Raises InputError for a head that the trace does not have.
+    Raises InputError for a kind that the trace does not have.
     """
-    start = start_pair(trace, trace.head(screen.layer, screen.head, screen.kind))
+    start = opening(trace, screen.kind)
     return replace(
         screen,
         query=start.query if screen.query is None else screen.query,

@@ -14,12 +14,17 @@ def quoted(text: str) -> str:
 def shown(text: str) -> str:
     """The text, with each character named that draws nothing or redirects what follows.
 
-    A mark is drawn with the character that it stands behind, and alone it is named.
+    A new line is "↵" and a tab "⇥". A mark is drawn with the character that it stands behind, and
+    alone it is named.
     """
     if text.isascii() and text.isprintable():
         return text
-    shown: str = _pattern().sub(lambda found: found[1] or f"<U+{ord(found[2]):04X}>", text)
+    shown: str = _pattern().sub(lambda found: found[1] or _named(found[2]), text)
     return shown
+
+
+def _named(character: str) -> str:
+    return {"\n": "↵", "\t": "⇥"}.get(character, f"<U+{ord(character):04X}>")
 
 
 @functools.cache

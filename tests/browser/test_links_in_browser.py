@@ -137,7 +137,7 @@ DONE = {
     "Steps": (
         "",
         {
-            "layer": press("layer_next"),
+            "layer": press("layer_previous"),
             "head": press("head_previous"),
             "query": choose("query", "4 an"),
             "key": choose("key", "1 time"),
@@ -152,7 +152,7 @@ DONE = {
             "if_unscaled": switch("if_unscaled"),
         },
     ),
-    "a long text": ("", {"text": fill("text", LONG), "large": choose("large", "blocks: mean")}),
+    "a long text": ("", {"text": write("text", LONG), "large": choose("large", "blocks: mean")}),
     "a talk": (
         "?layer=1",
         {"talk": press("present")},
@@ -181,7 +181,7 @@ DONE = {
     "Heads of a pair": (
         "?view=Heads",
         {
-            "pair": fill("pair", "fruit flies"),
+            "pair": write("pair", "fruit flies"),
             "lines": pick("lines", "from the query token"),
             **inside("choose_heads", {"heads": pick("heads", "3")}),
             **inside("filters", {"segments": choose("segments", "A → B")}),
@@ -221,8 +221,8 @@ DONE = {
     "Compare": (
         "?view=Compare",
         {
-            "other_text": fill("other_text", "an arrow flies"),
-            "other_layer": press("other_layer_next"),
+            "other_text": write("other_text", "an arrow\n\tflies"),
+            "other_layer": press("other_layer_previous"),
             "other_head": press("other_head_previous"),
         },
     ),
@@ -263,7 +263,7 @@ def translator(tmp_path_factory):
 def test_model_target_and_kind_are_there_in_a_fresh_browser(visit, translator):
     acts = {
         "model": choose("model", "tiny"),
-        "target": fill("target", "Zeit"),
+        "target": write("target", "Zeit"),
         "kind": choose("kind", "cross"),
         "query": choose("query", "3 i"),
     }
@@ -334,16 +334,16 @@ def test_a_link_opens_light_or_dark_whatever_the_visitors_own_setting(visit, own
     ("theme", "texts"),
     [
         ("light", ["a & b=c?#%+", "</script>\"'\\"]),
-        ("dark", ["時は矢の如く飛ぶ", "🏳️‍🌈😀 time  flies", "it " * 400]),
+        ("dark", ["時は矢の如く飛ぶ", "🏳️‍🌈😀 time  flies\n\tlike", "it " * 400]),
     ],
 )
 def test_the_link_of_the_menu_brings_text_and_theme_to_another_browser(
     visit, address, theme, texts
 ):
-    page = visit("?layer=3&view=Neurons", scheme=theme)
+    page = visit("?layer=3&head=2&view=Neurons", scheme=theme)
     other = next(name for name in COLOURS if name != theme)
     for text in texts:
-        fill("text", text)(page)
+        write("text", text)(page)
         now = seen(page)
         link = link_of_menu(page)
         assert link.startswith(f"{address}?")
@@ -351,6 +351,7 @@ def test_the_link_of_the_menu_brings_text_and_theme_to_another_browser(
         assert parse_qs(urlsplit(link).query) == {
             "text": [text],
             "layer": ["3"],
+            "head": ["2"],
             "view": ["Neurons"],
             "embed_options": [f"{theme}_theme"],
         }

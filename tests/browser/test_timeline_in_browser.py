@@ -21,7 +21,7 @@ OWN_BEATS = [beat for beat in BEATS.values() if beat not in NOT_HERE]
 
 @pytest.fixture(scope="module")
 def head():
-    return attnviz.trace(*attnviz.load(), "time flies like an arrow").head(0, 8)
+    return attnviz.trace(*attnviz.load(), "time flies like an arrow").head(5, 11)
 
 
 def read(page, key):
@@ -133,7 +133,7 @@ def test_a_talk_is_given_by_keyboard_alone(visit):
     page.keyboard.press("Escape")
     chart(page, "matrix_updated").wait_for(timeout=30_000)
     page.wait_for_url(lambda url: "talk" not in url)
-    page.get_by_text("Layer 1, head 8", exact=True).wait_for()
+    page.get_by_text("Layer 1, head 11", exact=True).wait_for()
     page.get_by_role("tab", name="Neurons").click()
     chart(page, "neurons").wait_for()
     assert "talk" not in page.url
@@ -188,7 +188,9 @@ def test_each_action_is_one_entry_of_the_history_and_every_example_survives_a_re
         rest(page)
         assert (page.url, page.title()) == (after, title)
 
-    for example in (one for one in EXAMPLES if one.model == MINILM):
+    # The first is how the page opens: what follows comes back to it from another.
+    first, *others = (one for one in EXAMPLES if one.model == MINILM)
+    for example in (others[0], first, *others[1:]):
 
         def open_it(example=example):
             page.get_by_role("button", name="Examples").click()
@@ -202,7 +204,8 @@ def test_each_action_is_one_entry_of_the_history_and_every_example_survives_a_re
         page.reload()
         rest(page)
         assert (page.url, page.title()) == (url, title)
-        assert page.locator("[data-testid=stAlert]", has_text=example.title).is_visible()
+        note = page.locator("[data-testid=stAlert]", has_text=example.title)
+        assert note.is_visible() == bool(example.see)
         assert page.get_by_text("There is no").count() == 0
     adds_an_entry(lambda: page.locator(".st-key-head_next button").first.click())
     adds_an_entry(lambda: page.get_by_role("tab", name="Neurons").click())

@@ -82,7 +82,7 @@ def wait_for_weights(page, view, weights):
 def test_a_hovered_query_stays_on_the_way_to_another_column(visit, trace):
     sent = []
     page = visit("?view=Neurons", on_sent=lambda frame: sent.append(frame))
-    weights = trace.head(0, 8).weights
+    weights = trace.head(5, 11).weights
     wait_for_weights(page, "neurons", weights[2])
     n_before = len(sent)
     x, y = middle(page, "neurons", "query token an")
@@ -101,7 +101,7 @@ def test_a_hovered_key_shows_who_attends_to_it(visit, trace):
     page = visit("?view=Neurons")
     page.mouse.move(*middle(page, "neurons", "key token time"))
     wait_until(page, "neurons", r".* to time: .*", 7 + 1)  # lines, and the bar of flies
-    weights = trace.head(0, 8).weights[:, 1]
+    weights = trace.head(5, 11).weights[:, 1]
     texts = chart(page, "neurons").locator("text").all_text_contents()
     assert {f"{weight:.3f}" for weight in weights} <= set(texts)
 
@@ -114,7 +114,7 @@ def test_a_click_is_marked_at_once_reported_and_brought_back_by_the_link(visit, 
     address(page, r"query=5\+arrow.*key=1\+time|key=1\+time.*query=5\+arrow")
     page.get_by_text("arrow gives time").first.wait_for()
     page.mouse.move(5, 5)
-    weights = trace.head(0, 8).weights[5]
+    weights = trace.head(5, 11).weights[5]
     wait_for_weights(page, "neurons", weights)
     assert is_the_same(page, "neurons")
     page.reload()
@@ -129,7 +129,7 @@ def test_a_clicked_key_keeps_who_attends_to_it(visit, trace):
     page.mouse.click(*middle(page, "neurons", "key token time"))
     address(page, "asked=true")
     page.mouse.move(5, 5)
-    texts = {f"{weight:.3f}" for weight in trace.head(0, 8).weights[:, 1]}
+    texts = {f"{weight:.3f}" for weight in trace.head(5, 11).weights[:, 1]}
     rest(page)
     assert texts <= set(chart(page, "neurons").locator("text").all_text_contents())
     assert is_the_same(page, "neurons")
@@ -150,7 +150,7 @@ def test_a_click_survives_another_view(visit, trace):
     chart(page, "heads").wait_for()
     page.get_by_role("tab", name="Neurons").click()
     chart(page, "neurons").wait_for()
-    wait_for_weights(page, "neurons", trace.head(0, 8).weights[5])
+    wait_for_weights(page, "neurons", trace.head(5, 11).weights[5])
 
 
 def test_a_locked_token_stays_locked_in_another_head(visit, trace):
@@ -158,9 +158,9 @@ def test_a_locked_token_stays_locked_in_another_head(visit, trace):
     page.mouse.click(*middle(page, "neurons", "query token arrow"))
     address(page, r"query=5\+arrow")
     page.mouse.move(5, 5)
-    page.locator(".st-key-head_next button").first.click()
-    page.get_by_text("Layer 0, head 9", exact=True).wait_for()
-    wait_for_weights(page, "neurons", trace.head(0, 9).weights[5])
+    page.locator(".st-key-head_previous button").first.click()
+    page.get_by_text("Layer 5, head 10", exact=True).wait_for()
+    wait_for_weights(page, "neurons", trace.head(5, 10).weights[5])
 
 
 def test_the_keyboard_moves_the_selection(visit, trace):
@@ -170,7 +170,7 @@ def test_the_keyboard_moves_the_selection(visit, trace):
     page.keyboard.type("4 an")
     page.keyboard.press("Enter")
     address(page, r"query=4\+an")
-    wait_for_weights(page, "neurons", trace.head(0, 8).weights[4])
+    wait_for_weights(page, "neurons", trace.head(5, 11).weights[4])
     expect(control).to_have_value("4 an")
 
 
@@ -196,7 +196,7 @@ def test_the_cell_under_the_pointer_says_its_exact_value(visit, trace):
     page.mouse.move(x, y)
     tooltip = page.locator("#vg-tooltip-element")
     tooltip.get_by_text("like").wait_for()
-    head = trace.head(0, 8)
+    head = trace.head(5, 11)
     value = float(tooltip.inner_text().split()[-1].replace("−", "-"))
     assert value == pytest.approx(float(head.q[2, 7]) * float(head.k[3, 7]), rel=1e-6)
 
@@ -280,13 +280,13 @@ def test_tokens_are_locked_one_after_another_and_heads_stay_off(visit):
 def test_a_click_on_a_thumbnail_opens_that_head_everywhere(visit):
     page = visit("?view=Model")
     remember(page, "model")
-    page.mouse.click(*middle(page, "model", "layer 5, head 11"))
-    page.get_by_text("Layer 5, head 11", exact=True).wait_for()
-    address(page, r"layer=5.*head=11|head=11.*layer=5")
+    page.mouse.click(*middle(page, "model", "layer 3, head 7"))
+    page.get_by_text("Layer 3, head 7", exact=True).wait_for()
+    address(page, r"layer=3.*head=7|head=7.*layer=3")
     assert is_the_same(page, "model")
     page.get_by_role("tab", name="Neurons").click()
     chart(page, "neurons").wait_for()
-    page.get_by_text("Layer 5, head 11", exact=True).wait_for()
+    page.get_by_text("Layer 3, head 7", exact=True).wait_for()
 
 
 def test_thumbnails_are_sorted_by_what_is_chosen(visit, trace):

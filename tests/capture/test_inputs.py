@@ -272,7 +272,7 @@ def test_positions_are_named_as_given_or_by_number():
     assert attnviz.trace_inputs(model, inputs).tokens == ("0", "1", "2")
     assert attnviz.trace_inputs(model, inputs, tokens=["a", "b", "c"]).tokens == ("a", "b", "c")
     named = attnviz.trace_inputs(model, inputs, tokens=["a\n", "\ud800", "c"])
-    assert named.tokens == ("a<U+000A>", "<U+D800>", "c")
+    assert named.tokens == ("a↵", "<U+D800>", "c")
     with pytest.raises(attnviz.InputError, match="2 names for 3 positions"):
         attnviz.trace_inputs(model, inputs, tokens=["a", "b"])
 

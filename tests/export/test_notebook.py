@@ -179,7 +179,7 @@ def test_it_draws_the_view_that_is_asked_for(minilm, sentence_trace, screens, vi
 
 def test_it_shows_the_steps_as_a_page(minilm, sentence_trace):
     shown = attnviz.show(*minilm, SENTENCE, view="steps", query=1, key=0)
-    screen = Screen(sentence_trace.model_name, SENTENCE, 0, 8, query=1, key=0)
+    screen = Screen(sentence_trace.model_name, SENTENCE, 5, 11, query=1, key=0)
     assert shown.page == view_page(screen, sentence_trace)
 
 

@@ -23,8 +23,6 @@ from attnviz.attention.explained.sentences import (
 from attnviz.attention.filters import Filters
 from attnviz.attention.steps import steps_of
 from attnviz.attention.what_if import Change
-from attnviz.charts.parts.opening_pair import start_pair
-from attnviz.charts.parts.pair import Pair
 from attnviz.charts.parts.palette import PALETTES
 from attnviz.export.markup import formula, paragraphs
 from attnviz.export.options import VIEWS
@@ -312,17 +310,10 @@ def test_steps_reads_like_the_page(pages, sentence_trace):
 
 
 def test_steps_follows_the_tokens_that_attnviz_opens_with_where_none_are_named(sentence_trace):
-    assert start_pair(sentence_trace, sentence_trace.head(0, 8)) == Pair(2, 5)
     opened = following(screen_of("steps", query=None, key=None), sentence_trace)
     assert (opened.query, opened.key) == (2, 5)
     page = page_of(sentence_trace, "steps", query=0, key=None)
     assert "Followed: from [CLS] to arrow." in page.text
-
-
-def test_the_key_is_one_that_the_query_sees_in_a_model_that_writes(minilm):
-    model = tiny_models.build("gpt2", vocab_size=minilm[0].config.vocab_size)
-    trace = attnviz.trace(model, minilm[1], SENTENCE)
-    assert start_pair(trace, trace.head(0, 0)) == Pair(2, 1)
 
 
 def test_a_long_text_says_what_each_block_is_and_what_a_window_leaves_out(minilm):

@@ -160,10 +160,10 @@ def test_the_notebooks_arguments_are_options_with_the_defaults_of_a_screen():
 
 def test_what_is_not_named_is_as_attnviz_opens(sentence_trace, minilm):
     usual = opened({"model": "m", "text": SENTENCE, "query": None}, sentence_trace)
-    assert usual == Screen("m", SENTENCE, 0, 8)
+    assert usual == Screen("m", SENTENCE, 5, 11)
     named = {"model": "m", "text": SENTENCE, "find.x": "self", "filters.top": 2, "beside.head": 3}
     assert opened(named, sentence_trace) == Screen(
-        "m", SENTENCE, 0, 8, find=Finding(x="self"), filters=Filters(top=2), beside=Beside(head=3)
+        "m", SENTENCE, 5, 11, find=Finding(x="self"), filters=Filters(top=2), beside=Beside(head=3)
     )
     found = opened({"model": "m", "text": SENTENCE, "view": "find", "key": 1}, sentence_trace)
     assert (found.query, found.key) == (2, 1)

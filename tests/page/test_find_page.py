@@ -200,17 +200,17 @@ def test_filters_of_lines_are_offered_where_lines_are_drawn(opened):
 
 
 def test_two_heads_of_one_text_are_compared_cell_by_cell(opened, sentence_trace):
-    page = opened(view="Compare", other_text="", other_layer="5", other_head="11")
-    differs = sentence_trace.head(5, 11).weights - sentence_trace.head(0, 8).weights
+    page = opened(view="Compare", other_text="", other_layer="0", other_head="8")
+    differs = sentence_trace.head(0, 8).weights - sentence_trace.head(5, 11).weights
     np.testing.assert_allclose(np.float32(constants(page)["difference_cells"]), differs, atol=1e-6)
-    assert "**B** is layer 5, head 11." in words(page)
+    assert "**B** is layer 0, head 8." in words(page)
 
 
 def test_a_mended_alignment_of_the_link_is_what_is_compared(opened, sentence_trace, fruit_trace):
     page = opened(view="Compare", aligned_keys="0-0 5-1 1-5")
     queries = keys = Alignment(((0, 0), (5, 1), (1, 5)))
     expected = heads.difference(
-        sentence_trace.head(0, 8), fruit_trace.head(0, 8), queries=queries, keys=keys
+        sentence_trace.head(5, 11), fruit_trace.head(5, 11), queries=queries, keys=keys
     )
     np.testing.assert_allclose(
         np.float32(constants(page)["difference_cells"]), expected.weights, atol=1e-6
@@ -227,7 +227,7 @@ def test_an_alignment_that_does_not_fit_is_noted(opened, asked):
 
 def test_another_text_forgets_the_mended_alignment(opened):
     page = opened(view="Compare", aligned_keys="0-0 5-1")
-    page.text_input(key="other_text").set_value("an arrow flies")
+    page.text_area(key="other_text").set_value("an arrow flies")
     run(page)
     assert "aligned_keys" not in page.query_params
     assert not page.warning
@@ -289,7 +289,7 @@ def test_b_has_the_nearest_layer_and_head_where_its_model_has_fewer(offering, mi
 def test_a_text_of_b_that_cannot_be_read_is_said_and_can_be_mended(opened):
     page = opened(view="Compare", other_text="time " * 3000)
     assert page.error
-    page.text_input(key="other_text").set_value("fruit flies like a banana")
+    page.text_area(key="other_text").set_value("fruit flies like a banana")
     run(page)
     assert not page.error
     assert constants(page)["difference_cells"]

@@ -20,7 +20,7 @@ VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", "Compare")
 NUMBERS = ("nan", "inf", "-inf", "1e999", "-1", "99999999999999999999", "1e-320", "0x1", "٣", "1_0")
 WORDS = ("header", "subheader", "title", "caption", "markdown", "info", "warning", "error")
 LABELLED = (
-    *("button", "selectbox", "text_input", "toggle", "multiselect", "number_input", "expander"),
+    *("button", "selectbox", "text_area", "toggle", "multiselect", "number_input", "expander"),
     *("select_slider", "tab"),
 )
 
@@ -93,7 +93,7 @@ def names_in(tokenizer, text, pair):
 def test_no_text_and_no_link_breaks_the_page(text, link, view, is_typed):
     link = link | {"view": view}
     page = opened(link, text) if is_typed else opened(link | {"text": text})
-    assert page.text_input(key="text").value == text
+    assert page.text_area(key="text").value == text
     for chart in charts(page):
         json.dumps(chart, allow_nan=False)
     names = names_in(bundled()[1], text, field_on(page, "pair"))
@@ -110,7 +110,7 @@ def test_no_text_and_no_link_breaks_the_page(text, link, view, is_typed):
 
 def field_on(page, key):
     """What is in a field, where the page has it."""
-    return next((field.value for field in page.text_input if field.key == key), None)
+    return next((field.value for field in page.text_area if field.key == key), None)
 
 
 def test_every_parameter_of_the_page_is_tried():

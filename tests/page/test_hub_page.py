@@ -31,7 +31,7 @@ def seen(tmp_path_factory):
     ):
         patch.setenv(*offered(*map(model_of, cases)))
         page = AppTest.from_file(str(PAGE), default_timeout=60).run()
-        page.text_input(key="text").set_value(TEXT).run()
+        page.text_area(key="text").set_value(TEXT).run()
         seen = {title: visit(page, model_of(title)) for title in cases}
         seen["secrets"] = [str(home), hub.address, TOKEN]
     loading.model.cache_clear()

@@ -56,7 +56,7 @@ def test_unknown_parameters_get_one_note_that_names_them_and_leave_the_address(o
     (note,) = notes(page)
     assert "“laier”, “Head”" in note
     assert "embed" not in note
-    assert page.subheader[0].value == "Layer 2, head 8"
+    assert page.subheader[0].value == "Layer 2, head 11"
     assert "laier" not in page.query_params
     assert page.query_params["layer"] == "2"
     assert page.query_params["embed_options"] == "dark_theme"
@@ -101,7 +101,7 @@ def test_a_text_for_another_kind_of_model_waits_until_it_is_chosen(offering, tmp
     page.selectbox(key="model").select(str(folder))
     run(page)
     assert not notes(page)
-    assert page.text_input(key="target").value == "Zeit"
+    assert page.text_area(key="target").value == "Zeit"
 
 
 def test_a_device_of_the_link_is_taken_where_it_is(opened, monkeypatch):
@@ -152,12 +152,12 @@ def test_a_model_with_fewer_layers_and_heads_says_which_are_shown(offering, tmp_
     folder = save_tiny(tmp_path / "tiny")
     page = offering(settings.OFFERS[0].name, folder)
     run(page)
-    page.selectbox(key="layer").select(5)
+    page.selectbox(key="layer").select(4)
     page.selectbox(key="head").select(2)
     run(page)
     page.selectbox(key="model").select(str(folder))
     assert run(page).subheader[0].value == "Layer 2, head 2"
-    assert moves(page) == ["There is no layer 5 here; 2 is the nearest."]
+    assert moves(page) == ["There is no layer 4 here; 2 is the nearest."]
     page.selectbox(key="head").select(1)
     assert len(moves(run(page))) == 1  # still so
     page.selectbox(key="layer").select(1)

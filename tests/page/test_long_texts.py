@@ -29,7 +29,7 @@ def opened(page):
     """The page at a link, with a long text."""
 
     def open_at(n_tokens=N, **parameters):
-        page.query_params["text"] = text_of(n_tokens)
+        page.query_params.update({"text": text_of(n_tokens), "layer": "0", "head": "8"})
         for name, value in parameters.items():
             page.query_params[name] = value
         return run(page)
@@ -129,13 +129,13 @@ def test_the_choice_is_kept_from_text_to_text_and_reset(opened):
     page = opened()
     page.selectbox(key="large").select("window")
     run(page)
-    page.text_input(key="text").set_value(text_of(60))
+    page.text_area(key="text").set_value(text_of(60))
     run(page)
     assert page.selectbox(key="large").value == "window"
     assert any("of 60, keys" in title for title in notes(page))
     next(button for button in page.button if button.label == "Reset").click()
     run(page)
-    page.text_input(key="text").set_value(text_of(60))
+    page.text_area(key="text").set_value(text_of(60))
     run(page)
     assert page.selectbox(key="large").value == "maximum"
 

@@ -10,6 +10,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 from transformers import AutoConfig, AutoModel, ByT5Tokenizer
 
+from attnviz.charts.parts.opening_pair import opening
 from attnviz.charts.shares import SINK
 from attnviz.heads import linking
 from attnviz.page import header
@@ -34,15 +35,16 @@ def furthest(values):
 # How it opens
 
 
-def test_it_opens_with_the_source_sentence_at_layer_0_head_8(page, sentence_trace):
+def test_it_opens_where_the_sources_statement_is_true(page, sentence_trace):
     run(page)
     assert not page.error
     assert not page.warning
     assert page.selectbox(key="model").value == "sentence-transformers/all-MiniLM-L6-v2"
-    assert page.text_input(key="text").value == DEFAULT
-    assert page.selectbox(key="layer").value == 0
-    assert page.selectbox(key="head").value == 8
-    assert page.subheader[0].value == "Layer 0, head 8"
+    assert page.text_area(key="text").value == DEFAULT
+    assert page.selectbox(key="layer").value == 5
+    assert page.selectbox(key="head").value == 11
+    assert any("*flies* gives *arrow* **58.1\u00a0%**" in m.value for m in page.markdown)
+    assert page.subheader[0].value == "Layer 5, head 11"
     described = page.main.caption[0].value
     for fact in (
         "all\\-MiniLM\\-L6\\-v2",
@@ -57,7 +59,7 @@ def test_it_opens_with_the_source_sentence_at_layer_0_head_8(page, sentence_trac
 
 def test_all_ten_matrices_are_on_the_page_with_the_traces_own_values(page, sentence_trace):
     sent = constants(run(page))
-    head = sentence_trace.head(0, 8)
+    head = sentence_trace.head(5, 11)
     assert len(charts(page)) == 13  # ten matrices, one row of x and of the output, and the shares
     for name in TEN[1:-1]:
         np.testing.assert_allclose(np.float32(sent[name]), getattr(head, name), atol=1e-5)
@@ -77,9 +79,9 @@ def test_only_the_open_view_is_computed(page):
 
 
 def test_the_check_line_says_what_was_measured(page, sentence_trace):
-    line = header.check_line(sentence_trace.head(0, 8))
+    line = header.check_line(sentence_trace.head(5, 11))
     assert line in run(page).main.caption[1].value
-    assert bound(sentence_trace.head(0, 8).weights_error) in line
+    assert bound(sentence_trace.head(5, 11).weights_error) in line
 
 
 def test_the_check_line_is_an_error_when_the_replay_is_off(page, monkeypatch):
@@ -97,7 +99,7 @@ def test_layer_head_and_text_change_what_is_shown(page, minilm):
     import attnviz
 
     run(page)
-    page.text_input(key="text").set_value("the cat sat")
+    page.text_area(key="text").set_value("the cat sat")
     page.selectbox(key="layer").select(4)
     page.selectbox(key="head").select(3)
     sent = constants(run(page))
@@ -107,6 +109,7 @@ def test_layer_head_and_text_change_what_is_shown(page, minilm):
 
 
 def test_previous_and_next_step_through_the_heads(page):
+    page.query_params.update({"layer": "0", "head": "8"})
     run(page)
     page.button(key="head_next").click()
     assert run(page).subheader[0].value == "Layer 0, head 9"
@@ -121,13 +124,57 @@ def test_previous_and_next_step_through_the_heads(page):
     assert page.button(key="head_next").disabled
 
 
+def test_another_text_leaves_the_head_that_is_shown(page, minilm):
+    import attnviz
+
+    run(page)
+    other = "fruit flies like a banana"
+    start = opening(attnviz.trace(*minilm, other))
+    assert (start.layer, start.head) != (5, 11)
+    page.text_area(key="text").set_value(other)
+    assert run(page).subheader[0].value == "Layer 5, head 11"
+    assert page.query_params["head"] == "11"  # which is no default any more
+
+
+def test_another_model_opens_where_it_would_unless_a_head_was_chosen(offering, tmp_path):
+    folder = save_tiny(
+        tmp_path / "tiny", num_hidden_layers=6, num_attention_heads=12, hidden_size=48
+    )
+    page = run(offering(settings.OFFERS[0].name, folder))
+    page.selectbox(key="model").select(str(folder))
+    opened = run(page).subheader[0].value
+    alone = AppTest.from_file(PAGE, default_timeout=60)
+    alone.query_params["model"] = str(folder)
+    assert run(alone).subheader[0].value == opened != "Layer 5, head 11"
+
+
+def test_what_ends_a_line_is_what_a_browser_shows(page):
+    page.query_params.update({"text": "time flies\r\nlike\ran\tarrow", "pair": "one\r\ntwo"})
+    run(page)
+    assert page.text_area(key="text").value == "time flies\nlike\nan\tarrow"
+    assert page.text_area(key="pair").value == "one\ntwo"
+    said = [warning.value for warning in page.warning]
+    assert [
+        one.startswith(f"The {what} of the link")
+        for one, what in zip(said, ("text", "second text"), strict=True)
+    ] == [True, True]
+
+
+def test_a_new_line_and_a_tab_are_tokens_that_can_be_seen(offering, tmp_path):
+    folder = save_tiny(tmp_path / "t5", "t5", ByT5Tokenizer(), vocab_size=384)
+    page = offering(folder)
+    page.query_params["text"] = "a\n\tb"
+    assert constants(run(page))["weights_rows"] == ["a", "↵", "⇥", "b", "</s>"]
+
+
 def test_a_second_text_makes_a_pair(page):
     run(page)
-    page.text_input(key="pair").set_value("fruit flies like a banana")
+    page.text_area(key="pair").set_value("fruit flies like a banana")
     assert "13 tokens" in run(page).main.caption[0].value
 
 
 def test_one_click_opens_the_head_that_links_the_pair_most(page, sentence_trace):
+    page.query_params.update({"layer": "0", "head": "8"})
     run(page)
     best = linking(sentence_trace, 2, 5).iloc[0]
     assert (best["layer"], best["head"], round(best["weight"], 2)) == (5, 11, 0.58)
@@ -143,11 +190,11 @@ def test_reset_brings_back_how_it_opened(page):
     page.query_params["text"] = "the cat sat"
     page.query_params["layer"] = "3"
     page.query_params["query"] = "1 the"
-    assert run(page).subheader[0].value == "Layer 3, head 8"
+    assert run(page).subheader[0].value == "Layer 3, head 11"
     next(button for button in page.button if button.label == "Reset").click()
     run(page)
-    assert page.subheader[0].value == "Layer 0, head 8"
-    assert page.text_input(key="text").value == DEFAULT
+    assert page.subheader[0].value == "Layer 5, head 11"
+    assert page.text_area(key="text").value == DEFAULT
     assert page.selectbox(key="query").value == 2
 
 
@@ -155,10 +202,10 @@ def test_a_shorter_text_moves_the_pair_inside_it(page):
     page.query_params.update({"query": "6 [SEP]", "view": "Neurons"})
     run(page)
     assert page.selectbox(key="query").value == 6
-    page.text_input(key="text").set_value("one two")
+    page.text_area(key="text").set_value("one two")
     run(page)
     assert page.selectbox(key="query").value == 2  # "two"; "one" and the ends are 1, 0 and 3
-    assert page.selectbox(key="key").value == 2
+    assert page.selectbox(key="key").value == 1
 
 
 # Links
@@ -178,7 +225,7 @@ def test_a_link_brings_back_what_it_was_made_from(page):
     run(page)
     assert not page.warning
     assert page.subheader[0].value == "Layer 2, head 5"
-    assert page.text_input(key="pair").value == "on the mat"
+    assert page.text_area(key="pair").value == "on the mat"
     assert (page.selectbox(key="query").value, page.selectbox(key="key").value) == (3, 1)
     assert "Q" in constants(page)
 
@@ -186,11 +233,11 @@ def test_a_link_brings_back_what_it_was_made_from(page):
 def test_a_new_text_keeps_the_pair_only_where_the_tokens_are_the_same(page):
     page.session_state["view"] = "Heads"
     run(page)
-    page.text_input(key="text").set_value("fruit flies like a banana")
+    page.text_area(key="text").set_value("fruit flies like a banana")
     run(page)
     assert page.selectbox(key="query").value == 2  # still "flies"
     assert page.selectbox(key="key").value == 5  # no longer "arrow": the last word again
-    page.text_input(key="text").set_value("they say that fruit flies like a ripe banana")
+    page.text_area(key="text").set_value("they say that fruit flies like a ripe banana")
     run(page)
     assert page.selectbox(key="key").value == 9  # "banana", not what took the place of it
     page.session_state["view"] = "Neurons"
@@ -200,7 +247,7 @@ def test_a_new_text_keeps_the_pair_only_where_the_tokens_are_the_same(page):
 
 def test_a_blank_second_text_is_no_second_text(page):
     run(page)
-    page.text_input(key="pair").set_value("  ")
+    page.text_area(key="pair").set_value("  ")
     assert not run(page).error
 
 
@@ -220,7 +267,7 @@ def test_a_link_that_asks_for_what_is_not_there_gets_a_note_for_each(page):
     assert len(notes) == len(wrong)
     for value in ("99", "\\-1", "nope", "7 x", "cross", "Z"):
         assert sum(f"“{value}”" in note for note in notes) == 1
-    assert page.subheader[0].value == "Layer 0, head 8"
+    assert page.subheader[0].value == "Layer 5, head 11"
     page.selectbox(key="layer").select(1)
     run(page)
     assert len(page.warning) == len(wrong) - 1  # chosen now: no note on the layer
@@ -277,14 +324,14 @@ def test_a_switch_in_a_link_is_on_or_off(page):
 )
 def test_a_text_it_cannot_show_is_one_sentence_and_is_kept(page, text, sentence):
     run(page)
-    page.text_input(key="text").set_value(text)
+    page.text_area(key="text").set_value(text)
     run(page)
     assert len(said(page)) == 1
     plain = said(page)[0].replace("\\", "")
     assert re.search(sentence, plain)
     assert "**What to do:**" in plain
-    assert page.text_input(key="text").value == text
-    page.text_input(key="text").set_value(DEFAULT)
+    assert page.text_area(key="text").value == text
+    page.text_area(key="text").set_value(DEFAULT)
     assert not run(page).error
 
 
@@ -304,20 +351,20 @@ def test_unusual_text_is_shown_and_kept(page, text):
     page.session_state["text"] = text
     run(page)
     assert not page.error
-    assert page.text_input(key="text").value == text
+    assert page.text_area(key="text").value == text
     assert len(charts(page)) >= 10
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_page_usable(page):
     run(page)
-    page.text_input(key="text").set_value("kept")
+    page.text_area(key="text").set_value("kept")
     page.selectbox(key="model").select("bert-base-uncased")
     run(page)
     assert len(said(page)) == 1
     assert "is not on this machine, and the Hub cannot be reached" in said(page)[0].replace(
         "\\", ""
     )
-    assert page.text_input(key="text").value == "kept"
+    assert page.text_area(key="text").value == "kept"
     page.selectbox(key="model").select("sentence-transformers/all-MiniLM-L6-v2")
     assert not run(page).error
 
@@ -447,8 +494,8 @@ def test_another_device_is_offered_where_there_is_one(page, monkeypatch, sentenc
     run(page)
     assert "bfloat16" in page.main.caption[0].value
     weights = np.float32(constants(page)["weights"])
-    assert not np.allclose(weights, sentence_trace.head(0, 8).weights, atol=1e-5)
-    np.testing.assert_allclose(weights, sentence_trace.head(0, 8).weights, atol=0.05)
+    assert not np.allclose(weights, sentence_trace.head(5, 11).weights, atol=1e-5)
+    np.testing.assert_allclose(weights, sentence_trace.head(5, 11).weights, atol=0.05)
 
 
 def test_without_a_gpu_none_is_offered_and_a_link_to_it_noted(page):
@@ -467,10 +514,10 @@ def test_an_encoder_decoder_offers_its_kinds_and_a_target(offering, tmp_path):
     assert not page.error
     assert page.selectbox(key="kind").options == ["encoder", "decoder", "cross"]
     assert "tokens, written by the model" in page.main.caption[0].value
-    page.text_input(key="target").set_value("Zeit")
+    page.text_area(key="target").set_value("Zeit")
     page.selectbox(key="kind").select("cross")
     run(page)
-    assert page.subheader[0].value == "Layer 0, head 0, cross attention"
+    assert page.subheader[0].value.endswith(", cross attention")
     sent = constants(page)
     assert np.shape(sent["weights"]) == (5, 25)
     assert sent["weights_rows"] == ["<pad>", "Z", "e", "i", "t"]
@@ -479,7 +526,9 @@ def test_an_encoder_decoder_offers_its_kinds_and_a_target(offering, tmp_path):
 
 def test_a_causal_model_opens_with_a_pair_that_is_not_hidden(offering, tmp_path):
     page = run(offering(save_tiny(tmp_path / "gpt2", "gpt2")))
-    assert (page.selectbox(key="query").value, page.selectbox(key="key").value) == (2, 1)
+    query, key = page.selectbox(key="query").value, page.selectbox(key="key").value
+    assert (query, key in (1, 2, 3)) == (5, True)  # its last word, to one that is not beside it
+    page.selectbox(key="query").select(2)
     page.selectbox(key="key").select(5)
     run(page)
     assert any("nothing in any head: it is hidden" in m.value for m in page.markdown)

@@ -47,7 +47,7 @@ def again(opened_and_bare):
 @pytest.mark.parametrize("module", ["torch", "transformers"])
 def test_the_frame_is_sent_before_torch_is_imported(first, module):
     sent = first["events"][: first["events"].index(f"import {module}")]
-    for element in ("heading attnviz", "text_input Text", "selectbox Model", "button Reset"):
+    for element in ("heading attnviz", "text_area Text", "selectbox Model", "button Reset"):
         assert element in sent
 
 

@@ -39,7 +39,7 @@ def test_every_step_says_its_formula_its_sentence_its_arithmetic_and_what_to_loo
     page,
     sentence_trace,
 ):
-    head = sentence_trace.head(0, 8)
+    head = sentence_trace.head(5, 11)
     words = said(run(page))
     for step in head.steps:
         assert any(f"${step.formula}$" in text for text in words), step.name
@@ -58,13 +58,13 @@ def test_another_pair_changes_the_words_and_the_frames(page, sentence_trace):
     run(page)
     page.selectbox(key="query").select(5)
     page.selectbox(key="key").select(0)
-    words, head = said(run(page)), sentence_trace.head(0, 8)
+    words, head = said(run(page)), sentence_trace.head(5, 11)
     for step in head.steps:
         assert sentence(head, step, 5, 0) in words
 
 
 def test_the_heads_shares_are_said_to_add_up_to_the_modules_output(page, sentence_trace):
-    line = check_of_output(sentence_trace, sentence_trace.head(0, 8), 2)
+    line = check_of_output(sentence_trace, sentence_trace.head(5, 11), 2)
     assert line in said(run(page))
     outputs = [sentence_trace.head(0, h).output for h in range(12)]
     call = sentence_trace.layer(0)
@@ -79,7 +79,7 @@ def test_the_heads_shares_are_said_to_add_up_to_the_modules_output(page, sentenc
 def test_columns_turn_every_matrix_of_pairs_and_its_words(page, sentence_trace):
     run(page)
     select_toggle(page, "columns", True)
-    head, sent = sentence_trace.head(0, 8), constants(page)
+    head, sent = sentence_trace.head(5, 11), constants(page)
     for name in ("scores", "scaled", "masked", "weights"):
         np.testing.assert_allclose(np.float32(sent[name]), getattr(head, name).T, atol=1e-5)
     words = said(page)
@@ -113,7 +113,7 @@ def test_why_scale_is_closed_and_computes_nothing_until_it_is_opened(page, monke
 def test_why_scale_shows_the_spread_before_and_after_beside_the_theory(page, sentence_trace):
     page.session_state["why_scale"] = True
     run(page)
-    head = sentence_trace.head(0, 8)
+    head = sentence_trace.head(5, 11)
     table = page.dataframe[0].value
     for row, name, factor in (
         ("before: scores", "scores", 1),
@@ -189,7 +189,7 @@ def test_a_change_is_shown_before_after_and_as_a_difference(
     change,
 ):
     opened_what_if(page, **controls)
-    head = sentence_trace.head(0, 8)
+    head = sentence_trace.head(5, 11)
     changed = what_if(head, **change)
     before, after, difference, strips, update = what_if_charts(page)
 
@@ -221,7 +221,7 @@ def test_the_baseline_stays_what_it_was(page, sentence_trace):
         if "value" in p
     }
     np.testing.assert_allclose(
-        np.float32(first["weights"]), sentence_trace.head(0, 8).weights, atol=1e-6
+        np.float32(first["weights"]), sentence_trace.head(5, 11).weights, atol=1e-6
     )
 
 
@@ -234,7 +234,7 @@ def test_what_changes_nothing_is_said_to(page):
 
 def test_a_masked_key_gives_way_with_its_text(page):
     opened_what_if(page, if_hidden=["5 arrow", "2 flies"])
-    page.text_input(key="text").set_value("fruit flies like a banana")
+    page.text_area(key="text").set_value("fruit flies like a banana")
     run(page)
     assert page.multiselect(key="if_hidden").value == ["2 flies"]
 
@@ -261,7 +261,7 @@ def test_a_what_if_that_cannot_be_is_no_what_if(page, link):
 
 
 def test_the_effect_is_said_in_numbers(sentence_trace):
-    head = sentence_trace.head(0, 8)
+    head = sentence_trace.head(5, 11)
     changed = what_if(head, scaling=1)
     line = effect(head, changed, 2)
     most = np.abs(changed.weights[2] - head.weights[2]).argmax()
@@ -292,7 +292,7 @@ OWN_BEATS = [beat for beat in present.BEATS.values() if beat not in NOT_HERE]
 def test_a_beat_shows_its_step_alone(page, sentence_trace, beat):
     page.query_params["talk"] = beat
     run(page)
-    head = sentence_trace.head(0, 8)
+    head = sentence_trace.head(5, 11)
     number_of = {name: number for number, name in present.BEATS.items()}[beat]
     own = [step for step in head.steps if step.number == number_of]
     words = said(page)
@@ -360,8 +360,8 @@ def test_an_example_opens_its_state_from_any_other(page, example):
     open_example(page, example.title)
     assert not page.error
     assert page.subheader[0].value == f"Layer {example.layer}, head {example.head}"
-    assert page.text_input(key="text").value == example.text
-    assert page.text_input(key="pair").value == example.pair
+    assert page.text_area(key="text").value == example.text
+    assert page.text_area(key="pair").value == example.pair
     assert (page.selectbox(key="query").value, page.selectbox(key="key").value) == (
         example.query,
         example.key,
@@ -369,7 +369,7 @@ def test_an_example_opens_its_state_from_any_other(page, example):
     assert page.session_state["view"] == example.also.get("view", "Steps")
     assert not any(toggle.value for toggle in page.toggle if toggle.key == "columns")
     assert [info.value for info in page.info] == [
-        f"**{examples.escaped(example.title)}.** {example.see}"
+        f"**{examples.escaped(example.title)}.** {example.see}" for _ in example.see[:1]
     ]
     page.selectbox(key="layer").select((example.layer + 1) % 6)
     assert not run(page).info
@@ -502,5 +502,5 @@ def test_the_translation_opens_in_cross_attention_where_its_model_is(
     open_example(page, moved[place].title)
     assert not page.error
     assert page.subheader[0].value == "Layer 0, head 0, cross attention"
-    assert page.text_input(key="target").value == "Das Haus ist wunderbar."
+    assert page.text_area(key="target").value == "Das Haus ist wunderbar."
     assert page.info

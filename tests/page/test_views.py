@@ -51,7 +51,7 @@ def test_a_chart_says_what_is_to_be_seen_and_has_a_table_behind_it(opened, view)
 def test_every_matrix_of_the_steps_has_a_table(page, sentence_trace):
     page.session_state["table_steps"] = True
     run(page)
-    for step in sentence_trace.head(0, 8).steps:
+    for step in sentence_trace.head(5, 11).steps:
         page.selectbox(key="table_of_steps").select(step.title)
         run(page)
         table = page.dataframe[0].value
@@ -85,10 +85,10 @@ def test_every_view_has_the_same_filters(opened, sentence_trace, view):
         drawn = sorted(zip(*(sent[f"tile_{n}"] for n in ("layer", "head", "weight")), strict=True))
         np.testing.assert_allclose([weight for *_, weight in drawn], linked["weight"], atol=1e-6)
     elif view == "Compare":
-        own = less.head(0, 8).own_weights
+        own = less.head(5, 11).own_weights
         np.testing.assert_allclose(np.float32(sent["a_cells"]), own, atol=1e-6)
     elif view == "Neurons":
-        np.testing.assert_array_equal(np.float32(sent["weights"]), less.head(0, 8).own_weights)
+        np.testing.assert_array_equal(np.float32(sent["weights"]), less.head(5, 11).own_weights)
     elif view == "Heads":
         np.testing.assert_array_equal(np.float32(sent["weights"]), less.layer(0).own_weights)
     else:
@@ -98,7 +98,7 @@ def test_every_view_has_the_same_filters(opened, sentence_trace, view):
 
 def test_the_sentence_above_a_filtered_picture_is_of_that_picture(opened, sentence_trace):
     page = opened(view="Neurons", hide_special="true", renormalise="true")
-    weight = filters.hide_special(sentence_trace, renormalise=True).head(0, 8).weights[1, 4]
+    weight = filters.hide_special(sentence_trace, renormalise=True).head(5, 11).weights[1, 4]
     assert any(f"{100 * weight:.1f}\u00a0%" in markdown.value for markdown in page.markdown)
 
 
@@ -131,7 +131,7 @@ def test_hidden_tokens_of_another_text_are_forgotten(opened):
     page = opened(view="Neurons")
     page.multiselect(key="hidden").set_value(["5 arrow"])
     run(page)
-    page.text_input(key="text").set_value("the cat sat")
+    page.text_area(key="text").set_value("the cat sat")
     run(page)
     assert constants(page)["key_names"] == ["[CLS]", "the", "cat", "sat", "[SEP]"]
 
@@ -142,7 +142,7 @@ def test_a_sentence_pair_has_filters_of_its_own(opened):
     assert sent["query_names"] == ["the", "cat", "sat"]
     assert sent["key_names"] == ["a", "kitten", "rested"]
     assert sent["note"] == ["only text A → text B"]
-    page.text_input(key="pair").set_value("")
+    page.text_area(key="pair").set_value("")
     assert constants(run(page))["note"] == []
 
 

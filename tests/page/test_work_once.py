@@ -132,11 +132,11 @@ def test_filters_and_why_and_what_if_need_no_model(opened, computed):
 def test_the_text_before_is_still_there(opened, computed):
     loading.trace.cache_clear()
     page = opened("Steps")
-    page.text_input(key="text").set_value(text_of(9))
+    page.text_area(key="text").set_value(text_of(9))
     run(page)
     assert computed
     computed.clear()
-    page.text_input(key="text").set_value(text_of(7))
+    page.text_area(key="text").set_value(text_of(7))
     assert len(constants(run(page))["weights"]) == 7
     assert not computed
 

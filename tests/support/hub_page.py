@@ -33,7 +33,7 @@ def visit(page, model):
         "charts": len(page.get("vega_lite_chart")),
         "seconds": time.monotonic() - begun,
         "exceptions": [element.value for element in page.exception],
-        "text": page.text_input(key="text").value,
+        "text": page.text_area(key="text").value,
     }
     page.selectbox(key="model").select(BUNDLED).run()
     return seen | {"back": len(page.get("vega_lite_chart"))}

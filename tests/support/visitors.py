@@ -165,7 +165,7 @@ class Visitor:
         elif delta.HasField("new_element"):
             elements[path] = delta.new_element
             kind = delta.new_element.WhichOneof("type")
-            if kind in ("selectbox", "text_input"):
+            if kind in ("selectbox", "text_area"):
                 proto = getattr(delta.new_element, kind)
                 value = proto.raw_value if kind == "selectbox" else proto.value
                 self.controls[proto.query_param_key] = _Control(

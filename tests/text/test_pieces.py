@@ -90,7 +90,7 @@ def test_what_a_tokenizer_declares_special_is_special_though_it_has_no_name():
         (["▁the", "<0x41>", "cat", "</s>"], "␣the|A|cat|</s>", [3]),
         (["[CLS]", "fl", "##ies", "[UNK]", "[SEP]"], "[CLS]|fl|##ies|[UNK]|[SEP]", [0, 4]),
         (["time</w>", "fl", "ies</w>"], "time␣|fl|ies␣", []),
-        (["fl@@", "ies", "a\n"], "fl|ies|a<U+000A>", []),
+        (["fl@@", "ies", "a\n"], "fl|ies|a↵", []),
         (["##", "@@", "<unk>", "< s>", "a <b>"], "##|@@|<unk>|<␣s>|a␣<b>", []),
     ],
 )

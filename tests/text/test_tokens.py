@@ -73,7 +73,7 @@ def test_an_unknown_word_is_a_word_of_the_text(minilm):
     ("text", "expected"),
     [
         ("plain text", "plain text"),
-        ("a\nb\x00", "a<U+000A>b<U+0000>"),
+        ("a\nb\tc\x00", "a↵b⇥c<U+0000>"),
         ("\u202egnp.exe", "<U+202E>gnp.exe"),
         ("no\u00a0break", "no<U+00A0>break"),
         ("\ud83d", "<U+D83D>"),

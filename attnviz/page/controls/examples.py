@@ -27,7 +27,7 @@ class Example:
     head: int
     query: int
     key: int
-    model: str = MINILM
+    model: str | None = MINILM  # None: the one that is open
     pair: str = ""
     target: str = ""
     kind: str | None = None
@@ -41,6 +41,20 @@ class Example:
 
 
 EXAMPLES = (
+    Example(
+        "See what flies looks for",
+        "",  # the page opens so, and says it in its first sentence
+        "time flies like an arrow",
+        *(5, 11, 2, 5),
+    ),
+    Example(
+        "Open the head of the book's picture",
+        "Layer 0, head 8 is the head that the book shows, in *bert-base-uncased*. In another model "
+        "the same number is another head.",
+        "time flies like an arrow",
+        *(0, 8, 2, 5),
+        model=None,
+    ),
     Example(
         "Resolve an ambiguity: time flies",
         "*flies* gives most of its attention to *time*, its subject: flying is what time does. "
@@ -143,7 +157,7 @@ def show_menu() -> None:
 
 def show_note() -> None:
     """What to see, while the page shows an example's text and head: that which says most of it."""
-    shown = [example for example in EXAMPLES if _is_shown(example)]
+    shown = [example for example in EXAMPLES if example.see and _is_shown(example)]
     if shown:
         example = max(shown, key=lambda one: len(one.also))
         st.info(f"**{escaped(example.title)}.** {example.see}", icon=":material/lightbulb:")
@@ -159,11 +173,14 @@ def _is_shown(example: Example) -> bool:
 
 def _open(example: Example) -> None:
     st.session_state["examples"] = False  # the menu closes
-    sidebar.open_state(example.state)
+    own = {"model": st.session_state["model"]} if example.model is None else {}
+    sidebar.open_state(example.state | own)
 
 
-def _missing(model: str) -> str | None:
+def _missing(model: str | None) -> str | None:
     """Why an example cannot be opened now, or None."""
+    if model is None:
+        return None
     if model not in [offer.name for offer in settings.offers()]:
         return f"Needs {escaped(model)}, which is not offered here."
     if not loading.is_here(model):

@@ -4,6 +4,7 @@ Controls of a part of the page that is closed are not in its address. What a lin
 waits there until that part is opened, and is followed or noted then.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -66,6 +67,23 @@ def respell(parameter: str, labels: Mapping[str, str]) -> None:
     spelled = [labels.get(value, value) for value in asked]
     if spelled != asked:
         st.session_state[_ASKED][parameter] = st.query_params[parameter] = spelled
+        st.rerun()
+
+
+def end_lines_alike(parameter: str, what: str) -> None:
+    """Have a text end its lines as it does in a browser's field, which knows one way to do it."""
+    is_there = parameter in st.session_state
+    where: Any = st.session_state if is_there else st.query_params
+    asked = where.get(parameter) or ""
+    if "\r" not in asked:
+        return
+    _keep(
+        parameter,
+        f"The {what} of the link ends lines as Windows does. A browser ends them with one "
+        "character, ↵, and so does the text here.",
+    )
+    where[parameter] = re.sub("\r\n?", "\n", asked)
+    if not is_there:
         st.rerun()
 
 

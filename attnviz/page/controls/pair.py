@@ -10,10 +10,9 @@ from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Convention
 from attnviz.attention.trace import Trace
 from attnviz.charts.matrix import PICKED, Cells, Large
-from attnviz.charts.parts.opening_pair import start_pair
 from attnviz.charts.parts.window import MAX_TOKENS, Window, strongest_outside
 from attnviz.page.controls import links
-from attnviz.page.controls.sidebar import choose_token
+from attnviz.page.controls.sidebar import choose_token, opening_of
 
 LARGE: dict[str, str] = {
     "maximum": "blocks: maximum",
@@ -45,8 +44,8 @@ def choose(trace: Trace, head: HeadTrace, *, is_large: bool = False) -> Followed
 
 def choose_tokens(trace: Trace, head: HeadTrace, *, are_beside: bool = False) -> tuple[int, int]:
     """The positions of the query and the key token; their labels may stand beside the lists."""
-    start = start_pair(trace, head)
-    query, key = start.query or 0, start.key or 0
+    start = opening_of(trace, head.kind)
+    query, key = start.query, start.key
     return (
         choose_token("Query token", "query", head.query_tokens, query, is_beside=are_beside),
         choose_token("Key token", "key", head.key_tokens, key, is_beside=are_beside),

@@ -8,11 +8,12 @@ import streamlit as st
 
 from attnviz.attention.trace import Trace
 from attnviz.charts.model_layers import OPENED
-from attnviz.export.options import DEFAULT_HEAD
+from attnviz.charts.parts.opening_pair import Opening, opening
 from attnviz.models.local import is_path
 from attnviz.page.controls import links, own_arrays
 from attnviz.page.controls.chart_clicks import clicked
 from attnviz.page.service import loading, settings
+from attnviz.page.service.kept import read_once
 from attnviz.page.service.loading import LoadedModel
 from attnviz.text.phrases import escaped, size
 
@@ -91,14 +92,43 @@ def _n_ending(names: Collection[str], end: str) -> int:
 
 
 def choose_text() -> str:
-    links.found("text")
-    return st.text_input(
+    return text_area(
         "Text",
+        "text",
         DEFAULT_TEXT,
-        key="text",
-        bind="query-params",
-        help="Press Enter to apply.",
+        help=f"{APPLY} The model is given the text as it stands here, new lines (↵) and tabs (⇥) "
+        "too.",
         disabled=own_arrays.is_open(),
+    )
+
+
+APPLY = "Ctrl+Enter, or ⌘+Enter, applies it; Enter begins a new line."
+_TWO_LINES = 96  # pixels, as low as Streamlit has it; an area scrolls, and can be drawn larger
+
+
+def text_area(
+    label: str,
+    key: str,
+    value: str = "",
+    *,
+    help: str,
+    placeholder: str | None = None,
+    disabled: bool = False,
+) -> str:
+    """A text of any number of lines, bound to the address."""
+    links.found(key)
+    links.end_lines_alike(key, _within(label).removesuffix(" (optional)"))
+    return st.text_area(
+        label,
+        value,
+        key=key,
+        bind="query-params",
+        height=_TWO_LINES,
+        placeholder=placeholder,
+        help=help,
+        on_change=links.forget_note,
+        args=(key,),
+        disabled=disabled,
     )
 
 
@@ -126,25 +156,21 @@ _ON_PRECISION = (
 def choose_second_text(loaded: LoadedModel) -> tuple[str | None, str | None]:
     """The pair or the target, whichever the model takes; None where it is left empty."""
     if loaded.takes_pair:
-        links.found("pair")
         links.check_absent("target", "target text", "this model takes none")
-        pair = st.text_input(
+        pair = text_area(
             "Second text (optional)",
-            key="pair",
-            bind="query-params",
-            help="Makes a sentence pair, joined by the model's separator.",
+            "pair",
+            help=f"Makes a sentence pair, joined by the model's separator. {APPLY}",
         )
         return (pair if pair.strip() else None), None
     links.check_absent("pair", "second text", "this model takes none")
     if loaded.takes_target:
-        links.found("target")
-        target = st.text_input(
+        target = text_area(
             "Target text (optional)",
-            key="target",
-            bind="query-params",
+            "target",
             placeholder="left empty, the model writes it",
             help="What the decoder is given. Left empty, the model writes it: greedily, at most "
-            "32 tokens.",
+            f"32 tokens. {APPLY}",
         )
         return None, (target if target.strip() else None)
     links.check_absent("target", "target text", "this model takes none")
@@ -152,17 +178,33 @@ def choose_second_text(loaded: LoadedModel) -> tuple[str | None, str | None]:
 
 
 def choose_head(trace: Trace) -> tuple[str, int, int]:
-    """Attention kind, layer and head."""
+    """Attention kind, layer and head.
+
+    They open where the text's second word gives most to another one. Another text leaves them as
+    they are; another model or kind of attention, in which they would be other heads, does not,
+    unless somebody chose them.
+    """
     kind = trace.kinds[0]
     if len(trace.kinds) > 1:
         kind = select("Attention", "kind", trace.kinds)
     else:
         links.check_absent("kind", "attention", f"this model has only {kind} attention", kind)
-    layers = trace.layers(kind)
-    layer = stepper("Layer", "layer", layers, layers[0])
-    heads = range(trace.n_heads(layer, kind))
-    head = stepper("Head", "head", heads, DEFAULT_HEAD if DEFAULT_HEAD in heads else 0)
+    of_before = st.session_state.get(_OF, of := (trace.model_name, kind))
+    st.session_state[_OF] = of
+    if of != of_before and _is_default("layer") and _is_default("head"):
+        st.session_state["layer"] = st.session_state["head"] = None
+    start = opening_of(trace, kind)
+    layer = stepper("Layer", "layer", trace.layers(kind), start.layer)
+    head = stepper("Head", "head", range(trace.n_heads(layer, kind)), start.head)
     return kind, layer, head
+
+
+_OF = "_head_is_of"  # the model and the kind of attention of the run before
+
+
+def opening_of(trace: Trace, kind: str) -> Opening:
+    """The head and the pair of tokens that are shown until others are chosen."""
+    return read_once(trace, ("opening", kind), lambda: opening(trace, kind))
 
 
 def choose_token(
@@ -262,6 +304,10 @@ def select(
     return chosen
 
 
+STEPPERS = ("layer", "head", "other_layer", "other_head")  # their keys
+WAYS = {"Previous": ("chevron_left", -1), "Next": ("chevron_right", 1)}
+
+
 def stepper(label: str, key: str, options: Sequence[int], preferred: int, follows: str = "") -> int:
     """A list of numbers with a button to either side of the chosen one.
 
@@ -278,13 +324,13 @@ def stepper(label: str, key: str, options: Sequence[int], preferred: int, follow
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False, gap="xsmall"):
         chosen = select(label, key, options, default, replace=_nearest)
         place = list(options).index(chosen)
-        for icon, step, name in (("chevron_left", -1, "Previous"), ("chevron_right", 1, "Next")):
+        for way, (icon, step) in WAYS.items():
             is_last = place + step not in range(len(options))
             st.button(
-                "",
+                f"{way} {what}",  # heard, and seen when it is pointed at: see `style`
                 icon=f":material/{icon}:",
-                key=f"{key}_{name.lower()}",
-                help=f"{name} {what}",
+                key=f"{key}_{way.lower()}",
+                help=f"{way} {what}",
                 disabled=is_last,
                 on_click=_set,
                 args=(key, None if is_last else options[place + step]),
@@ -306,7 +352,7 @@ def stepper(label: str, key: str, options: Sequence[int], preferred: int, follow
 def _is_default(key: str) -> bool:
     """Whether a list shows what it opened with."""
     names, default = st.session_state.get(f"_offered_{key}", ({None: ""}, 0))
-    return st.session_state[key] == [*names][default]
+    return st.session_state.get(key) == [*names][default]
 
 
 def _within(label: str) -> str:

@@ -15,7 +15,14 @@ from attnviz.heads.aligning import Alignment
 from attnviz.heads.comparing import where_largest
 from attnviz.page.controls import export_menu, filter_menu, links, pair, tables
 from attnviz.page.controls.chart_clicks import clicked, pinned
-from attnviz.page.controls.sidebar import OTHER_TEXT, select, short_name, stepper
+from attnviz.page.controls.sidebar import (
+    APPLY,
+    OTHER_TEXT,
+    select,
+    short_name,
+    stepper,
+    text_area,
+)
 from attnviz.page.figures import show_figure
 from attnviz.page.refusals import show_refusal
 from attnviz.page.service import loading, settings
@@ -189,14 +196,13 @@ def _choose_other(trace: Trace, head: HeadTrace) -> tuple[Beside, Trace | None]:
 
 
 def _choose_text(trace: Trace) -> str | None:
-    links.found("other_text")
-    text = st.text_input(
+    text = text_area(
         "Text of B",
+        "other_text",
         OTHER_TEXT,
-        key="other_text",
-        bind="query-params",
         placeholder="left empty, the same text",
-        help="What the head is compared on. Left empty, it is the same text: for another head.",
+        help="What the head is compared on. Left empty, it is the same text: for another head. "
+        f"{APPLY}",
     )
     own = loading.text_of(trace)
     return None if not text.strip() or text == own else text
