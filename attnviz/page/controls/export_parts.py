@@ -10,7 +10,7 @@ import streamlit as st
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.trace import Trace
 from attnviz.charts.parts.figure import standing_alone
-from attnviz.export import captions, code, data, figures, fonts, four_steps, pages
+from attnviz.export import captions, code, data, figures, fonts, four_steps, pages, shell
 from attnviz.export.screen import OF_ALL_HEADS, OF_TABLES, Screen, drawn, tabulated
 from attnviz.page import figures as on_page
 from attnviz.page.compat import CODE_TOOLBAR, keyed
@@ -73,11 +73,12 @@ def _figure(screen: Screen, trace: Trace) -> None:
     whole = {"steps": "All steps"}.get(screen.view, "The view")
     others = on_page.shown()
     names = [whole, *others]
-    name = st.selectbox("Figure", names, key="export_figure")
+    with st.container(horizontal=True):  # side by side: the menu has to fit a low window
+        name = st.selectbox("Figure", names, key="export_figure")
+        width = WIDTHS[st.selectbox("Width", list(WIDTHS), key="export_width")]
     chosen = st.segmented_control(
         "Format", list(FORMATS), default="SVG", required=True, key="export_format"
     )
-    width = WIDTHS[st.selectbox("Width", list(WIDTHS), key="export_width")]
     has_caption = st.toggle("Caption: model, head and text below it", True, key="export_caption")
     is_transparent = st.toggle("Transparent background", key="export_transparent")
     kind, _, scale = FORMATS[chosen].partition("@")
@@ -203,6 +204,8 @@ def _code(screen: Screen, trace: Trace) -> None:
         screen = replace(screen, kind=screen.kind or trace.kinds[0])
     st.markdown("**The same in Python**")
     st.code(code.script(screen), language="python", wrap_lines=True)
+    st.markdown("**In a shell**")
+    st.code(shell.command(screen, trace), language="bash", wrap_lines=True)
     st.markdown("**The four steps in plain PyTorch**")
     st.code(four_steps.four_steps(screen, trace, own), language="python", wrap_lines=True)
 
