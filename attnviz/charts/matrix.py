@@ -448,6 +448,7 @@ def _x(of: _Structure) -> alt.X:
             "labelExpr": f"'' + {of.per_column} * datum.value",
             "labelAngle": 0,
             "values": _named(of.n_columns, 6 if of.is_narrow else 16, False),
+            "labelOverlap": "parity",  # on a telephone every other number
         }
     title = AXIS_TITLES[of.axes[1]]
     column_axis = axis(title, orient="top", font_size=font_size, **options)

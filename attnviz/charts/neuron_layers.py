@@ -92,7 +92,7 @@ def _titles(of: Shape) -> dict[str, tuple[str, ...]]:
 
 def _title(of: Shape, column: str, lines: tuple[str, ...]) -> alt.Chart:
     colour = {"q": "q", "k": "k", "value": "v"}.get(column)
-    fill = palette.IDENTITY[colour] if colour else alt.expr(palette.TEXT)
+    fill = alt.expr(palette.identity(colour) if colour else palette.TEXT)
     place = {"query_token": end, "key_token": start, "softmax": start}.get(column, middle)
     aligned: dict[Any, Align] = {end: "right", start: "left", middle: "center"}
     chart: alt.Chart = (

@@ -30,7 +30,7 @@ from attnviz.charts.parts.blocks import MAX_DIMENSIONS
 from attnviz.charts.parts.document import Picture
 from attnviz.charts.parts.figure import Figure, structure_of
 from attnviz.charts.parts.pair import Pair
-from attnviz.charts.parts.palette import IDENTITY, configuration
+from attnviz.charts.parts.palette import IDENTITY, DisplayMode, configuration
 from attnviz.charts.parts.tables import step_table
 from attnviz.charts.parts.window import strongest_outside, window_around
 from attnviz.charts.row import row_chart
@@ -75,7 +75,7 @@ class Steps:
         if len(steps) > 1 and not is_of_pairs(first):
             yield '<div class="beside">'
             for step in steps:
-                yield f"<div>{_titled(step)}"
+                yield f"<div>{_titled(step, self.screen.display_mode)}"
                 yield self._matrix(step, NARROW)
                 yield f"{self._sentence(step)}{_table(self.head, step)}</div>"
             yield "</div>"
@@ -93,7 +93,7 @@ class Steps:
     def _step(self, step: Step) -> Pieces:
         """A step's words beside its matrix."""
         head, query, key = self.head, self.query, self.key
-        yield f'<div class="step"><div>{_titled(step)}'
+        yield f'<div class="step"><div>{_titled(step, self.screen.display_mode)}'
         yield self._sentence(step)
         yield self._arithmetic(step)
         if step.name == "output":
@@ -172,9 +172,10 @@ class Steps:
         return Picture(specification | {"width": "container"}, least_width)
 
 
-def _titled(step: Step) -> str:
+def _titled(step: Step, display_mode: DisplayMode) -> str:
     letter = step.name.partition("_")[0]
-    colour = f' style="color: {IDENTITY[letter]}"' if letter in IDENTITY else ""
+    tone = IDENTITY[display_mode].get(letter)
+    colour = f' style="color: {tone}"' if tone else ""
     return f"<h3><span{colour}>{words(step.title)}</span> {formula(step.formula)}</h3>"
 
 

@@ -1,10 +1,10 @@
-"""Ink on a cell is that of the two which is the easier to read."""
+"""What is written can be read: ink on a cell, and names, greys and headings on the ground."""
 
 import re
 
 import pytest
 
-from attnviz.charts.parts.palette import PALETTES, text_on
+from attnviz.charts.parts.palette import FAINT, GREY, IDENTITY, PALETTES, text_on
 
 
 def luminance(colour):
@@ -49,3 +49,11 @@ def test_ink_has_the_better_contrast_of_the_two(mode, hundredth):
     for cell in ramps:
         assert contrast(cell, inks[0]) > contrast(cell, inks[1]) - 0.1
         assert contrast(cell, inks[0]) > 3.9
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_every_colour_of_letters_has_contrast_enough_with_the_ground(mode):
+    palette = PALETTES[mode]
+    greys = [re.findall("#[0-9a-f]{6}", grey)[mode == "dark"] for grey in (GREY, FAINT)]
+    for ink in (palette.text, *greys, *IDENTITY[mode].values()):
+        assert contrast(shares(ink), shares(palette.background)) >= 4.5, ink

@@ -24,6 +24,8 @@ def scripts():
     ("used", "name"),
     [
         (compat.CHART, "stVegaLiteChart"),
+        (compat.CAPTION, "stCaptionContainer"),
+        (compat.BUTTON_LABEL, "stMarkdownContainer"),
         (compat.CODE_TOOLBAR, "stElementToolbarButton"),
         (compat.keyed("a"), "st-key-"),
         (compat.keyed_like("a"), "st-key-"),

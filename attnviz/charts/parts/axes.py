@@ -26,7 +26,8 @@ LABEL_LENGTH = 120  # px; a longer token is cut with an ellipsis and whole on ho
 
 
 def axis(title: str, *, font_size: int = FONT_SIZE, **options: Any) -> alt.Axis:
-    """A plain axis in the text's own colour, with every label at its place."""
+    """A plain axis in the text's own colour, with every label at its place, as a rule."""
+    own: dict[str, Any] = {"labelColor": alt.expr(palette.TEXT), "labelOverlap": False}
     return alt.Axis(
         labelFontSize=font_size,
         titleFontSize=font_size,
@@ -34,11 +35,10 @@ def axis(title: str, *, font_size: int = FONT_SIZE, **options: Any) -> alt.Axis:
         domain=False,
         ticks=False,
         labelLimit=LABEL_LENGTH,
-        labelOverlap=False,
         labelPadding=6,
         labelFlush=False,
         titleColor=alt.expr(palette.TEXT),
-        **{"labelColor": alt.expr(palette.TEXT)} | options,
+        **own | options,
     )
 
 

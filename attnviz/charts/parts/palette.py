@@ -49,8 +49,11 @@ PALETTES: dict[str, Palette] = {
     ),
 }
 
-# One mid-tone each, readable as a heading on both backgrounds.
-IDENTITY = {"q": "#8b5cf6", "k": "#1a9a6c", "v": "#d6457a", "updated": "#a8761a"}
+# For headings, which have to be read: no one tone has contrast enough with both backgrounds.
+IDENTITY: dict[DisplayMode, dict[str, str]] = {
+    "light": {"q": "#7440f0", "k": "#127a54", "v": "#c4326a", "updated": "#85590f"},
+    "dark": {"q": "#9a78fa", "k": "#22a877", "v": "#e5608f", "updated": "#bd8726"},
+}
 
 # Of what is chosen; the page's own accent.
 ACCENT = ("#0f766e", "#2aa198")  # light, dark
@@ -59,10 +62,15 @@ ACCENT = ("#0f766e", "#2aa198")  # light, dark
 IS_LIGHT = "(luminance(background) > 0.5)"
 TEXT = f"({IS_LIGHT} ? '{PALETTES['light'].text}' : '{PALETTES['dark'].text}')"
 GREY = f"({IS_LIGHT} ? '#6a7079' : '#9aa4af')"
-FAINT = f"({IS_LIGHT} ? '#8b929b' : '#7d8792')"  # what has no meaning of its own
+FAINT = f"({IS_LIGHT} ? '#6f7680' : '#7f8994')"  # what has no meaning of its own
 HIDDEN = f"({IS_LIGHT} ? '#d5d8dc' : '#3a4048')"
 LINE = f"({IS_LIGHT} ? '{PALETTES['light'].sequential[-1]}' : '{PALETTES['dark'].sequential[-1]}')"
 NEGATIVE = f"({IS_LIGHT} ? '{PALETTES['light'].diverging[0]}' : '{PALETTES['dark'].diverging[0]}')"
+
+
+def identity(letter: str) -> str:
+    """The Vega expression for the colour of q, k, v or the update."""
+    return f"({IS_LIGHT} ? '{IDENTITY['light'][letter]}' : '{IDENTITY['dark'][letter]}')"
 
 
 def text_on(share: str) -> str:

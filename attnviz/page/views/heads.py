@@ -74,9 +74,9 @@ def show(trace: Trace, head: HeadTrace) -> None:
         export_menu.menu(screen, trace)
     window = "" if part.is_whole else " A long text is shown around the two tokens chosen above."
     st.caption(
-        "Click a head to switch it off or on, double-click it to see it alone. Point at a token on "
-        f"either side to see its lines and, beside the others, a stripe a head; click to keep it."
-        f"{window}"
+        "Click a head to switch it off or on, double-click it to see it alone. Click a token on "
+        "either side to see its lines and, beside the others, how much each head gives, one stripe "
+        f"per head.{window}"
     )
     figure = heads_figure(
         call, head.layer, part, drawn_on, drawn_focus, drawn_query, drawn_key, head.head

@@ -120,12 +120,12 @@ def _how_to(part: Window, is_expanded: bool) -> str:
     window = "" if part.is_whole else " A long text is shown around the two tokens chosen above."
     if not is_expanded:
         return (
-            "All lines, the query's in colour; the stronger, the larger the weight. Point at a "
-            f"token on either side to see its lines alone; click to keep it.{window}"
+            "All lines, the query's in colour; the stronger, the larger the weight. Click a token "
+            f"on either side to see its lines alone.{window}"
         )
     return (
-        "Point at a query token to see it meet every key, at a key token to see who attends to "
-        f"it; click to keep it. Blue is positive, orange negative.{window}"
+        "Click a query token to see it meet every key, a key token to see who attends to it. "
+        f"Blue is positive, orange negative.{window}"
     )
 
 
