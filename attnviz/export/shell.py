@@ -12,7 +12,12 @@ from attnviz.models.bundled import BUNDLED
 
 _PROGRAM = "python -m attnviz"
 _ALWAYS = ("layer", "head")  # whatever a later version opens with
-_FOLLOW = ("first_query", "first_key", "focus")  # from what else is asked, unless they are named
+# What follows from what else is asked, unless it is named; of the views that have it.
+_FOLLOWING = {
+    "neurons": ("first_query", "first_key"),
+    "heads": ("first_query", "first_key", "focus"),
+}
+_FOLLOW = _FOLLOWING["heads"]
 
 
 def command(screen: Screen, trace: Trace, file: str = "figure.svg") -> str:
@@ -32,7 +37,8 @@ def command(screen: Screen, trace: Trace, file: str = "figure.svg") -> str:
         if name in _ALWAYS or (name not in _FOLLOW and value != _opens_with(name))
     }
     without = opened({"model": screen.model, "text": screen.text, **given}, trace)
-    given |= {name: whole[name] for name in _FOLLOW if getattr(without, name) != whole[name]}
+    following = _FOLLOWING.get(screen.view, ())
+    given |= {name: whole[name] for name in following if getattr(without, name) != whole[name]}
     words = [word for option in flagged if option.name in given for word in _spelled(option, given)]
     options = " ".join(map(shlex.quote, [*words, "-o", file]))
     text = shlex.quote(screen.text)

@@ -173,7 +173,8 @@ def _show_brushed(
     show_figure(
         figure,
         chart_key,
-        figure.description,
+        "The weights of the heads in the marked area",
+        words=figure.description,
         width="content",
         selection_mode=[OPENED],
         on_select=lambda: open_clicked(BRUSH, chart_key),

@@ -70,7 +70,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
     show_figure(
         figure,
         chart_key,
-        figure.description,
+        "Model view: the weights of every layer and head, and a number for each",
+        words=figure.description,
         width="content",
         selection_mode=[OPENED],
         on_select=lambda: open_clicked(VIEW, chart_key),
