@@ -101,16 +101,16 @@ def test_the_shown_pair_is_that_of_the_address_after_a_new_text_and_another_view
     text = opened.get_by_label("Text", exact=True)
     text.fill("they say that fruit flies like a ripe banana")
     text.press("Control+Enter")
-    opened.get_by_text("say gives banana").first.wait_for()
+    opened.get_by_text("say gives ripe").first.wait_for()
     opened.get_by_role("tab", name="Neurons").click()
     chart(opened, "neurons").wait_for()
-    opened.get_by_text("say gives banana").first.wait_for()
+    opened.get_by_text("say gives ripe").first.wait_for()
     opened.get_by_role("tab", name="Steps").click()
     chart(opened, "matrix_updated").wait_for()
-    opened.get_by_text("say gives banana").first.wait_for()
+    opened.get_by_text("say gives ripe").first.wait_for()
     opened.reload()
     rest(opened)
-    opened.get_by_text("say gives banana").first.wait_for(timeout=30_000)
+    opened.get_by_text("say gives ripe").first.wait_for(timeout=30_000)
 
 
 def test_one_click_opens_the_head_that_links_the_pair_most(visit):
@@ -213,7 +213,7 @@ def test_a_link_may_name_tokens_by_number_and_a_model_in_full(visit):
     link = "?query=4&key=1&layer=2&view=Neurons&model=sentence-transformers/all-MiniLM-L6-v2"
     page = visit(link)
     for _ in range(2):
-        assert page.get_by_text("Layer 2, head 8", exact=True).is_visible()
+        assert page.get_by_text("Layer 2, head 11", exact=True).is_visible()
         assert page.get_by_text("an gives time", exact=False).first.is_visible()
         assert page.locator("[data-testid=stAlert]").count() == 0
         address(page, r"query=4\+an")

@@ -636,7 +636,7 @@ def test_arrays_of_a_file_are_shown_without_a_model(shell_of, asked_for, sentenc
 def test_files_and_a_summary_are_had_together(shell_of, tmp_path):
     status, printed, _ = shell_of(SENTENCE, "--json", "-o", tmp_path / "a.py")
     assert status == 0
-    assert json.loads(printed)["head"] == 8
+    assert json.loads(printed)["head"] == 11
     assert (tmp_path / "a.py").exists()
 
 

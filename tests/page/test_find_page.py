@@ -278,10 +278,10 @@ def test_b_has_the_nearest_layer_and_head_where_its_model_has_fewer(offering, mi
         tmp_path / "bert", "bert", minilm[1], vocab_size=minilm[1].vocab_size, **small
     )
     page = offering(settings.OFFERS[0].name, other)
-    page.query_params.update(view="Compare", other_model=str(other), layer="5", head="9")
+    page.query_params.update(view="Compare", other_model=str(other), layer="4", head="9")
     run(page)
     assert not page.exception
-    assert "There is no layer 5 in B; 1 is the nearest." in words(page)
+    assert "There is no layer 4 in B; 1 is the nearest." in words(page)
     assert "There is no head 9 in B; 1 is the nearest." in words(page)
     assert "**B** is layer 1, head 1 ·" in words(page)
 

@@ -66,14 +66,14 @@ def test_another_pair_changes_the_words_and_the_frames(page, sentence_trace):
 def test_the_heads_shares_are_said_to_add_up_to_the_modules_output(page, sentence_trace):
     line = check_of_output(sentence_trace, sentence_trace.head(5, 11), 2)
     assert line in said(run(page))
-    outputs = [sentence_trace.head(0, h).output for h in range(12)]
-    call = sentence_trace.layer(0)
+    outputs = [sentence_trace.head(5, h).output for h in range(12)]
+    call = sentence_trace.layer(5)
     own = call.projection.own_output
     error = np.abs(sum(outputs) + call.projection.bias - own).max() / np.abs(own).max()
     assert 0 < error < 1e-6
     norms = [np.linalg.norm(output[2]) for output in outputs]
-    place = sorted(norms, reverse=True).index(norms[8]) + 1
-    assert f"its share for *flies* is the {place}th largest" in line
+    place = sorted(norms, reverse=True).index(norms[11]) + 1
+    assert f"its share for *flies* is the {place}nd largest" in line
 
 
 def test_columns_turn_every_matrix_of_pairs_and_its_words(page, sentence_trace):

@@ -90,7 +90,7 @@ def test_every_view_has_the_same_filters(opened, sentence_trace, view):
     elif view == "Neurons":
         np.testing.assert_array_equal(np.float32(sent["weights"]), less.head(5, 11).own_weights)
     elif view == "Heads":
-        np.testing.assert_array_equal(np.float32(sent["weights"]), less.layer(0).own_weights)
+        np.testing.assert_array_equal(np.float32(sent["weights"]), less.layer(5).own_weights)
     else:
         assert sent["thumbnails"] == model_figure(less, "self", "entropy").constants["thumbnails"]
     assert "Filters (1)" in [one.proto.popover.label for one in page.get("popover")]
