@@ -6,39 +6,39 @@ from attnviz.attention.trace import Trace
 from attnviz.text.phrases import bound, escaped, ordinal, token_at
 
 NOT_EXACT = (
-    "The weights and the update shown are the model's own; the steps before them are replayed and "
-    "do not lead there."
+    "The weights and the update shown are the model's own. The steps before them are recomputed "
+    "and do not lead to these values."
 )
 
 
 def check_line(head: HeadTrace) -> str:
     """How closely the replay agrees with what the model itself computed, as measured."""
     if not head.is_compared:
-        return "Computed from the arrays that were given; there is no model to compare with."
+        return "Computed from the given arrays; there is no model to compare with."
     if head.is_filtered:
-        return "The weights are what filters left of the model's own; they are not replayed."
+        return "The weights are the model's own, filtered; they are not recomputed."
     if head.compared_with == "weights":
         return _of_weights(head)
     if head.is_exact:
         relative = " of its largest value" if head.updated_error else ""
         return (
-            f"Replayed weights equal the model's own {bound(head.weights_error)}, and the "
+            f"Recomputed weights match the model's own {bound(head.weights_error)}, and the "
             f"update {bound(head.updated_error)}{relative}."
         )
     return (
-        f"Replayed weights differ from the model's own by up to {head.weights_error:.0e}, and the "
-        f"update by {head.updated_error:.0e} of its largest value: more than the "
+        f"Recomputed weights differ from the model's own by up to {head.weights_error:.0e}, and "
+        f"the update by {head.updated_error:.0e} of its largest value: more than the "
         f"{head.tolerance:.0e} that counts as exact in {head.dtype}."
     )
 
 
 def _of_weights(head: HeadTrace) -> str:
     """The same where the model's weights were given and its update was not."""
-    given = "the weights that were given with the arrays"
+    given = "the weights given with the arrays"
     if head.is_exact:
-        return f"Replayed weights equal {given} {bound(head.weights_error)}."
+        return f"Recomputed weights match {given} {bound(head.weights_error)}."
     return (
-        f"Replayed weights differ from {given} by up to {head.weights_error:.0e}: more than the "
+        f"Recomputed weights differ from {given} by up to {head.weights_error:.0e}: more than the "
         f"{head.tolerance:.0e} that counts as exact in {head.dtype}."
     )
 
@@ -48,8 +48,8 @@ def not_shown(trace: Trace) -> str:
     if not trace.not_shown:
         return ""
     return (
-        f"Not shown: {escaped(', '.join(trace.not_shown))}, whose attention is sparse, or written "
-        "in a way that could not be read."
+        f"Not shown: {escaped(', '.join(trace.not_shown))}. Attention is sparse there, or "
+        "computed in a way that attnviz cannot read."
     )
 
 
@@ -64,15 +64,15 @@ def check_of_output(trace: Trace, head: HeadTrace, query: int) -> str:
     bias = " and the projection's bias" if has_bias else ""
     relative = " of its largest value" if error else ""
     rank = (
-        f"Of the {len(norms)} heads of this layer its share for "
-        f"{token_at(head.query_tokens, query)} is the {ordinal(place)} largest."
+        f"The norm of its share for {token_at(head.query_tokens, query)} ranks {ordinal(place)} of "
+        f"the {len(norms)} heads of this layer."
     )
     if not (head.is_exact and error <= head.tolerance):
         return (
-            f"{rank} All heads' shares{bias} do not equal the attention module's own output: they "
-            f"are off by {max(error, head.updated_error):.0e} of its largest value."
+            f"{rank} The shares of all heads{bias} do not add up to the attention module's own "
+            f"output: they are off by {max(error, head.updated_error):.0e} of its largest value."
         )
     return (
-        f"{rank} All heads' shares{bias} equal the attention module's own output, before the "
-        f"residual, {bound(error)}{relative}."
+        f"{rank} The shares of all heads{bias} add up to the attention module's own output, before "
+        f"the residual, {bound(error)}{relative}."
     )

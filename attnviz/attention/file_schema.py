@@ -82,7 +82,7 @@ def json_in(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise NotAsAnnotated(f"its `{name}` is not JSON") from error
     if not isinstance(read, dict):
-        raise NotAsAnnotated(f"its `{name}` is no JSON object")
+        raise NotAsAnnotated(f"its `{name}` is not a JSON object")
     return read
 
 

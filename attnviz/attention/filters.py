@@ -102,7 +102,7 @@ def with_lines(trace: Trace, top: int | None = None, share: float | None = None)
     `has_line` says which. Raises InputError for a number that is not possible.
     """
     if top is not None and top < 1:
-        raise InputError(f"top is {top}; at least one line a query is drawn.\n\nHint: top=1.")
+        raise InputError(f"top is {top}; at least one line per query is drawn.\n\nHint: top=1.")
     if share is not None and not 0 < share <= 1:
         raise InputError(f"share is {share}.\n\nHint: between 0 and 1, for example 0.9.")
     parts = [

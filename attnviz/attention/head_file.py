@@ -101,7 +101,7 @@ def head_of(
         head = of(call=_call_of(given), place=0, given=given, **placed)
         _take_steps(head, arrays, sizes)
     except NotAsAnnotated as why:
-        raise InputError(f"The file is no head that can be shown: {why}.{_HINT}") from None
+        raise InputError(f"The file is not a head that can be shown: {why}.{_HINT}") from None
     return head, metadata["about"] if isinstance(metadata.get("about"), dict) else {}
 
 
@@ -246,4 +246,4 @@ def _compare(name: str, stored: np.ndarray, replayed: np.ndarray) -> None:
     """Raise NotAsAnnotated unless the two are the same but for rounding."""
     largest = np.abs(replayed, where=replayed > maths.HIDDEN_BELOW, out=np.zeros_like(replayed))
     if not np.allclose(stored, replayed, rtol=_ROUNDING, atol=_ROUNDING * largest.max()):
-        raise NotAsAnnotated(f"its {name} do not follow from what stands before them")
+        raise NotAsAnnotated(f"its {name} do not follow from the steps before them")

@@ -127,7 +127,7 @@ def _check_directory(file: IO[bytes], called: str, max_bytes: int) -> None:
 def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, called: str) -> _Header:
     """The header of an array, without the array. Raises InputError unless they fit together."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise _broken(called, f"{name} is compressed in another way")
+        raise _broken(called, f"{name} uses another compression")
     with archive.open(member) as file:
         stream = io.BytesIO(file.read(_MAX_HEADER))
     version = np.lib.format.read_magic(stream)
@@ -148,7 +148,7 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, called
         )
     n_bytes = member.file_size - header.length
     if min(header.shape, default=0) < 0 or header.n_values * dtype.itemsize != n_bytes:
-        raise _broken(called, f"{name} is not as long as it says")
+        raise _broken(called, f"{name} is shorter or longer than it says")
     return header
 
 
@@ -160,7 +160,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: _Header) -
     if header.dtype.kind == "U" and array.size:
         letters = array.view(np.dtype(np.uint32).newbyteorder(header.dtype.byteorder))
         if letters.max() > sys.maxunicode:  # which NumPy takes for a fault of its own
-            raise ValueError("a text in it has a character that is none")
+            raise ValueError("a text in it has a code that is not a character")
     return array.reshape(header.shape, order="F" if header.is_fortran else "C")
 
 
@@ -171,7 +171,9 @@ def _called(file: Any) -> str:
 
 
 def _broken(called: str, why: str) -> InputError:
-    return InputError(f"{_first(called)} is no NPZ file that can be read: {why}.\n\nHint: {_HOW}")
+    return InputError(
+        f"{_first(called)} is not an NPZ file that can be read: {why}.\n\nHint: {_HOW}"
+    )
 
 
 def _too_large(called: str, n_bytes: int, max_bytes: int) -> InputError:

@@ -272,7 +272,7 @@ def _numbers(array: np.ndarray, what: str, *, may_hide: bool = False) -> np.ndar
     """The array in float32, a copy that nobody can change; hidden cells may be −inf."""
     if array.dtype.kind not in "fiu":
         raise InputError(
-            f"{what} is of {quoted(str(array.dtype))}, which are no real numbers."
+            f"{what} is of {quoted(str(array.dtype))}, not of real numbers."
             f"\n\nHint: {what} = numpy.asarray({what}, dtype='float32')"
         )
     with np.errstate(over="ignore"):  # refused below
@@ -296,7 +296,7 @@ def _array(value: Any, what: str) -> np.ndarray:
         return np.asarray(value)
     except Exception as error:  # of whatever library it is of
         raise InputError(
-            f"{what} is no array of numbers ({gist(error)})."
+            f"{what} is not an array of numbers ({gist(error)})."
             "\n\nHint: a NumPy array, a torch tensor, or lists of lists that are equally long."
         ) from error
 

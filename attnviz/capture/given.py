@@ -102,7 +102,7 @@ def _made(model: PreTrainedModel, name: str, value: Any) -> Any:
     if made is None:
         if name in _ROWS:
             raise InputError(
-                f"{name} is no table of numbers; received {type(value).__name__}."
+                f"{name} is not a table of numbers; received {type(value).__name__}."
                 f"\n\nHint: one row, as a tensor, an array or a list of numbers."
             )
         return _moved(value, device_of(model))
@@ -124,7 +124,7 @@ def _whole(name: str, ids: Tensor) -> Tensor:
     whole = ids.long()
     if not torch.equal(whole.to(ids.dtype), ids):
         raise InputError(
-            f"{name} holds numbers that are no token ids; received {ids.dtype} with "
+            f"{name} holds numbers that are not token ids; received {ids.dtype} with "
             f"{ids.flatten()[0].item():g} first.\n\nHint: pass embeddings as inputs_embeds."
         )
     return whole

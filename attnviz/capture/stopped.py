@@ -94,7 +94,7 @@ def because(model: PreTrainedModel, given: Collection[str], error: Exception) ->
 def _told(
     model: PreTrainedModel, given: Collection[str], error: Exception
 ) -> tuple[str, str] | None:
-    """What is wrong with the model or what it was given, and what mends it."""
+    """What is wrong with the model or what it was given, and what fixes it."""
     own = {
         name: tensor
         for module_name, module in model.named_modules()

@@ -18,7 +18,7 @@ from attnviz.text.errors import NoAttentionError, UnsupportedModelError
 def checked(given: Any) -> tuple[PreTrainedModel, list[nn.Module]]:
     """The model, out of whatever holds it, and its modules.
 
-    Raises UnsupportedModelError for one that cannot be traced, with the line that mends it.
+    Raises UnsupportedModelError for one that cannot be traced, with the line that fixes it.
     """
     model, way = unwrapped(given)
     modules = modules_of(model)
@@ -36,7 +36,7 @@ def checked(given: Any) -> tuple[PreTrainedModel, list[nn.Module]]:
     _check_configurations(model, modules, way)
     if (dtype := dtype_name(model)) not in TOLERANCE:
         raise UnsupportedModelError(
-            f"{model_name(model)} computes in {dtype}, which attnviz cannot replay."
+            f"{model_name(model)} computes in {dtype}, which attnviz cannot recompute."
             "\n\nHint: load it in float32: attnviz.load(name)"
         )
     return model, modules

@@ -99,12 +99,12 @@ def _refusal(given: Any, way: str) -> str:
         ways = list(_ways_to_models(given, way))
         if len(ways) == 1:
             return (
-                f"{name} is no model of the transformers library, but holds one, and may change "
+                f"{name} is not a model of the transformers library, but holds one, and may change "
                 f"what that is given.\n\nHint: give the one inside: attnviz.trace({ways[0]}, …)"
             )
         if ways:
             return (
-                f"{name} is no model of the transformers library, but holds {len(ways)}."
+                f"{name} is not a model of the transformers library, but holds {len(ways)}."
                 f"\n\nHint: give one of {', '.join(ways[:8])}."
             )
     return f"attnviz reads models of the transformers library; received {name}.{_HINT}"

@@ -187,10 +187,10 @@ def _note(difference: Difference, part: Window) -> list[str]:
     lines = [
         part.note and (f"{part.note}, of those that are aligned" if lone else part.note),
         lone and f"left out, without a partner: {', '.join(lone)}",
-        with_sink and f"left out: attention to the sink of {' and '.join(with_sink)}, no token",
+        with_sink and f"left out: attention to the sink of {' and '.join(with_sink)}",
     ]
     if ((difference.because_a > 0) != (difference.because_b > 0)).any():
-        lines.append("difference: what is hidden from one of them counts there as 0")
+        lines.append("difference: a cell hidden in one of them counts as 0 there")
     filtered = [f"{name}: {note}" for name, head in heads.items() for note in head.notes]
     if difference.a.notes == difference.b.notes:
         filtered = list(difference.a.notes)
@@ -199,7 +199,7 @@ def _note(difference: Difference, part: Window) -> list[str]:
 
 def _note_on_colours(end: float) -> list[str]:
     """Without the largest weight itself: a note that changes with every head is drawn anew."""
-    return [] if end == 1 else [f"colours of A and B end at {end:g}, not at 1"]
+    return [] if end == 1 else [f"the colours of A and B end at {end:g}, not at 1"]
 
 
 def _limit(difference: Difference) -> float:

@@ -145,10 +145,10 @@ def _decimals(largest: float) -> int:
 
 def _note(largest: float, limit: float, shape: Shape) -> str:
     """How to read the colours and ranks."""
-    ranks = f"bold, 1 to {min(FIRST, shape.n_tiles)}: the ranks of the strongest"
+    ranks = f"Bold numbers: rank, 1 to {min(FIRST, shape.n_tiles)}"
     if limit == 1:
         return ranks
-    return f"{ranks}; colours end at {limit:g}, not at 1, for the largest is {number(largest)}"
+    return f"{ranks}; the colours end at {limit:g}, not at 1: the largest is {number(largest)}"
 
 
 @lru_cache(MAX_STRUCTURES)

@@ -41,7 +41,7 @@ IS_ON = (
 )
 # `smallest` is the weight of the faintest line at rest, 0 where all are drawn.
 LINES_TITLE = alt.expr(
-    "'weights, a line a head' + (smallest > 0 && shown_query < 0 && shown_key < 0"
+    "'weights, one line per head' + (smallest > 0 && shown_query < 0 && shown_key < 0"
     " ? ', from ' + format(smallest, '.2~g') + ' up' : '')"
 )
 TOOLTIP = [

@@ -134,7 +134,7 @@ def matrix_chart(
     """The matrix of one step, its cells exact where they fit.
 
     Where they do not, it is drawn in blocks, each the maximum or the mean of its cells (of
-    dimensions, which have signs, not the maximum but the value furthest from zero), or as
+    dimensions, which have signs, not the maximum but the most extreme value), or as
     the exact window around the pair; dimensions are in blocks even there. `large` says which.
 
     The row of the pair's query and the row or column of its key are framed. Values are printed
@@ -332,7 +332,7 @@ def _shown(step: Step, pair: Pair | None, large: Large) -> _Shown:
 def _summary(step: Step, large: Large) -> Summary:
     if large == "mean":
         return "mean"
-    return "maximum" if is_of_pairs(step) else "furthest from 0"
+    return "maximum" if is_of_pairs(step) else "most extreme"
 
 
 @dataclass(frozen=True)
@@ -355,7 +355,7 @@ class Cells:
 def drawn_cells(step: Step, pair: Pair | None, large: Large) -> Cells:
     """What a click on a cell of a step's matrix means.
 
-    A block's strongest value is its largest, or of dimensions the one furthest from zero.
+    A block's strongest value is its largest, or of dimensions the most extreme one.
     """
     if large == "window" or not is_in_blocks(step):
         return Cells(*_shown(step, pair, large).starts)
@@ -517,7 +517,7 @@ def _hidden_cells(base: alt.Chart, of: _Structure) -> list[alt.Chart]:
 
 
 def _printed_values(base: alt.Chart, of: _Structure, value: str) -> alt.Chart:
-    """Three significant digits, but no more decimals than the largest has with four.
+    """Three significant digits, but no more decimals than three, or than the largest has.
 
     Two in cells that are too narrow for them, of a weight without its leading zero.
     """
@@ -526,7 +526,7 @@ def _printed_values(base: alt.Chart, of: _Structure, value: str) -> alt.Chart:
     number = f"format({value}, '.3f')"
     two = f"replace(format({value}, '.2f'), /^0[.]/, '.')"
     if of.name != "weights":
-        decimals = f"max(0, 3 - floor(log({of.limit}) / LN10))"
+        decimals = f"max(3, 3 - floor(log({of.limit}) / LN10))"
         is_small = f"abs({value}) < pow(10, 2 - {decimals})"
         number = f"format({value}, {is_small} ? '.' + {decimals} + 'f' : '.3g')"
         number = f"{value} == 0 ? '0' : {number}"

@@ -108,7 +108,7 @@ def model_figure(
     framed = np.flatnonzero((heads["layer"] == layer) & (heads["head"] == head))
     notes = [note for call in calls.values() for note in call.notes]
     if any(call.sinks is not None for call in calls.values()):
-        notes.append("the strip at the right of a thumbnail: what goes to no token (sink)")
+        notes.append("strip at the right of a thumbnail: weight of the sink (no token)")
     constants = {
         "thumbnails": _sheet(pictures, heads, shape),
         "note": list(dict.fromkeys(notes)),

@@ -93,7 +93,7 @@ def _structure(
             x=alt.X(
                 "place:O",
                 axis=axis(
-                    f"{title}: line + column",
+                    f"{title} = row label + column label",
                     orient="top",
                     labelAngle=0,
                     values=ticks(n_places, 8),

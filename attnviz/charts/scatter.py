@@ -127,7 +127,7 @@ def takeaway(table: pd.DataFrame, x: str, y: str) -> str:
     """What the scatter shows, for those who do not see it."""
     across, up = measure_named(x), measure_named(y)
     known = table[np.isfinite(table[[x, y]].to_numpy(float)).all(axis=1)]
-    text = f"Scatter of {len(known)} heads: {titled(across)}, across, and {titled(up)}, up."
+    text = f"Scatter of {len(known)} heads: x axis {titled(across)}, y axis {titled(up)}."
     ranges = (
         f"The {one.title} runs from {number(known[one.name].min())} to "
         f"{number(known[one.name].max())}."
@@ -220,7 +220,7 @@ def _note(
     is_open_among = ((left_out["layer"] == layer) & (left_out["head"] == head)).any()
     return [
         f"{n} of {len(table)} heads {'is' if n == 1 else 'are'} left out, without "
-        f"{' or '.join(without)}" + (", and the open head is one of them" if is_open_among else "")
+        f"{' or '.join(without)}" + (", among them the selected head" if is_open_among else "")
     ]
 
 

@@ -110,7 +110,7 @@ def _read(path: str) -> "Trace":
     except (OSError, ValueError) as error:
         raise InputError(
             f"The file '{shown(path[:200])}' cannot be read "
-            f"({getattr(error, 'strerror', None) or 'it is no name of a file'})."
+            f"({getattr(error, 'strerror', None) or 'it is not a file name'})."
             "\n\nHint: name a file made by numpy.savez, with arrays q, k and v."
         ) from error
     with file:
@@ -150,7 +150,7 @@ def _print(text: str) -> None:
             raise
         raise InputError(
             f"The summary cannot be printed ({error.strerror})."
-            "\n\nHint: make room where it goes, or print it elsewhere."
+            "\n\nHint: free some space, or print it elsewhere."
         ) from error
 
 

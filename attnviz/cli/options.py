@@ -27,9 +27,9 @@ examples:
   attnviz --from arrays.npz -o page.html
   attnviz - < text.txt
 
-Layers, heads and positions count from 0. A token is named by its position, or as it is written
-where the text has it once; one that is a number in quotation marks of its own: --query '"2"'.
-The exit status is 0, 1 for what cannot be shown, 2 for a mistake in the options.
+Layers, heads and positions count from 0. Name a token by its position or, where the text has it
+once, by its spelling. Put a token that is a number in quotation marks of its own: --query '"2"'.
+The exit status is 0, or 1 if something cannot be shown, or 2 for a mistake in the options.
 """
 
 
@@ -44,7 +44,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     asked = parser.parse_args(arguments)
     if asked.arrays is None:
         if asked.text is None:
-            parser.error("no text is given; it stands first, in quotation marks")
+            parser.error("no text is given: put it first, in quotation marks")
         return asked
     if asked.text is not None:
         parser.error("a text and --from are given; arrays of a file have no text")
@@ -64,7 +64,10 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument(
-        "text", metavar="TEXT", nargs="?", help="what the model reads; - for standard input"
+        "text",
+        metavar="TEXT",
+        nargs="?",
+        help="the text that the model reads; - for standard input",
     )
     made.add_argument("--version", action="version", version=f"attnviz {VERSION}")
     for heading, options in OPTIONS.items():
@@ -76,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
                 "--from",
                 dest="arrays",
                 metavar="FILE.npz",
-                help="show arrays q, k, v and perhaps mask, without a model",
+                help="show your own arrays q, k, v and optionally mask, without a model",
             )
-    _add_files(made.add_argument_group("what comes out"))
+    _add_files(made.add_argument_group("output"))
     return made
 
 
@@ -102,15 +105,20 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="write a file, as its name ends; may be given several times. The view: "
-        f"{' '.join(FIGURES)}, or .html, which answers the pointer. The head's numbers: "
-        f"{' '.join(DATA)}. The code that does the same: .py. Without it a summary is printed",
+        help="write a file; its ending chooses the format; repeat for several files. The view: "
+        f"{' '.join(FIGURES)}, or .html, which is interactive. The head's numbers: "
+        f"{' '.join(DATA)}. Python code that does the same: .py. Without it a summary is printed",
     )
     group.add_argument("--json", action="store_true", help="print the summary as JSON")
     group.add_argument(
-        "--width", metavar="W", type=_width, help="of a figure: one or two columns, or millimetres"
+        "--width",
+        metavar="W",
+        type=_width,
+        help="width of a figure: one or two (columns of a paper), or millimetres",
     )
-    group.add_argument("--scale", metavar="X", type=_number, default=2.0, help="of .png: default 2")
+    group.add_argument(
+        "--scale", metavar="X", type=_number, default=2.0, help="resolution of .png; default 2"
+    )
     group.add_argument("--transparent", action="store_true", help="a figure without background")
     group.add_argument("--no-caption", action="store_true", help="a figure without caption")
     group.add_argument(
@@ -150,7 +158,7 @@ def _number(text: str) -> float:
 def _segments(text: str) -> tuple[int, int]:
     letters = re.sub(r"[\s→>-]", "", text).upper()
     if letters not in ("AA", "AB", "BA", "BB"):
-        raise argparse.ArgumentTypeError(f"{text!r} is none of AA, AB, BA, BB")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of AA, AB, BA, BB")
     return "AB".index(letters[0]), "AB".index(letters[1])
 
 

@@ -110,7 +110,7 @@ class Summary:
         }
         rows += [(fixed(w, DECIMALS), what) for what, w in others.items() if w is not None]
         name = plain(token_at(self.queries.labels, self.query))
-        return [f"What {name} gives to each key:", *(f"{w:>8}  {what}" for w, what in rows)]
+        return [f"Weights from {name} to each key:", *(f"{w:>8}  {what}" for w, what in rows)]
 
     @property
     def _has_sink(self) -> bool:

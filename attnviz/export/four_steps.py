@@ -111,7 +111,7 @@ def _captured(screen: Screen, head: HeadTrace) -> list[str]:
     shapes = ", ".join(f"{name} {_shape(getattr(head, name))}" for name in "qkv")
     more = []
     if head.q_before_rotary is not None:
-        more.append("# q and k are turned by their positions already.")
+        more.append("# q and k are already rotated by their positions.")
     if len(head.readers) > 1:
         more.append(f"# k and v are shared by heads {ranges(head.readers)}.")
     return [
@@ -154,7 +154,7 @@ def _weighed(head: HeadTrace) -> list[str]:
         lines.append(f"weights = torch.softmax({last}, dim=-1)")
     else:
         lines += [
-            "sink = torch.tensor(head.sink_logits)[:, None]  # a key more, which is no token",
+            "sink = torch.tensor(head.sink_logits)[:, None]  # one more key, which is not a token",
             f"weights = torch.softmax(torch.cat([{last}, sink], dim=-1), dim=-1)[:, :-1]",
         ]
     done.append("softmax" if mask is not None else "softmax (no key is masked)")

@@ -32,11 +32,11 @@ from attnviz.text.phrases import plain, token_at
 
 WIDE = 760  # px, below which a view scrolls
 HOW_TO = {
-    "neurons": "Point at a query token to see it meet every key, at a key token to see who attends "
-    "to it; click to keep it, or choose one from the list below.",
+    "neurons": "Point at a query token to see its product with every key, at a key token to see "
+    "which queries attend to it; click to keep it, or choose one from the list below.",
     "heads": "Click a head to switch it off or on, double-click it to see it alone. Point at a "
     "token on either side to see its lines; click to keep it.",
-    "model": "A row a query, a column a key in each thumbnail. Point at one to see its numbers.",
+    "model": "Rows are queries, columns are keys. Point at a thumbnail to see its numbers.",
     "find": "Point at a head to see its numbers.",
     "compare": "Point at a cell to see it in both heads, with both weights and their difference.",
     "steps": "Point at a cell to see its number.",
@@ -96,7 +96,9 @@ def title(screen: Screen, trace: Trace) -> str:
     what = {
         "heads": f"Layer {screen.layer}, all heads",
         "model": "All layers, all heads",
-        "find": "Which head links two tokens" if screen.find.by == "pair" else "What heads do",
+        "find": "Which head links two tokens"
+        if screen.find.by == "pair"
+        else "Measures of all heads",
         "compare": f"Layer {screen.layer}, head {screen.head}, beside another",
     }.get(screen.view, f"Layer {screen.layer}, head {screen.head}")
     return f"{what}{of_kind}: {trace.model_name}"

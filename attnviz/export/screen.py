@@ -102,7 +102,7 @@ class Screen:
     first_key: int = 0
     # Heads
     heads: tuple[int, ...] | None = None  # those that are on; None: all
-    focus: Focus = "all"
+    focus: Focus = "query"
     # Model
     measure: str = "entropy"
     is_by_measure: bool = False
@@ -148,9 +148,9 @@ def opened(given: Mapping[str, Any], trace: Trace) -> Screen:
     """The screen of options by their names ("layer", "find.x"), of a trace that is not filtered.
 
     What is None or not named is as attnviz opens with it: the layer and the head of `opening`, or
-    the last head of a layer that has fewer; the lines of the token that is named, and of a long
-    text the part around it. Raises InputError for a kind, layer, head or token that the trace does
-    not have.
+    the last head of a layer that has fewer; the lines of the query token, or of the key where only
+    that is named, and of a long text the part around them. Raises InputError for a kind, layer,
+    head or token that the trace does not have.
     """
     parts: dict[str, dict[str, Any]] = {part: {} for part in ("", *_PARTS)}
     for name, value in given.items():
@@ -166,14 +166,28 @@ def opened(given: Mapping[str, Any], trace: Trace) -> Screen:
     trace.head(own["layer"], own["head"], kind)
     if len(trace.kinds) > 1:
         own.setdefault("kind", trace.kinds[0])
-    own.setdefault("focus", next((end for end in ("query", "key") if end in own), "all"))
+    own.setdefault("focus", "key" if "key" in own and "query" not in own else "query")
     screen = Screen(**own, **{part: _PARTS[part](**values) for part, values in parts.items()})
     if screen.view == "find":
         return following(screen, trace)
     if screen.view not in ("neurons", "heads"):
         return screen
+    if screen.view == "heads":
+        screen = _with_lines(screen, trace)
     firsts = _firsts(screen, trace)
     return replace(screen, **{name: own.get(name, first) for name, first in firsts.items()})
+
+
+def _with_lines(screen: Screen, trace: Trace) -> Screen:
+    """The screen with the token that Heads opens with, unless one is named or a filter hides it."""
+    if screen.focus == "all" or getattr(screen, screen.focus) is not None:
+        return screen
+    position = getattr(following(screen, trace), screen.focus)
+    queries, keys = screen.filters(trace).tokens_of(screen.layer, screen.kind)
+    tokens = queries if screen.focus == "query" else keys
+    if tokens.place_of(position) is None:
+        return replace(screen, focus="all")
+    return replace(screen, **{screen.focus: position})
 
 
 _PARTS: Mapping[str, Any] = {

@@ -31,7 +31,7 @@ class Alignment:
         """The alignment that is spelled so. Raises InputError for what spells none."""
         if not _SPELLED.fullmatch(written):
             raise InputError(
-                f"The alignment {quoted(written)} is none.\n\nHint: write pairs of places, the "
+                f"{quoted(written)} is not an alignment.\n\nHint: write pairs of places, the "
                 "first in A and the second in B: 0-0 1-2."
             )
         pairs = (pair.split("-") for pair in written.split())
@@ -54,7 +54,7 @@ class Alignment:
         for pair in self.pairs:
             if len(pair) != 2 or not all(isinstance(place, Integral) for place in pair):
                 raise InputError(
-                    f"{pair!r} is no pair of places.\n\nHint: two whole numbers, as in (0, 0)."
+                    f"{pair!r} is not a pair of places.\n\nHint: two whole numbers, as in (0, 0)."
                 )
         for name, n, places in (("A", n_a, self.of_a), ("B", n_b, self.of_b)):
             counts = Counter(places)
@@ -67,7 +67,7 @@ class Alignment:
                 if counts[place] > 1:
                     raise InputError(
                         f"The pair {pair!r} names place {place!r} of {name}, as another pair does."
-                        "\n\nHint: each token has one partner; take one of the pairs out."
+                        "\n\nHint: each token has one partner; remove one of the pairs."
                     )
 
 

@@ -33,8 +33,8 @@ _OF_WEIGHTS = (
         "entropy",
         "bits",
         "−Σⱼ sᵢⱼ·log₂ sᵢⱼ with sᵢⱼ = wᵢⱼ / Σⱼ wᵢⱼ, the mean of all i",
-        "how evenly a query spreads what it gives: 0 where one key has all, log₂ n where n keys "
-        "share it equally",
+        "how evenly a query spreads its weights: 0 where one key has all, log₂ n where n keys "
+        "share equally",
         0,
         inf,
         _LOOKS,
@@ -44,7 +44,7 @@ _OF_WEIGHTS = (
         "mean distance",
         "tokens",
         "Σᵢⱼ wᵢⱼ·|j − i| / Σᵢⱼ wᵢⱼ",
-        "how far a key is from its query, the mean weighted by attention",
+        "distance from a query to its keys, averaged with the weights",
         0,
         inf,
         _FAR,
@@ -54,8 +54,8 @@ _OF_WEIGHTS = (
         "mean signed distance",
         "tokens",
         "Σᵢⱼ wᵢⱼ·(j − i) / Σᵢⱼ wᵢⱼ",
-        "how far after its query a key is, the mean weighted by attention: negative where heads "
-        "look back, positive where they look ahead",
+        "signed distance from a query to its keys, averaged with the weights: negative where heads "
+        "attend to earlier tokens, positive where they attend to later ones",
         -inf,
         inf,
         f"after {_FAR}",
@@ -75,7 +75,7 @@ _OF_WEIGHTS = (
         "share on the previous token",
         "",
         "wᵢⱼ with j = i − 1, the mean of all i",
-        "the weight that a query gives to the token before it, which the first does not have",
+        "the weight that a query gives to the token before it; the first query has none",
         0,
         1,
         _LOOKS,
@@ -85,7 +85,7 @@ _OF_WEIGHTS = (
         "share on the next token",
         "",
         "wᵢⱼ with j = i + 1, the mean of all i",
-        "the weight that a query gives to the token after it, which the last does not have",
+        "the weight that a query gives to the token after it; the last query has none",
         0,
         1,
         _LOOKS,
@@ -105,7 +105,7 @@ _OF_WEIGHTS = (
         "share on special tokens",
         "",
         "Σⱼ wᵢⱼ of all special j, the mean of all i",
-        "the weight that a query gives to special tokens together",
+        "the weight that a query gives to all special tokens together",
         0,
         1,
         _LOOKS,
@@ -128,8 +128,7 @@ _OF_NORMS = tuple(
         name=f"{WEIGHTED}{measure.name}",
         title=f"{measure.title}, of ‖w·v‖",
         formula=measure.formula.replace("wᵢ", "rᵢ") + "; rᵢⱼ = ‖wᵢⱼ·vⱼ‖ / Σⱼ ‖wᵢⱼ·vⱼ‖",
-        meaning=f"{measure.meaning}, where what counts is not the weight but how much of a value "
-        "it moves",
+        meaning=f"{measure.meaning}, with the norm of weight times value in place of the weight",
         source=f"after {_NORMS}, with v before W_O",
     )
     for measure in _OF_WEIGHTS
@@ -153,8 +152,8 @@ MEASURES = (
         "agreement with the mean head",
         "",
         "Σⱼ min(wᵢⱼ, w̄ᵢⱼ), the mean of all i; w̄ is the mean of the layer's heads",
-        "how much of what a query gives goes where the mean of its layer's heads gives it too: "
-        "where rows sum to 1, 1 less the total variation distance",
+        "how much of a query's attention this head and the mean head of the layer give alike: "
+        "where rows sum to 1, 1 minus the total variation distance",
         0,
         1,
         "attnviz",
@@ -164,7 +163,7 @@ MEASURES = (
         "share of ‖output‖",
         "",
         "‖oᵢ‖ / Σ ‖oᵢ‖ of all heads of the layer, the mean of all i; oᵢ is the update of i · W_O",
-        "how large a head's share of the layer's output is beside those of the other heads",
+        "the norm of a head's share of the layer's output, over the sum of all heads' norms",
         0,
         1,
         f"after {_NORMS}",
@@ -175,7 +174,7 @@ MEASURES = (
         "",
         "wᵢⱼ with j = i − n + 1, the mean of all i of the second of two equal runs of n random "
         "tokens",
-        "on a random sequence that is repeated, the weight that a token gives to what followed "
+        "on a repeated random sequence, the weight that a token gives to the token that followed "
         "it the first time",
         0,
         1,

@@ -207,8 +207,8 @@ def _survey(arrays: Mapping[str, np.ndarray]) -> Survey:
     array, infinite = Float64[np.ndarray, "head measure"], (np.inf, -np.inf)  # where n is 0
     known = {name: array_as(array, arrays, name, sizes, infinite=infinite) for name in _ARRAYS}
     survey = Survey(statistics=Statistics(**known), **about)
-    _check(len(set(survey.heads)) == len(survey.heads), "its heads are none")
-    _check(len(set(survey.of.measures)) == len(survey.of.measures), "its measures are none")
+    _check(len(set(survey.heads)) == len(survey.heads), "it has a head twice")
+    _check(len(set(survey.of.measures)) == len(survey.of.measures), "it has a measure twice")
     _check_statistics(survey)
     return survey
 
@@ -221,7 +221,10 @@ def _check(is_so: Any, otherwise: str) -> None:
 def _check_statistics(survey: Survey) -> None:
     known = survey.statistics
     n, is_known = known.n, known.n > 0
-    _check(((n >= 0) & (n <= survey.n_texts) & (n == np.floor(n))).all(), "its counts are none")
+    _check(
+        ((n >= 0) & (n <= survey.n_texts) & (n == np.floor(n))).all(),
+        "its counts are not counts of texts",
+    )
     of_known = {name: array[is_known] for name, array in vars(known).items()}
     _check(all(np.isfinite(array).all() for array in of_known.values()), "not all are numbers")
     spread = 1e-9 + 1e-6 * abs(of_known["mean"])
@@ -233,4 +236,4 @@ def _check_statistics(survey: Survey) -> None:
     )
     of_none = vars(Statistics.of(np.empty((0, int((~is_known).sum())))))
     is_none = (np.array_equal(vars(known)[name][~is_known], of_none[name]) for name in _ARRAYS)
-    _check(all(is_none), "there are numbers of no text")
+    _check(all(is_none), "it has numbers without a text")

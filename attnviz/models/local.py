@@ -52,7 +52,7 @@ def _folder(name: str) -> Path | None:
         return None
     if is_path(name):
         raise ModelLoadError(
-            f"There is no folder {path.name!r} at the place given.\n\nHint: give the folder that "
+            f"Folder not found: {path.name}.\n\nHint: give the folder that "
             "holds config.json and model.safetensors, or the name of a model on the Hub."
         )
     return None

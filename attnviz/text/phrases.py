@@ -124,11 +124,11 @@ def rounded_together(terms: Sequence[float], decimals: int) -> list[str]:
 
 
 def bound(error: float) -> str:
-    """An error as a bound with one digit, rounded up: "within 3e-7", or "exactly"."""
+    """An error as a bound with one digit, rounded up: "to within 3e-7", or "exactly"."""
     if error == 0:
         return "exactly"
     if not math.isfinite(error):
         return "in no way: a number in them is infinite or undefined"
     upwards = Context(prec=1, rounding=ROUND_CEILING).create_decimal_from_float(error)
     digits, exponent = f"{upwards:.0e}".split("e")
-    return f"within {digits}e{int(exponent)}"
+    return f"to within {digits}e{int(exponent)}"

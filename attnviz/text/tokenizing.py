@@ -66,11 +66,8 @@ def check_text(text: str, what: str = "text") -> None:
             "\n\nHint: one text at a time, e.g. 'time flies like an arrow'."
         )
     if not text.strip():
-        received = "an empty text" if not text else f"{len(text)} blank characters"
-        raise InputError(
-            f"The {what} is blank: received {received}.\n\nHint: type a sentence, "
-            "e.g. 'time flies like an arrow'."
-        )
+        blank = f": received {len(text)} blank characters" if text else ""
+        raise InputError(f"Enter a {what}{blank}.\n\nHint: for example 'time flies like an arrow'.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -21,7 +21,7 @@ from attnviz.text.errors import InputError
 from tests.support import hand_made, hostile, tiny_models
 
 CAUSAL = np.tri(5, dtype=bool)
-NOT_COMPARED = "Computed from the arrays that were given; there is no model to compare with."
+NOT_COMPARED = "Computed from the given arrays; there is no model to compare with."
 
 
 def some(n_heads=4, n_key_value_heads=2, n_queries=5, n_keys=5, d_head=8, d_value=6):
@@ -167,15 +167,11 @@ def test_given_weights_are_compared_with_the_replay():
     assert head.is_compared
     assert head.is_exact
     assert 0 <= head.max_error == np.abs(head.replayed[0] - weights[1]).max() < 1e-6
-    assert agreement.check_line(head).startswith(
-        "Replayed weights equal the weights that were given"
-    )
+    assert agreement.check_line(head).startswith("Recomputed weights match the weights given")
     off = attnviz.from_arrays(q, k, v, weights=weights[::-1]).head(0, 1)
     assert not off.is_exact
     np.testing.assert_array_equal(off.weights, weights[2])
-    assert agreement.check_line(off).startswith(
-        "Replayed weights differ from the weights that were"
-    )
+    assert agreement.check_line(off).startswith("Recomputed weights differ from the weights given")
     assert "1e-05" in agreement.check_line(off)
     rounded = torch.tensor(weights).bfloat16()
     head = attnviz.from_arrays(q, k, v, weights=rounded).head(0, 1)
@@ -241,7 +237,7 @@ def test_a_file_of_a_saved_head_is_that_head_alone_compared_with_its_model(sente
     assert again.is_exact
     np.testing.assert_allclose(again.weights, head.weights, atol=1e-6)
     np.testing.assert_array_equal(again.own_weights, head.own_weights)
-    assert agreement.check_line(again).startswith("Replayed weights equal the model's own")
+    assert agreement.check_line(again).startswith("Recomputed weights match the model's own")
     names = [step.name for step in head.steps if step.name != "output"]
     assert [step.name for step in again.steps] == names
     assert trace.layer(0).output_error is None
@@ -319,14 +315,14 @@ def test_what_is_no_number_is_named():
         broken = k.copy()
         broken[1, 2, 3] = bad
         refused(r"k is (nan|-?inf|9999.*) at \(1, 2, 3\)", q, broken, v)
-    refused("q is no array of numbers", [[1, 2], [3]], k, v)
+    refused("q is not an array of numbers", [[1, 2], [3]], k, v)
     refused("q is of '<U1', which are no real numbers", [["a"]], k, v)
     refused("q is of 'object'", np.array([[{}]], dtype=object), k, v)
     refused("v is of 'complex64'", q, k, v + 1j)
     refused("q is of 'bool'", q > 0, k, v)
     refused("v is of 'object'", q, k, None)
-    refused("q is no array of numbers", torch.ones(5, 8).to_sparse(), k, v)
-    refused("q is no array of numbers", torch.ones(5, 8, device="meta"), k, v)
+    refused("q is not an array of numbers", torch.ones(5, 8).to_sparse(), k, v)
+    refused("q is not an array of numbers", torch.ones(5, 8, device="meta"), k, v)
     refused(r"mask is nan at \(0, 0\)", q, k, v, mask=np.full((5, 5), np.nan))
     refused(r"mask is inf at \(0, 0\)", q, k, v, mask=np.full((5, 5), np.inf))
     refused("whole numbers .int64., which may mean", q, k, v, mask=CAUSAL.astype(int))

@@ -2,8 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
-from attnviz.attention.explained.scaling import FACTORS, entropy, entropy_curve, spread
+from attnviz.attention.explained.scaling import (
+    FACTORS,
+    derivative_by_score,
+    entropy,
+    entropy_curve,
+    softmax_derivative,
+    spread,
+)
+from attnviz.attention.what_if import what_if
 from attnviz.charts.scaling import entropy_chart
 from tests.support import hand_made
 
@@ -59,3 +68,30 @@ def test_a_head_that_does_not_scale_has_one_mark():
     head = hand_made.head(np.eye(3), np.eye(3), np.eye(3), scaling=1.0)
     spec = entropy_chart(head, 0).to_dict()
     assert len(spec["datasets"][spec["layer"][1]["data"]["name"]]) == 1
+
+
+@pytest.mark.parametrize("scaling", [0.5, 1])
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("sink", [None, 0.3])
+def test_the_derivatives_are_those_of_torch(scaling, softcap, sink):
+    head = hand_made.random_head(causal=True, softcap=softcap, sink_logit=sink)
+    head = what_if(head, scaling=scaling)
+    seen = 4  # of the fourth query
+    scores = torch.tensor(head.scores[3, :seen].astype(np.float64), requires_grad=True)
+    scaled = scores * head.scaling
+    inputs = scaled if softcap is None else softcap * torch.tanh(scaled / softcap)
+    inputs.retain_grad()
+    sinks = torch.tensor([] if sink is None else [sink], dtype=torch.float64)
+    for key in range(seen):
+        weights = torch.softmax(torch.cat([inputs, sinks]), dim=0)
+        scores.grad = inputs.grad = None
+        weights[key].backward(retain_graph=True)
+        assert softmax_derivative(head, 3)[key] == pytest.approx(float(inputs.grad[key]), rel=1e-4)
+        assert derivative_by_score(head, 3)[key] == pytest.approx(float(scores.grad[key]), rel=1e-4)
+    assert softmax_derivative(head, 3)[seen:].tolist() == [0]
+
+
+def test_a_saturated_softmax_has_hardly_any_derivative():
+    mild, sharp = (hand_made.head([[1.0]], [[s], [0.0]], [[1.0]] * 2) for s in (1.0, 30.0))
+    assert softmax_derivative(mild, 0).sum() > 0.3
+    assert softmax_derivative(sharp, 0).sum() < 1e-9

@@ -48,17 +48,17 @@ def names(head, query, key):
 
 def test_rows_are_described_by_length_norm_and_largest_number(case):
     head, query, key = case
-    for name, verb, position, tokens in (
-        ("x_query", "comes in as", query, head.query_tokens),
-        ("q", "asks with", query, head.query_tokens),
-        ("k", "can be found by", key, head.key_tokens),
-        ("v", "passes on", key, head.key_tokens),
+    for name, called, position, tokens in (
+        ("x_query", "embedding", query, head.query_tokens),
+        ("q", "query", query, head.query_tokens),
+        ("k", "key", key, head.key_tokens),
+        ("v", "value", key, head.key_tokens),
     ):
         row = getattr(head, name)[position]
         largest = max(range(len(row)), key=lambda d: abs(row[d]))
         assert said(head, name, query, key) == (
-            f"{token(tokens[position])} {verb} {len(row)} numbers with norm "
-            f"{number(sum(float(x) ** 2 for x in row) ** 0.5)}; the largest in size is "
+            f"The {called} of {token(tokens[position])}: {len(row)} numbers, norm "
+            f"{number(sum(float(x) ** 2 for x in row) ** 0.5)}; the largest in magnitude is "
             f"{number(row[largest])}, in dimension {largest}."
         )
 
@@ -100,10 +100,10 @@ def test_hidden_keys_are_counted():
     head = hand_made.random_head(causal=True, queries=tuple("abcde"), keys=tuple("abcde"))
     in_all = " In all, 10 of 25 cells are hidden, all after their query."
     assert said(head, "masked", 1, 3) == (
-        f"From *b*, 3 of 5 keys are hidden, all after it; *d* is one of them.{in_all}"
+        f"3 of 5 keys are hidden from *b*, all after it; *d* is one of them.{in_all}"
     )
     assert said(head, "masked", 3, 1) == (
-        f"From *d*, 1 of 5 keys is hidden, after it; *b* is not.{in_all}"
+        f"1 of 5 keys is hidden from *d*, after it; *b* is not.{in_all}"
     )
     assert said(head, "masked", 4, 0) == f"*e* sees all 5 keys; other queries do not.{in_all}"
     bare = hand_made.random_head()
@@ -127,7 +127,7 @@ def test_a_window_is_said_by_how_far_it_reaches():
             "hidden: 10 after their query, 6 outside a window."
         ) in said(causal, "masked", query, key)
     assert said(causal, "masked", 2, 0).startswith(
-        "From *q2*, 3 of 5 keys are hidden: 2 after it, 1 outside its window; *k0* is one of them, "
+        "3 of 5 keys are hidden from *q2*: 2 after it, 1 outside its window; *k0* is one of them, "
         "outside its window."
     )
     assert "*k1* is not." in said(causal, "masked", 2, 1)
@@ -154,8 +154,7 @@ def test_padding_is_said_to_mean_nothing():
 def test_a_sink_takes_part_in_the_softmax_and_is_no_token():
     head = hand_made.random_head(sink_logit=1.5)
     assert said(head, "masked", 1, 2).endswith(
-        " The sink, 1.50 for every query, is no token: it takes part in the softmax like one key "
-        "more."
+        " The sink, 1.50 for every query, is not a token: it enters the softmax like one more key."
     )
     assert "or the sink" in look_for(head, step_of(head, "3c"))
     assert "sink" not in look_for(hand_made.random_head(), step_of(head, "3b"))
@@ -204,7 +203,7 @@ def test_soft_cap_bias_and_sink_are_said_where_they_are():
     head = hand_made.random_head(softcap=0.5, bias=bias, sink_logit=0.5)
     capped = 0.5 * np.tanh(head.scaled / 0.5)
     assert said(head, "capped", 1, 2) == (
-        f"A soft-cap presses every score into ±0.500: the largest score, "
+        f"The soft-cap keeps every score within ±0.500: the largest score, "
         f"{number(head.scaled.max())}, becomes {number(capped.max())}. No score moves by more "
         f"than {number(np.abs(capped - head.scaled).max())}."
     )
@@ -242,9 +241,9 @@ def test_a_heads_share_of_the_output_is_said_by_norm_and_largest_number():
     row = head.updated[2] @ head.output_weight
     largest = int(np.abs(row).argmax())
     assert said(head, "output", 2, 0) == (
-        f"For *q2* this head adds a row with norm {number(np.linalg.norm(row))} to what the "
-        f"attention module returns; the largest in size is {number(row[largest])}, in dimension "
-        f"{largest} of 3."
+        f"For *q2* this head adds a row with norm {number(np.linalg.norm(row))} to the "
+        f"attention module's output; the largest in magnitude is {number(row[largest])}, in "
+        f"dimension {largest} of 3."
     )
 
 

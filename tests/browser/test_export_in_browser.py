@@ -170,7 +170,7 @@ def test_own_arrays_are_shown_without_a_model(visit, tmp_path):
     mask = np.tri(4, dtype=bool)
     np.savez(tmp_path / "mine.npz", q=q, k=k, v=v, mask=mask, tokens=["a", "b", "c", "d"])
     page = visit("")
-    page.get_by_text("Own arrays").click()
+    page.get_by_text("Load your own arrays").click()
     page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(
         tmp_path / "mine.npz"
     )
@@ -181,7 +181,7 @@ def test_own_arrays_are_shown_without_a_model(visit, tmp_path):
     page.locator("[class*='st-key-neurons'] .marks").wait_for(timeout=30_000)
     expect(page.get_by_role("textbox", name="Text", exact=True)).to_be_disabled()
     page.get_by_role("button", name="Reset").click()
-    page.get_by_text("Replayed weights equal").wait_for(timeout=30_000)
+    page.get_by_text("Recomputed weights match").wait_for(timeout=30_000)
     expect(page.get_by_role("textbox", name="Text", exact=True)).to_be_enabled()
 
 
@@ -189,7 +189,7 @@ def test_own_arrays_are_shown_without_a_model(visit, tmp_path):
 def test_a_file_that_cannot_be_read_is_a_sentence(visit, tmp_path, content):
     (tmp_path / "mine.npz").write_bytes(content)
     page = visit("?view=Model")
-    page.get_by_text("Own arrays").click()
+    page.get_by_text("Load your own arrays").click()
     page.locator("[data-testid=stFileUploader] input[type=file]").set_input_files(
         tmp_path / "mine.npz"
     )

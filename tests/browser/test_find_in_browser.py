@@ -34,7 +34,7 @@ def test_a_click_on_the_head_that_links_two_tokens_opens_it_in_every_view(visit)
     page = visit("?view=Find&query=2+flies&key=5+arrow&layer=0&head=8", height=1300)
     page.get_by_text("0.581 of its weight").wait_for()
     marks(page, "find", "self, layer 5, head 11").click()
-    page.get_by_text("It is the head that is open").wait_for()
+    page.get_by_text("It is the selected head").wait_for()
     page.get_by_role("tab", name="Neurons").click()
     page.get_by_text("Layer 5, head 11", exact=True).wait_for()
 

@@ -245,9 +245,9 @@ def test_either_side_answers_the_pointer(visit, trace):
 
 def test_a_clicked_token_keeps_its_lines_and_a_second_click_frees_them(visit):
     page = visit("?view=Heads&layer=2")
+    wait_until(page, "heads", r"head \d+, flies to .*", 2 * 12 * 7)
     page.mouse.click(*middle(page, "heads", "query token arrow"))
     address(page, r"query=5\+arrow")
-    address(page, r"lines=")
     page.mouse.move(5, 5)
     wait_until(page, "heads", r"head \d+, arrow to .*", 2 * 12 * 7)
     page.reload()
@@ -256,7 +256,7 @@ def test_a_clicked_token_keeps_its_lines_and_a_second_click_frees_them(visit):
     wait_until(page, "heads", r"head \d+, arrow to .*", 2 * 12 * 7)
     page.mouse.click(*middle(page, "heads", "query token arrow"))
     page.mouse.move(5, 5)
-    page.wait_for_url(lambda url: "lines=" not in url, timeout=15_000)
+    page.wait_for_url(lambda url: "lines=of+all+tokens" in url, timeout=15_000)
 
 
 def test_tokens_are_locked_one_after_another_and_heads_stay_off(visit):

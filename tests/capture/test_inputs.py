@@ -116,7 +116,7 @@ def test_a_pair_needs_a_tokenizer_that_makes_pairs(tiny_t5):
 
 
 def test_a_blank_pair_is_refused_by_its_name(minilm):
-    with pytest.raises(attnviz.InputError, match="The second text is blank"):
+    with pytest.raises(attnviz.InputError, match="Enter a second text"):
         attnviz.trace(*minilm, "one", pair="  ")
 
 

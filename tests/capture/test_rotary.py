@@ -210,7 +210,7 @@ def test_a_single_token_is_not_turned():
     head = attnviz.trace_inputs(model, tiny_inputs(model, n_tokens=1)).head(0, 0)
     np.testing.assert_array_equal(head.q, head.q_before_rotary)
     step = next(step for step in head.steps if step.number == "1b")
-    assert "does not turn" in sentence(head, step, 0, 0)
+    assert "is not rotated" in sentence(head, step, 0, 0)
 
 
 # Certainty
@@ -402,11 +402,14 @@ def test_a_rotation_is_said_by_its_angle_and_by_the_length_that_stays():
         *(("q_before_rotary", "1"), ("k_before_rotary", "1"), ("v", "1")),
         *(("q", "1b"), ("k", "1b")),
     ]
-    assert said(head, "q", 1, 0) == "The query of *q1* turns by 90.0° in all; its norm stays 10.0."
-    assert said(head, "k", 1, 0) == "The key of *k0* does not turn; its norm stays 5.00."
+    assert (
+        said(head, "q", 1, 0)
+        == "The query of *q1* is rotated by 90.0° in all; its norm stays 10.0."
+    )
+    assert said(head, "k", 1, 0) == "The key of *k0* is not rotated; its norm stays 5.00."
     longer = head.replaced(q=head.q * np.float32(1.5))
     assert said(longer, "q", 1, 0) == (
-        "The query of *q1* turns by 90.0° in all; its norm goes from 10.0 to 15.0."
+        "The query of *q1* is rotated by 90.0° in all; its norm goes from 10.0 to 15.0."
     )
 
 

@@ -45,10 +45,10 @@ ARRAY = np.array(
     [
         # Of two nines the first; of negative numbers the largest, not the zero beyond the edge.
         ("maximum", (), [[(0, 1), (1, 3)], [(2, 1), (2, 3)]]),
-        ("furthest from 0", (), [[(0, 1), (0, 3)], [(2, 0), (2, 3)]]),
+        ("most extreme", (), [[(0, 1), (0, 3)], [(2, 0), (2, 3)]]),
         ("maximum", ((0, 1),), [[(1, 2), (1, 3)], [(2, 1), (2, 3)]]),
         ("maximum", ((0, 1), (1, 2), (1, 3), (2, 1)), [[(1, 1), (0, 3)], [(2, 2), (2, 3)]]),
-        ("furthest from 0", ((2, 0), (0, 3)), [[(0, 1), (1, 3)], [(2, 2), (2, 3)]]),
+        ("most extreme", ((2, 0), (0, 3)), [[(0, 1), (1, 3)], [(2, 2), (2, 3)]]),
     ],
 )
 def test_a_block_stands_for_its_strongest_cell_that_can_be_seen(summary, hidden_cells, expected):
@@ -71,7 +71,7 @@ def test_a_mean_is_clicked_for_its_largest_value_too():
 
 
 @pytest.mark.parametrize("shape", [(41, 7), (80, 128), (81, 129), (41, 65), (200, 384), (40, 500)])
-@pytest.mark.parametrize("summary", ["maximum", "furthest from 0"])
+@pytest.mark.parametrize("summary", ["maximum", "most extreme"])
 @pytest.mark.parametrize("share_hidden", [0, 0.7])
 def test_the_value_of_that_cell_is_what_its_block_is_drawn_with(shape, summary, share_hidden):
     rng = np.random.default_rng(0)
@@ -93,7 +93,7 @@ def test_what_is_missing_at_the_edges_counts_for_nothing(n):
     """The last blocks hold n rows and columns of several, and the numbers of them alone."""
     size = 5 * (blocks.MAX_TOKENS - 1) + n
     array = np.full((size, size), -2, np.float32)
-    for summary in ("mean", "maximum", "furthest from 0"):
+    for summary in ("mean", "maximum", "most extreme"):
         drawn = in_blocks(array, None, summary, max_columns=blocks.MAX_TOKENS)
         assert (drawn.rows, drawn.columns) == (5, 5)
         assert drawn.values.shape == (blocks.MAX_TOKENS, blocks.MAX_TOKENS)
@@ -205,7 +205,7 @@ def test_means_leave_out_what_is_hidden_and_the_chart_says_what_its_cells_are(he
 def test_of_numbers_with_signs_the_furthest_from_0_is_drawn_and_said(head):
     step = step_named(head, "x_query")
     specification, drawn = drawn_of(head, step, large="maximum")
-    assert note(specification) == "each cell: furthest from 0 of 3 × 2 values"
+    assert note(specification) == "each cell: the most extreme of 6 values"
     in_threes = step.array.reshape(30, 3, 50, 2).swapaxes(1, 2).reshape(30, 50, 6)
     at = np.abs(in_threes).argmax(axis=2)[..., None]
     np.testing.assert_array_equal(drawn, np.take_along_axis(in_threes, at, axis=2)[..., 0])

@@ -197,7 +197,7 @@ def test_it_says_in_words_where_the_difference_is_largest(two):
 
 def test_what_is_left_out_is_said(causal, long):
     assert compare_figure(causal).constants["note"] == [
-        "left out: attention to the sink of A, no token",
+        "left out: attention to the sink of A",
         "difference: what is hidden from one of them counts there as 0",
     ]
     assert compare_figure(long, 50, 60).constants["note"] == [

@@ -86,7 +86,7 @@ def test_every_cell_of_every_matrix_is_in_its_chart(head, name):
         by_six = step.array.reshape(7, 64, 6)
         at = np.abs(by_six).argmax(axis=2)[..., None]
         np.testing.assert_array_equal(sent, np.take_along_axis(by_six, at, axis=2)[..., 0])
-        said = "each cell: furthest from 0 of 1 × 6 values"
+        said = "each cell: the most extreme of 6 values"
         assert note(specification) == said
         mean = matrix_chart(head, step, large="mean").to_dict()
         sent = as_array(constants_of(mean)[name])
@@ -109,7 +109,7 @@ def test_axes_and_legend_name_what_is_shown(head, name):
     if step.axes[1] == "key_pos":
         assert names[f"{name}_columns"] == list(head.key_tokens)
     legend = encoding["color"]["legend"]
-    title = "x, furthest from 0" if name == "x_query" else name
+    title = "x, most extreme" if name == "x_query" else name
     assert legend["title"] == title
     domain = encoding["color"]["scale"]["domain"]
     if name == "weights":

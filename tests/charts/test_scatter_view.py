@@ -297,7 +297,7 @@ def test_another_table_is_refused(table):
 
 def test_what_is_to_be_seen_is_said_in_words(table):
     said = takeaway(table, "entropy", "output")
-    assert said.startswith("Scatter of 72 heads: entropy, bits, across, and share of ‖output‖, up.")
+    assert said.startswith("Scatter of 72 heads: x axis entropy, bits, y axis share of ‖output‖.")
     largest = f"{table['output'].max():.3f}"
     assert f"The share of ‖output‖ runs from {table['output'].min():.3g}" in said
     assert said.endswith(f" to {largest}.")

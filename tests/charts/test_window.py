@@ -126,7 +126,7 @@ def test_a_matrix_of_dimensions_has_the_same_tokens(head, name, pair, queries, k
         else f"keys {rows.start} to {rows.stop - 1} of {N_KEYS}"
     )
     if name == "x_query":  # 100 dimensions are too many even for the window
-        expected += "; each cell: furthest from 0 of 1 × 2 values"
+        expected += "; each cell: the most extreme of 2 values"
         in_twos = part.reshape(MAX_TOKENS, D_MODEL // 2, 2)
         at = np.abs(in_twos).argmax(axis=2)[..., None]
         part = np.take_along_axis(in_twos, at, axis=2)[..., 0]

@@ -111,7 +111,7 @@ def test_the_summary_gives_the_querys_weights_strongest_first(shell_of, sentence
     assert ", layer 5, head 11." in printed.replace("\n", " ")
     assert "0 [CLS]  1 time  2 flies  3 like  4 an  5 arrow  6 [SEP]\n" in printed
     assert check_line(head) in printed
-    *_, table = printed.split("What flies gives to each key:\n")
+    *_, table = printed.split("Weights from flies to each key:\n")
     order = np.argsort(-head.weights[2])
     assert table.splitlines() == [
         f"  {fixed(head.weights[2, key], 4)}  {key} {head.key_tokens[key]}" for key in order
@@ -262,7 +262,9 @@ def test_a_change_is_that_of_what_if(screen):
 
 
 def test_a_followed_token_is_what_the_head_view_shows(screen):
-    assert screen("--view", "heads").focus == "all"
+    assert (screen("--view", "heads").focus, screen("--view", "heads").query) == ("query", 2)
+    assert screen("--view", "heads", "--focus", "all").query is None
+    assert screen("--view", "heads", "--hide", "flies").focus == "all"
     assert screen("--view", "heads", "--query", 1, "--key", 2).focus == "query"
     assert screen("--view", "heads", "--key", 2).focus == "key"
 
@@ -322,16 +324,16 @@ def test_a_token_that_is_a_number_is_named_in_quotation_marks(minilm):
         (["--hide-special", "--query", "0"], "hides the query token 0"),
         (["--hide", *"0123456"], "No query token is left"),
         (["--segments", "AB"], "No .* token is left"),
-        (["--pair", " "], "second text is blank"),
+        (["--pair", " "], "Enter a second text"),
         (["--view", "model", "--measure", "induction"], "is of a random sequence"),
         (["--view", "find", "--hide", "flies"], "no query token 2, or a filter hides it"),
-        (["--view", "find", "--texts", " "], "text is blank"),
+        (["--view", "find", "--texts", " "], "Enter a text"),
         (["--view", "compare"], "none is named"),
         (["--view", "compare", "--other-layer", "6"], "no self attention in layer 6"),
         (["--view", "compare", "--other-head", "12"], "no head 12"),
-        (["--view", "compare", "--other-text", ""], "text is blank"),
-        (["--view", "compare", "--align-keys", "0:0"], "alignment '0:0' is none"),
-        (["--view", "compare", "--align-keys", "\x1b"], r"alignment '<U\+001B>' is none"),
+        (["--view", "compare", "--other-text", ""], "Enter a text"),
+        (["--view", "compare", "--align-keys", "0:0"], "'0:0' is not an alignment"),
+        (["--view", "compare", "--align-keys", "\x1b"], r"'<U\+001B>' is not an alignment"),
         (["--view", "compare", "--align-queries", "0-9"], "place 9 of B, which has 7 tokens"),
         (["--view", "find", "-o", "found.npz"], "an NPZ file holds arrays of a head"),
         (["--target", "Ziel"], "takes no target text"),
@@ -356,7 +358,7 @@ def test_what_is_not_there_is_a_sentence_and_the_status_1(shell_of, arguments, s
         ([SENTENCE, "--layer", "9" * 5000], "is not a whole number"),
         ([SENTENCE, "--top", "-1"], "'-1' is not a whole number"),
         ([SENTENCE, "--scaling", "nan"], "'nan' is not a number"),
-        ([SENTENCE, "--segments", "AC"], "'AC' is none of AA, AB, BA, BB"),
+        ([SENTENCE, "--segments", "AC"], "'AC' is not one of AA, AB, BA, BB"),
         ([SENTENCE, "--view", "all"], "invalid choice: 'all'"),
         ([SENTENCE, "--width", "three"], "'three' is not a number"),
         ([SENTENCE, "--vi", "heads"], "unrecognized arguments"),
@@ -387,7 +389,7 @@ def test_find_prints_the_ten_strongest_heads(shell_of, sentence_trace):
         SENTENCE, "--view", "find", "--query", "flies", "--key", "arrow"
     )
     assert (status, said) == (0, "")
-    assert "Followed: from flies to arrow." in printed
+    assert "Selected: from flies to arrow." in printed
     rows = [line.split() for line in printed.splitlines() if line.startswith("self")]
     found = attnviz.heads.linking(sentence_trace, 2, 5).head(10)
     assert rows == [
@@ -622,7 +624,7 @@ def test_arrays_of_a_file_are_shown_without_a_model(shell_of, asked_for, sentenc
     weights = [key["weight"] for key in json.loads(printed)["weights"]]
     np.testing.assert_allclose(weights, np.sort(head.weights[2])[::-1], atol=1e-6)
     assert shell_of("--from", file, "--view", "neurons", "-o", tmp_path / "a.svg") == (0, "", "")
-    assert asked_for == [Screen("mine.npz", "", 0, 0, "neurons", focus="all")]
+    assert asked_for == [Screen("mine.npz", "", 0, 0, "neurons")]
     status, _, said = shell_of("--from", file, "-o", tmp_path / "a.py")
     assert status == 1
     assert "there is no model" in said
@@ -710,7 +712,7 @@ def test_a_text_is_read_from_standard_input(monkeypatch, shell_of):
     assert "longer than 1,000,000 bytes" in message
     status, _, message = standard_input(b"")
     assert status == 1
-    assert "text is blank" in message
+    assert "Enter a text" in message
 
 
 @pytest.mark.parametrize("evil", ["\x1b[31mred", "\u202eright", "a\nb", "a\r\x07", "\ud800", "\0"])

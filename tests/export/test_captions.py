@@ -20,16 +20,16 @@ def test_it_names_model_revision_layer_head_text_and_tokens(sentence_trace):
     words = caption(screen(view="neurons", query=2, key=5), sentence_trace)
     assert words == (
         f"{MODEL}, revision sha256:53aa511, layer 2, head 3. Text: “{SENTENCE}”. "
-        "Followed: from flies to arrow."
+        "Selected: from flies to arrow."
     )
 
 
 @pytest.mark.parametrize(
     ("shown", "has", "lacks"),
     [
-        ({"view": "model"}, ["revision"], ["layer", "head ", "Followed"]),
+        ({"view": "model"}, ["revision"], ["layer", "head ", "Selected"]),
         ({"view": "heads", "focus": "query", "query": 2, "key": 5}, ["from flies"], ["to arrow"]),
-        ({"view": "heads", "focus": "all", "query": 2}, ["layer 2"], ["head 3", "Followed"]),
+        ({"view": "heads", "focus": "all", "query": 2}, ["layer 2"], ["head 3", "Selected"]),
         ({"view": "heads", "heads": (1, 4)}, ["Heads on: 1 and 4 of 12"], []),
         ({"view": "heads", "heads": ()}, ["Heads on: none of 12"], []),
         ({"view": "neurons", "filters": Filters(special=True)}, ["Filters: special tokens"], []),
@@ -44,7 +44,7 @@ def test_it_names_model_revision_layer_head_text_and_tokens(sentence_trace):
         (
             {"view": "find", "find": Finding("measures", x="self", size="output"), "query": 2},
             ["share on itself (across), mean distance (up), layer (colour), share of ‖output‖"],
-            ["Followed"],
+            ["Selected"],
         ),
         (
             {"view": "compare", "beside": Beside(head=1), "query": 2},

@@ -135,7 +135,7 @@ def test_the_bert_family_is_read_from_its_weights(family, monkeypatch):
 
 OTHERS = {
     "gpt2": ["masked_fill(is_later, -torch.inf)"],
-    "llama": ["masked_fill(is_later, -torch.inf)", "# q and k are turned by their positions"],
+    "llama": ["masked_fill(is_later, -torch.inf)", "# q and k are already rotated"],
     "mistral": ["torch.tensor(head.mask)"],
     "gemma2": ["1.5 * torch.tanh(scaled / 1.5)", "# k and v are shared by heads 0 and 1"],
     "t5": ["torch.tensor(head.bias)"],

@@ -219,14 +219,14 @@ def test_it_selects_the_tokens_that_are_asked_for_wherever_they_are(minilm, scre
         ({"layer": 6}, "no self attention in layer 6"),
         ({"head": 12}, "no head 12"),
         ({"kind": "cross"}, "no attention of kind 'cross'"),
-        ({"text": " "}, "text is blank"),
+        ({"text": " "}, "Enter a text"),
         ({"view": "<b>"}, "no view '<b>'"),
         ({"query": 7}, "no query token 7"),
         ({"view": "heads", "key": -1}, "no key token -1"),
         ({"view": "find", "key": 7}, "no key token 7"),
         ({"view": "compare"}, "none is named"),
         ({"view": "compare", "other_layer": 6}, "no self attention in layer 6"),
-        ({"view": "compare", "other_text": " "}, "text is blank"),
+        ({"view": "compare", "other_text": " "}, "Enter a text"),
     ],
 )
 def test_what_is_not_there_is_refused_in_a_sentence(minilm, arguments, said):

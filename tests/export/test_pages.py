@@ -186,13 +186,13 @@ def test_a_page_says_what_it_is_of_and_how_closely_the_replay_agrees(pages, view
     assert check_line(sentence_trace.head(0, 8)) in page.text
     if view in ("steps", "neurons"):
         assert page.texts["h1"][0].startswith("Layer 0, head 8: ")
-        assert "Followed: from flies to arrow." in page.text
+        assert "Selected: from flies to arrow." in page.text
 
 
 def test_a_replay_that_is_off_is_said_to_be(sentence_trace, monkeypatch):
     monkeypatch.setattr("attnviz.attention.maths.scale", lambda scores, scaling: scores)
     page = page_of(sentence_trace, "neurons")
-    assert "⚠ Replayed weights differ from the model's own by up to" in page.text
+    assert "⚠ Recomputed weights differ from the model's own by up to" in page.text
     assert "are the model's own; the steps before them are replayed" in page.text
 
 
@@ -313,7 +313,7 @@ def test_steps_follows_the_tokens_that_attnviz_opens_with_where_none_are_named(s
     opened = following(screen_of("steps", query=None, key=None), sentence_trace)
     assert (opened.query, opened.key) == (2, 5)
     page = page_of(sentence_trace, "steps", query=0, key=None)
-    assert "Followed: from [CLS] to arrow." in page.text
+    assert "Selected: from [CLS] to arrow." in page.text
 
 
 def test_a_long_text_says_what_each_block_is_and_what_a_window_leaves_out(minilm):
@@ -328,7 +328,7 @@ def test_a_long_text_says_what_each_block_is_and_what_a_window_leaves_out(minilm
     given = fixed(100 * head.weights[2, outside], 1)
     name = head.key_tokens[outside]
     assert re.search(
-        rf"Not shown, flies.\(2\) gives most to {re.escape(name)}.*?{given}", page.text
+        rf"Of the keys not shown, flies.\(2\) gives most to {re.escape(name)}.*?{given}", page.text
     )
 
 

@@ -89,9 +89,9 @@ def test_any_two_texts_have_an_alignment_that_fits(both):
         (((0, -1),), r"The pair \(0, -1\) names place -1 of B, which has 4 tokens"),
         (((0, 0), (1, 0)), r"The pair \(0, 0\) names place 0 of B, as another pair does"),
         (((2, 0), (2, 1)), r"The pair \(2, 0\) names place 2 of A, as another pair does"),
-        (((0, 1, 2),), r"\(0, 1, 2\) is no pair of places"),
-        ((("0", 1),), r"\('0', 1\) is no pair of places"),
-        (((0.0, 1),), r"\(0.0, 1\) is no pair of places"),
+        (((0, 1, 2),), r"\(0, 1, 2\) is not a pair of places"),
+        ((("0", 1),), r"\('0', 1\) is not a pair of places"),
+        (((0.0, 1),), r"\(0.0, 1\) is not a pair of places"),
     ],
 )
 def test_an_alignment_that_does_not_fit_names_the_pair(pairs, message):

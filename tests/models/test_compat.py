@@ -83,7 +83,7 @@ def test_what_is_on_this_machine_is_loaded_without_anything_that_only_downloads_
     load = importlib.import_module("attnviz.models.loader").load
     assert load()[0].config.name_or_path.endswith("all-MiniLM-L6-v2")
     assert load(str(save_tiny(tmp_path / "tiny")))[0].config.name_or_path == "tiny"
-    with pytest.raises(attnviz.ModelLoadError, match="There is no folder"):
+    with pytest.raises(attnviz.ModelLoadError, match="Folder not found"):
         load(str(tmp_path / "nothing"))
     with pytest.raises(ImportError):
         load("someone/model")

@@ -235,7 +235,7 @@ def test_a_folder_that_changes_afterwards_does_not_matter(tiny, change):
 def test_an_empty_folder_and_a_missing_one_are_told_apart(tmp_path):
     with pytest.raises(attnviz.ModelLoadError, match="holds no config.json"):
         attnviz.load(str(tmp_path))
-    with pytest.raises(attnviz.ModelLoadError, match="There is no folder 'gone'"):
+    with pytest.raises(attnviz.ModelLoadError, match="Folder not found: gone"):
         attnviz.load(str(tmp_path / "gone"))
 
 

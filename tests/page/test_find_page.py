@@ -11,6 +11,7 @@ from attnviz.attention.filters import hide_special, in_words
 from attnviz.heads import Alignment
 from attnviz.page.service import settings
 from attnviz.page.views.find_measures import read_area
+from attnviz.text.phrases import ordinal
 from tests.support.showing import constants, run
 from tests.support.tiny_models import save_tiny
 
@@ -40,7 +41,7 @@ def words(page):
 
 def test_the_head_that_links_flies_to_arrow_is_found(opened):
     page = opened(view="Find", query="2", key="5")
-    assert "*flies* gives most to *arrow* in **layer 5, head 11**: 0.581 of its weight" in words(
+    assert "**layer 5, head 11** gives the largest weight from *flies* to *arrow*: 0.581." in words(
         page
     )
     first = page.dataframe[0].value.iloc[0]
@@ -52,12 +53,12 @@ def test_the_open_head_is_named_with_its_rank(opened, sentence_trace):
     table = heads.linking(sentence_trace, 3, 1)
     page = opened(view="Find", query="3", key="1", layer="2", head="7")
     own = table[(table["layer"] == 2) & (table["head"] == 7)].iloc[0]
-    assert f"gives {own['weight']:.3f} and is number {own['rank']} of 72" in words(page)
+    assert f"gives {own['weight']:.3f} and ranks {ordinal(own['rank'])} of 72" in words(page)
     best = table.iloc[0]
     page.selectbox(key="layer").select(int(best["layer"]))
     page.selectbox(key="head").select(int(best["head"]))
     run(page)
-    assert "It is the head that is open." in words(page)
+    assert "It is the selected head." in words(page)
 
 
 def test_every_weight_of_the_picture_is_that_of_its_head(opened, sentence_trace):

@@ -169,7 +169,7 @@ def test_the_strongest_keys_outside_the_window_are_named(opened, head):
 
 
 def said_outside(page):
-    return [one.value for one in page.caption if one.value.startswith("Not shown, ")]
+    return [one.value for one in page.caption if one.value.startswith("Of the keys not shown, ")]
 
 
 def clicked(step, row, column, cells):

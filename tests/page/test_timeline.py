@@ -16,7 +16,7 @@ from attnviz.attention.what_if import what_if
 from attnviz.page.controls import examples
 from attnviz.page.views import present
 from attnviz.page.views.one_step import check_of_output
-from attnviz.page.views.why_scale import theory, without_scaling
+from attnviz.page.views.why_scale import steepness, theory, without_scaling
 from attnviz.text.phrases import number, percent
 from tests.support.places import PAGE
 from tests.support.showing import charts, constants, constants_of, run
@@ -73,7 +73,7 @@ def test_the_heads_shares_are_said_to_add_up_to_the_modules_output(page, sentenc
     assert 0 < error < 1e-6
     norms = [np.linalg.norm(output[2]) for output in outputs]
     place = sorted(norms, reverse=True).index(norms[11]) + 1
-    assert f"its share for *flies* is the {place}nd largest" in line
+    assert f"its share for *flies* ranks {place}nd of the 12 heads" in line
 
 
 def test_columns_turn_every_matrix_of_pairs_and_its_words(page, sentence_trace):
@@ -132,9 +132,22 @@ def test_why_scale_shows_the_spread_before_and_after_beside_the_theory(page, sen
     assert line in words
     unscaled = np.exp(head.scores[2] - head.scores[2].max())
     unscaled /= unscaled.sum()
-    assert f"without, **{percent(unscaled.max())}**" in line
+    assert f"without, it is **{percent(unscaled.max())}**" in line
     bits = -(unscaled * np.log2(unscaled)).sum()
     assert f"its entropy **{number(bits)}** bits." in line
+    own = head.weights[2].astype(np.float64)
+    slopes = page.dataframe[1].value
+    for row, weights, factor in (("× 0.1768", own, 32**-0.5), ("not scaled", unscaled, 1)):
+        by_input = weights * (1 - weights)
+        assert slopes.loc[row, "row sum, by softmax input"] == number(by_input.sum())
+        assert slopes.loc[row, "row sum, by q·kᵀ"] == number(by_input.sum() * factor)
+        assert slopes.loc[row, "pair, by softmax input"] == number(by_input[5])
+        assert slopes.loc[row, "pair, by q·kᵀ"] == number(by_input[5] * factor)
+    steep = steepness(head, 2, 5)
+    assert steep in words
+    pair, row = ((own * (1 - own))[5], (own * (1 - own)).sum())
+    assert f"**{number(pair)}** with scaling and" in steep
+    assert f"**{number(row)}** with scaling and" in steep
     strips = constants(page)["strips"]
     np.testing.assert_allclose(strips[0], head.weights[2], atol=1e-6)
     np.testing.assert_allclose(strips[1], unscaled, atol=1e-6)

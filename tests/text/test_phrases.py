@@ -81,10 +81,10 @@ def test_a_share_is_a_percentage():
     ("error", "said"),
     [
         (0, "exactly"),
-        (2.1e-7, "within 3e-7"),
-        (3e-07, "within 3e-7"),
-        (9.5e-7, "within 1e-6"),
-        (0.25, "within 3e-1"),
+        (2.1e-7, "to within 3e-7"),
+        (3e-07, "to within 3e-7"),
+        (9.5e-7, "to within 1e-6"),
+        (0.25, "to within 3e-1"),
     ],
 )
 def test_an_error_is_rounded_up_so_that_the_bound_is_true(error, said):

@@ -34,7 +34,7 @@ def arithmetic(head: HeadTrace, step: Step, query: int, key: int) -> str | None:
 
 
 def products(head: HeadTrace, query: int, key: int) -> pd.DataFrame:
-    """The d_head products whose sum is the pair's score, largest in size first.
+    """The d_head products whose sum is the pair's score, largest in magnitude first.
 
     One row a dimension: `dimension`, `q`, `k`, `product`, and `sum`, of the products so far.
     """
@@ -61,7 +61,7 @@ def _turned(head: HeadTrace, query: int, key: int) -> str:
     before = head.q_before_rotary[query] @ head.k_before_rotary[key]
     pair = f"q of {token_at(head.query_tokens, query)} · k of {token_at(head.key_tokens, key)}"
     return (
-        f"{pair} would be {_score(before)} without the rotary embedding; with it, it is "
+        f"{pair} would be {_score(before)} without the rotary embedding; with it, the score is "
         f"**{_score(head.scores[query, key])}**."
     )
 
@@ -141,7 +141,7 @@ def _weights(head: HeadTrace, query: int, key: int) -> str | None:
     note = ""
     if is_shifted:
         argument = added([argument, _score(-shift)])
-        note = " (The largest is taken off each score first, which changes no weight.)"
+        note = " (The largest score is subtracted from each first; no weight changes.)"
     n_seen = int(seen.sum())
     keys = f"all {n_seen} keys" if seen.all() else f"the {n_seen} keys it sees"
     keys = "its only key" if n_seen == 1 else keys
@@ -160,9 +160,9 @@ def _updated(head: HeadTrace, query: int, key: int) -> str | None:
     weight = head.weights[query, key]
     norm = np.linalg.norm(head.v[key])
     n_seen = int((~head.is_masked[query]).sum())
-    rows = f"All {n_seen} rows w·v add up" if n_seen > 1 else "It is the only one, equal"
+    rows = f"The {n_seen} rows w·v add up" if n_seen > 1 else "It is the only row w·v, equal"
     return (
-        f"v of {token_at(head.key_tokens, key)} has norm {number(norm, 4)}; × {number(weight, 4)} "
-        f"that is **{number(weight * norm)}**. {rows} to x′, with norm "
+        f"‖v‖ of {token_at(head.key_tokens, key)} is {number(norm, 4)}; times w, "
+        f"{number(weight, 4)}, it is **{number(weight * norm)}**. {rows} to x′, with norm "
         f"{number(np.linalg.norm(head.updated[query]))}."
     )

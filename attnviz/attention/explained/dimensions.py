@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+from attnviz.attention.explained.arithmetic import DECIMALS
 from attnviz.attention.head import HeadTrace
-from attnviz.text.phrases import number, percent, token_at
+from attnviz.text.phrases import added, fixed, percent, rounded_together, token_at
 
 ENOUGH = 0.8  # of a score
 
@@ -47,17 +48,21 @@ def dimensions_sentence(head: HeadTrace, query: int, key: int) -> str:
     pair = f"{token_at(head.query_tokens, query)} and {token_at(head.key_tokens, key)}"
     if enough is None:
         return f"The products q × k of {pair} add up to 0: no dimension decides."
-    score, running = number(shares["product"].sum()), shares["running"]
-    text = (
-        f"**{enough} of {n} dimensions** {'is' if enough == 1 else 'are'} enough for "
-        f"{100 * ENOUGH:.0f}\u00a0% of q · k of {pair} ({score}): "
-        f"{'it gives' if enough == 1 else 'they give'} {percent(running[enough - 1])}"
+    give = "is enough" if enough == 1 else "are enough"
+    together = "it gives" if enough == 1 else "they give"
+    first = f"**{enough} of {n} dimensions** {give} for {100 * ENOUGH:.0f}\u00a0% of"
+    reached = f"{together} {percent(shares['running'][enough - 1])}."
+    product = shares["product"]
+    n_raising, n_lowering = int((product > 0).sum()), int((product < 0).sum())
+    if not (n_raising and n_lowering):
+        return f"{first} q · k of {pair} ({fixed(product.sum(), DECIMALS)}): {reached}"
+    raised, lowered = rounded_together(
+        [float(product[product > 0].sum()), float(product[product < 0].sum())], DECIMALS
     )
-    n_against = int((shares["share"] < 0).sum())
-    if not n_against:
-        return f"{text}."
-    n_for = int((shares["share"] > 0).sum())
     return (
-        f"{text}. All {n_for} that pull its way add up to {percent(running.max())} of it; "
-        f"{n_against} pull the other way."
+        f"Positive and negative products cancel in q · k of {pair}: {n_raising} "
+        f"{'raises' if n_raising == 1 else 'raise'} the score and {n_lowering} "
+        f"{'lowers' if n_lowering == 1 else 'lower'} it, {added([raised, lowered])} = "
+        f"{fixed(product.sum(), DECIMALS)}. So shares of the score can exceed 100\u00a0%. "
+        f"{first} the score: {reached}"
     )

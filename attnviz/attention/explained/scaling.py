@@ -1,4 +1,4 @@
-"""Why scores are scaled: how wide they spread, and what that does to the softmax.
+"""Why scores are scaled: how wide they spread, how evenly weights are, how steep the softmax is.
 
 If the entries of q and k were independent, with mean 0 and variance 1, a score, the sum of
 d_head products, would have mean 0 and variance d_head (Vaswani et al., "Attention Is All You
@@ -43,6 +43,29 @@ def entropy(weights: Float[np.ndarray, "query_pos key_pos"]) -> Float[np.ndarray
     """
     logarithms = np.log2(weights, where=weights > 0, out=np.zeros_like(weights))
     array: Float[np.ndarray, " query_pos"] = -(weights * logarithms).sum(axis=-1) + 0.0
+    return array
+
+
+def softmax_derivative(head: HeadTrace, query: int) -> Float[np.ndarray, " key_pos"]:
+    """The derivative of each weight of one query by its own input of the softmax: w(1 − w).
+
+    The input is the masked score, so a temperature divides it. Near 0 wherever a weight is near 0
+    or 1: a saturated softmax passes hardly any gradient on.
+    """
+    weights = head.weights[query].astype(np.float64)
+    array: Float[np.ndarray, " key_pos"] = weights * (1 - weights) / head.temperature
+    return array
+
+
+def derivative_by_score(head: HeadTrace, query: int) -> Float[np.ndarray, " key_pos"]:
+    """The derivative of each weight of one query by its own score q·kᵀ: `scaling` times the other.
+
+    Where the head has a soft-cap c, by the chain rule also times 1 − tanh²(scaled / c).
+    """
+    factor: Float[np.ndarray, " key_pos"] = np.full(len(head.key_tokens), float(head.scaling))
+    if head.softcap is not None:
+        factor *= 1 - (head.capped[query].astype(np.float64) / head.softcap) ** 2
+    array: Float[np.ndarray, " key_pos"] = softmax_derivative(head, query) * factor
     return array
 
 

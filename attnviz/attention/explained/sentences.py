@@ -22,84 +22,85 @@ _HEADLINES = {
     "1b": "1b · Rotate each query and key by its position",
     "2": "2 · Score every query against every key",
     "3a": "3a · Scale the scores",
-    "cap": "3a · Press large scores down",
+    "cap": "3a · Cap large scores",
     "bias": "3a · Add a bias",
-    "3b": "3b · Mask what must not be seen",
-    "3c": "3c · Softmax: turn scores into shares of attention",
+    "3b": "3b · Mask the keys that a query must not see",
+    "3c": "3c · Softmax: turn scores into weights",
     "4": "4 · Update: mix the values by their weights",
     "beyond": "Beyond the four steps: this head's share of the output",
 }
 # The first is what is said in a talk, too.
 _EXPLANATIONS = {
     "in": (
-        "What the attention module is given: one row of numbers for each token (its embedding, x).",
-        "Any norm that comes first is done already.",
+        "The input of the attention module: one row of numbers for each token (its embedding, x).",
+        "Shown after any layer norm that precedes attention.",
     ),
     "1": (
         "Three learned matrices turn each row of x into what the token looks for (query, q), what "
-        "it can be found by (key, k) and what it passes on (value, v).",
-        "b is a bias, 0 where the model has none; rotary embedding and norms of q and k, where it "
-        "has them, are done already.",
+        "it offers to be matched against (key, k) and what it passes on (value, v).",
+        "b is a bias, 0 where the model has none. Rotary embedding and norms of q and k, if any, "
+        "are already applied.",
     ),
     "1b": (
-        "Each query and key is turned, two dimensions at a time, by angles that grow with its "
+        "Each query and key is rotated, two dimensions at a time, by angles that grow with its "
         "token's position (rotary embedding, R).",
-        "What a query and a key score then depends on how far apart their tokens stand.",
+        "The score of a query and a key then depends on how far apart the two tokens are.",
     ),
     "2": (
-        "How well does what one token looks for fit what another can be found by? Multiply q and k "
-        "dimension by dimension, and add up (dot product, score).",
+        "How well does one token's query match another token's key? Multiply q and k dimension by "
+        "dimension, and add up (dot product, score).",
         "{Rows} are queries, {columns} are keys.",
     ),
     "3a": (
-        "Sums of many products spread wide. One factor for all (scaling) brings them back to a "
-        "range in which the softmax can still tell more than one key apart.",
+        "Dot products grow with the dimension. One constant factor (scaling) brings them back to a "
+        "range in which the softmax can spread weight over several keys.",
         "",
     ),
     "cap": (
-        "Large scores are pressed towards a limit (soft-cap), so that no key outgrows all others.",
+        "tanh keeps every score below a limit (soft-cap), so that no key outgrows all others.",
         "",
     ),
     "bias": (
-        "A number is added to each score (bias): for where the two tokens stand, in some models "
-        "also for what they say.",
+        "The model adds a number to each score (bias). It depends on the positions of the two "
+        "tokens, in some models also on their content.",
         "",
     ),
     "3b": (
-        "What a query may not look at, such as later tokens or padding, is hidden from it (mask).",
+        "Keys that a query may not attend to, such as later tokens or padding, are hidden from it "
+        "(mask).",
         "",
     ),
     "3c": (
-        "exp of each score, divided by the sum over all keys of its query (softmax), gives shares "
-        "(weights, w). Every {row} sums to 1{sink}.",
+        "Take exp of each score and divide it by the sum over all keys of its query (softmax). "
+        "These are the weights, w. Every {row} sums to 1{sink}.",
         "",
     ),
     "4": (
-        "Multiply what each token passes on by its weight, and add up: the update x′ of a query is "
-        "the weighted sum of all values.",
+        "Multiply each token's value by its weight, and add up: the update x′ of a query is the "
+        "weighted sum of all values.",
         "",
     ),
     "beyond": (
-        "This head's part of the output projection (W_O) turns x′ back to the size of x.",
-        "The shares of all heads and a bias add up to what that projection gives.",
+        "This head's part of the output projection (W_O) maps x′ back to the size of x.",
+        "The shares of all heads and any bias add up to the output of that projection.",
     ),
 }
 # By a step's name, or by its number.
 _LOOK_FOR = {
-    "in": "columns of one colour: dimensions that are alike for all tokens, if there are any.",
-    "1": "columns of one colour: a dimension in which all tokens agree tells none of them apart.",
-    "1b": "columns that look as they did before: dimensions that turn slowly, or not at all.",
+    "in": "columns of one colour: dimensions with similar values for all tokens, if any.",
+    "1": "columns of one colour: a dimension with one value for all tokens tells none apart.",
+    "1b": "columns that look as they did before: dimensions that rotate slowly, or not at all.",
     "2": "a {column} of one colour: a key that every query scores high, or low.",
-    "scaled": "the same pattern as before; only the ends of the legend have moved.",
-    "capped": "the strongest colours: large scores lose most.",
-    "bias": "stripes along the diagonal, or columns: a bias for places alone. Where there is no "
-    "such order it depends on the words, too.",
-    "biased": "what has changed from the scores: where the bias is large.",
-    "3b": "hatched cells: what is hidden gets no weight at all.",
-    "3c": "one strongly coloured cell in a {row}: a sharp choice. A {row} of one shade: a mean of "
-    "all keys. A strongly coloured {column}: a key that many queries attend to{sink}.",
-    "4": "rows that look alike: queries that attend alike get nearly the same update.",
-    "beyond": "columns of one colour: where this head pushes every token the same way.",
+    "scaled": "the same pattern as before; only the ends of the legend change.",
+    "capped": "the strongest colours: large scores change most.",
+    "bias": "stripes along the diagonal, or columns: a bias that depends on position alone. "
+    "Without that order it depends on the words, too.",
+    "biased": "changes from the scores: the bias is large there.",
+    "3b": "hatched cells: hidden keys, which get no weight at all.",
+    "3c": "one strongly coloured cell in a {row}: nearly all weight on one key. A {row} of one "
+    "shade: equal weights. A strongly coloured {column}: a key that many queries attend to{sink}.",
+    "4": "rows that look alike: queries with similar weights get similar updates.",
+    "beyond": "columns of one colour: dimensions in which this head changes all tokens alike.",
 }
 
 
@@ -109,8 +110,8 @@ def headline(number: str) -> str:
 
 
 _GIVEN = (
-    "What each token looks for (query, q), what it can be found by (key, k) and what it passes on "
-    "(value, v), as they were given. What they were computed from is not known."
+    "What each token looks for (query, q), what it offers to be matched against (key, k) and what "
+    "it passes on (value, v), as given. The arrays that they were computed from are unknown."
 )
 
 
@@ -141,21 +142,21 @@ def _projected(head: HeadTrace, plain_words: str) -> str:
         return plain_words
     words = ["b is a bias."] if any(origin.has_bias for origin in known) else []
     if any(origin.is_normed for origin in known):
-        words.append("The norm is the module's own.")
+        words.append("The norm is part of the module.")
     if len(known) < 3:
         words.append(
-            "f is what the module makes of x: projections, and whatever else of its own, such as "
-            "norms or factors, it adds to them."
+            "f stands for all that the module computes from x: projections, and any norms or "
+            "factors of its own."
         )
     if is_before:
-        words.append("The tilde says that the rotary embedding of q and k is still to come.")
+        words.append("A tilde marks q and k before the rotary embedding.")
     return " ".join(words)
 
 
 def look_for(head: HeadTrace, step: Step, convention: Convention = "rows") -> str:
     """What is worth finding in the picture of a step."""
     if step.name == "masked" and not mask_changes(head):
-        return "no change: the picture is the one before."
+        return "no change from the picture before."
     row, column = _lines(convention)
     words = _LOOK_FOR.get(step.name) or _LOOK_FOR[step.number]
     sink = "" if step.sink is None else ", or the sink: attention that goes to no token"
@@ -207,19 +208,19 @@ def _meaningless(head: HeadTrace, query: int) -> str:
 
 
 def _embedding(head: HeadTrace, step: Step, query: int, key: int) -> str:
-    return f"{_row_of(head, step, query, key)} comes in as {_numbers(step, query, key)}."
+    return f"The embedding of {_row_of(head, step, query, key)}: {_numbers(step, query, key)}."
 
 
 def _q(head: HeadTrace, step: Step, query: int, key: int) -> str:
     if step.number == "1b":
         return _turned(head.q_before_rotary, step, query, token_at(head.query_tokens, query))
-    return f"{token_at(head.query_tokens, query)} asks with {_numbers(step, query, key)}."
+    return f"The query of {token_at(head.query_tokens, query)}: {_numbers(step, query, key)}."
 
 
 def _k(head: HeadTrace, step: Step, query: int, key: int) -> str:
     if step.number == "1b":
         return _turned(head.k_before_rotary, step, key, token_at(head.key_tokens, key))
-    said = f"{token_at(head.key_tokens, key)} can be found by {_numbers(step, query, key)}."
+    said = f"The key of {token_at(head.key_tokens, key)}: {_numbers(step, query, key)}."
     return said + _shared(head, "key")
 
 
@@ -229,21 +230,21 @@ def _turned(all_before: np.ndarray | None, step: Step, row: int, name: str) -> s
     what = {"q": "query", "k": "key"}[step.name]
     lengths = np.linalg.norm(before), np.linalg.norm(after)
     if not all(lengths):
-        return f"The {what} of {name} is zero, and nothing turns it."
+        return f"The {what} of {name} is zero, and stays zero when rotated."
     # From the difference of the directions, for a cosine cannot tell small angles apart.
     half = np.linalg.norm(after / lengths[1] - before / lengths[0]) / 2
     angle = np.degrees(2 * np.arcsin(min(float(half), 1.0)))
     if angle < 0.05:
-        turned = f"The {what} of {name} does not turn"
+        turned = f"The {what} of {name} is not rotated"
     else:
-        turned = f"The {what} of {name} turns by {fixed(angle, 1)}° in all"
+        turned = f"The {what} of {name} is rotated by {fixed(angle, 1)}° in all"
     if np.isclose(*lengths, rtol=5e-3):
         return f"{turned}; its norm stays {number(lengths[1])}."
     return f"{turned}; its norm goes from {number(lengths[0])} to {number(lengths[1])}."
 
 
 def _v(head: HeadTrace, step: Step, query: int, key: int) -> str:
-    said = f"{token_at(head.key_tokens, key)} passes on {_numbers(step, query, key)}."
+    said = f"The value of {token_at(head.key_tokens, key)}: {_numbers(step, query, key)}."
     return said + _shared(head, "value")
 
 
@@ -263,7 +264,7 @@ def _numbers(step: Step, query: int, key: int) -> str:
     row = step.array[key if step.axes[0] == "key_pos" else query]
     largest = int(np.abs(row).argmax())
     return (
-        f"{len(row)} numbers with norm {number(np.linalg.norm(row))}; the largest in size is "
+        f"{len(row)} numbers, norm {number(np.linalg.norm(row))}; the largest in magnitude is "
         f"{number(row[largest])}, in dimension {largest}"
     )
 
@@ -277,7 +278,7 @@ def _scores(head: HeadTrace, step: Step, query: int, key: int) -> str:
     place = 1 + int((row > row[key]).sum())
     query_name, key_name = token_at(head.query_tokens, query), token_at(head.key_tokens, key)
     if len(row) == 1:
-        return f"{query_name} scores {number(row[key])} with {key_name}, the only key there is."
+        return f"{query_name} scores {number(row[key])} with {key_name}, the only key."
     if row[highest] == row[lowest]:
         return f"{query_name} scores the same with every key: {number(row[key])}."
     sentence = (
@@ -286,7 +287,7 @@ def _scores(head: HeadTrace, step: Step, query: int, key: int) -> str:
         f"{number(row[lowest])}."
     )
     if head.is_masked[query, highest]:
-        sentence = f"{sentence[:-1]}; the mask will hide the first."
+        sentence = f"{sentence[:-1]}; the mask will hide the highest."
     if key in (highest, lowest):
         return sentence
     return f"{sentence} {key_name} comes {ordinal(place)} of {len(row)}, with {number(row[key])}."
@@ -295,11 +296,11 @@ def _scores(head: HeadTrace, step: Step, query: int, key: int) -> str:
 def _scaled(head: HeadTrace, step: Step, query: int, key: int) -> str:
     if head.scaling == 1:
         return (
-            "Nothing changes: this head multiplies its scores by 1. Whatever scale it needs is "
-            "already part of its queries and keys."
+            "Nothing changes: this head multiplies its scores by 1. Its queries and keys already "
+            "have any scale that it needs."
         )
     if head.scores.size == 1:
-        return f"Multiplying by {number(head.scaling)}: the only score shrinks or grows by it."
+        return f"Scaling multiplies the only score by {number(head.scaling)}."
     return (
         f"Multiplying by {number(head.scaling)} brings the standard deviation of all scores from "
         f"{number(head.scores.std())} to {number(head.scaled.std())}. The order of the keys stays "
@@ -311,9 +312,9 @@ def _capped(head: HeadTrace, step: Step, query: int, key: int) -> str:
     cap = number(head.softcap or 0)
     change = np.abs(head.capped - head.scaled)
     return (
-        f"A soft-cap presses every score into ±{cap}: the largest score, "
-        f"{number(head.scaled.max())}, becomes {number(head.capped.max())}. No score moves by more "
-        f"than {number(change.max())}."
+        f"The soft-cap keeps every score within ±{cap}: the largest score, "
+        f"{number(head.scaled.max())}, becomes {number(head.capped.max())}. No score changes by "
+        f"more than {number(change.max())}."
     )
 
 
@@ -325,12 +326,12 @@ def _bias(head: HeadTrace, step: Step, query: int, key: int) -> str:
         return f"All keys are hidden from {name}."
     largest = seen[int(row[seen].argmax())]
     if row[largest] == row[seen].min():
-        return f"From {name} the bias is {number(row[largest])} for all."
-    said = f"From {name} the bias favours {token_at(head.key_tokens, largest)}, with "
+        return f"For {name} the bias is {number(row[largest])} with every key that it sees."
+    said = f"For {name} the bias is largest with {token_at(head.key_tokens, largest)}, "
     said += number(row[largest])
     if head.is_masked[query, key] or largest == key:
         return f"{said}."
-    return f"{said}; {token_at(head.key_tokens, key)} has {number(row[key])}."
+    return f"{said}; with {token_at(head.key_tokens, key)} it is {number(row[key])}."
 
 
 def _biased(head: HeadTrace, step: Step, query: int, key: int) -> str:
@@ -356,7 +357,7 @@ def _hidden(head: HeadTrace, query: int, key: int) -> str:
     """How many keys are hidden from a query, and why."""
     query_name, key_name = token_at(head.query_tokens, query), token_at(head.key_tokens, key)
     if not head.is_masked.any():
-        adds = " The mask adds a number to some scores all the same." if _adds(head) else ""
+        adds = " Still, the mask adds a number to some scores." if _adds(head) else ""
         return f"Nothing is hidden here: every query sees every key.{adds}"
     n_keys = len(head.key_tokens)
     codes = head.hiding.codes[query]
@@ -372,7 +373,7 @@ def _hidden(head: HeadTrace, query: int, key: int) -> str:
     of_key = "is one of them" if codes[key] else "is not"
     if codes[key] and len(kinds) > 1:
         of_key += f", {_WHY[codes[key]]}"
-    return f"From {query_name}, {keys}{why}; {key_name} {of_key}."
+    return f"{keys} from {query_name}{why}; {key_name} {of_key}."
 
 
 # Why a key is hidden, of one query.
@@ -428,8 +429,8 @@ def _sink_logit(head: HeadTrace, query: int) -> str:
     logit = head.sink_logits[query]
     whose = "every query" if (head.sink_logits == logit).all() else "this query"
     return (
-        f" The sink, {number(logit)} for {whose}, is no token: it takes "
-        "part in the softmax like one key more."
+        f" The sink, {number(logit)} for {whose}, is not a token: it "
+        "enters the softmax like one more key."
     )
 
 
@@ -471,7 +472,7 @@ def _updated(head: HeadTrace, step: Step, query: int, key: int) -> str:
     largest = int(norms.argmax())
     total = norms.sum()
     if not total:
-        why = "no value is given any weight" if head.v.any() else "so is every value"
+        why = "no value gets any weight" if head.v.any() else "every value is zero"
         return f"The update x′ of {token_at(head.query_tokens, query)} is zero: {why}."
     sentence = (
         f"The largest part of the update x′ of {token_at(head.query_tokens, query)} comes from "
@@ -488,7 +489,7 @@ def _output(head: HeadTrace, step: Step, query: int, key: int) -> str:
     largest = int(np.abs(row).argmax())
     return (
         f"For {token_at(head.query_tokens, query)} this head adds a row with norm "
-        f"{number(np.linalg.norm(row))} to what the attention module returns; the largest in size "
+        f"{number(np.linalg.norm(row))} to the attention module's output; the largest in magnitude "
         f"is {number(row[largest])}, in dimension {largest} of {len(row)}."
     )
 
@@ -517,7 +518,7 @@ def about_row(head: HeadTrace, step: Step, row: int) -> str:
     """What stands above one row of a matrix that is drawn in blocks, as Markdown."""
     label = (head.key_tokens if step.axes[0] == "key_pos" else head.query_tokens)[row]
     return (
-        f"Each cell of the matrix sums up several values; its frame is around the block that holds "
+        f"Each cell of the matrix stands for several values; the frame marks the block that holds "
         f"{token(label)}. Every value of that row:"
     )
 
@@ -527,7 +528,7 @@ def given_to(head: HeadTrace, query: int, keys: Sequence[int]) -> str:
     given = ", ".join(
         f"{token_at(head.key_tokens, key)} {percent(head.weights[query, key])}" for key in keys
     )
-    return f"Not shown, {token_at(head.query_tokens, query)} gives most to {given}"
+    return f"Of the keys not shown, {token_at(head.query_tokens, query)} gives most to {given}"
 
 
 def nearest_values(head: HeadTrace, query: int) -> str:
@@ -538,23 +539,24 @@ def nearest_values(head: HeadTrace, query: int) -> str:
         return ""
     name = token_at(head.query_tokens, query)
     nearest = table.iloc[int(table["cosine"].fillna(-2).argmax())]
+    has_own = head.kind != "cross" and len(head.query_tokens) == len(head.key_tokens)
+    is_own = has_own and nearest["key"] == query
+    of_nearest = "its own value" if is_own else f"the value of {token(nearest['token'])}"
     text = (
-        f"x′ of {name} points most nearly the way of v of {token(nearest['token'])} (cosine "
+        f"x′ of {name} is closest in direction to {of_nearest} (cosine "
         f"{number(nearest['cosine'])}, distance {number(nearest['distance'])})"
     )
-    if head.kind != "cross" and len(head.query_tokens) == len(head.key_tokens):
+    if has_own and not is_own:
         own = table[table["key"] == query].iloc[0]
         text += (
-            ", its own"
-            if nearest["key"] == query
-            else f"; of its own v the cosine is {number(own['cosine'])}, the distance "
+            f"; to its own value the cosine is {number(own['cosine'])}, the distance "
             f"{number(own['distance'])}"
         )
     heaviest = table.iloc[int(table["weight"].argmax())]
     if heaviest["share"] < heaviest["weight"] / 2:
         text += (
             f". {token(heaviest['token'])} has the largest weight, {percent(heaviest['weight'])}, "
-            f"but a small value: it makes only {percent(heaviest['share'])} of all ‖w·v‖"
+            f"but a small value: it is only {percent(heaviest['share'])} of the sum of all ‖w·v‖"
         )
     return f"{text}."
 
@@ -563,7 +565,7 @@ def no_output(head: HeadTrace) -> str:
     """Why a head has no share of the output, as Markdown."""
     return (
         "This head's share of the output cannot be shown: "
-        f"{escaped(head.no_output_because or '')}, so the heads are not simply added up."
+        f"{escaped(head.no_output_because or '')}, so the heads' shares do not simply add up."
     )
 
 
@@ -600,21 +602,24 @@ def effect(head: HeadTrace, changed: HeadTrace, query: int) -> str:
     most = int(np.abs(after - before).argmax())
     text = (
         f"{name} now gives {token_at(head.key_tokens, most)} **{percent(after[most])}** instead of "
-        f"{percent(before[most])}, the largest change of its weights."
+        f"{percent(before[most])}, the largest change among its weights."
     )
     own, other = head.updated[query], changed.updated[query]
     norm = float(np.linalg.norm(own))
     moved = float(np.linalg.norm(other - own))
+    more = (
+        " (over 100\u00a0%: the change is larger than the update was)" if moved > norm > 0 else ""
+    )
     lengths = norm * float(np.linalg.norm(other))
     cosine = ""
     if lengths:
         cosine = f"; the cosine of before and after is {number(own @ other / lengths)}"
     text += (
-        f" Its update moves by {number(moved)}, {percent(moved / norm if norm else 0.0)} of its "
-        f"norm{cosine}."
+        f" Its update changes by {number(moved)}, {percent(moved / norm if norm else 0.0)} of its "
+        f"norm before{more}{cosine}."
     )
     n_empty = int(changed.is_masked.all(axis=1).sum())
     if n_empty:
         queries = "query sees" if n_empty == 1 else "queries see"
-        text += f" {n_empty} {queries} no key any more."
+        text += f" {n_empty} {queries} no key now."
     return text

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, UInt8
 
 MAX_TOKENS = 40  # as many labels as stay readable in a row or beside one another
 MAX_DIMENSIONS = 64
-# Furthest: the value furthest from zero, with its sign.
-Summary = Literal["mean", "maximum", "furthest from 0"]
+# Most extreme: the value largest in magnitude, with its sign.
+Summary = Literal["mean", "maximum", "most extreme"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Blocks:
         """What a cell is, in words; empty where it is the value itself."""
         if self.are_exact:
             return ""
-        return f"each cell: {self.summary} of {self.rows} × {self.columns} values"
+        return f"each cell: the {self.summary} of {self.rows * self.columns} values"
 
     @property
     def row_starts(self) -> list[int]:
@@ -92,7 +92,7 @@ def strongest_cells(
 ) -> list[list[tuple[int, int]]]:
     """For each block the row and column, in the array, of its largest value.
 
-    Where blocks are summed up by the value furthest from zero, of that one.
+    Where blocks are summed up by the most extreme value, of that one.
     """
     if is_hidden is None:
         is_hidden = np.zeros(array.shape, dtype=bool)
@@ -131,7 +131,7 @@ def _by_block(array: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def _largest(values: np.ndarray, visible: np.ndarray, summary: Summary) -> np.ndarray:
-    """Where in each block its largest visible value is, or the one furthest from zero."""
-    sizes = np.abs(values) if summary == "furthest from 0" else values
+    """Where in each block its largest visible value is, or the most extreme one."""
+    sizes = np.abs(values) if summary == "most extreme" else values
     array: np.ndarray = np.where(visible, sizes, -np.inf).argmax(axis=-1)
     return array

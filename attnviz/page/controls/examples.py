@@ -57,22 +57,22 @@ EXAMPLES = (
     ),
     Example(
         "Resolve an ambiguity: time flies",
-        "*flies* gives most of its attention to *time*, its subject: flying is what time does. "
-        "In the next example *flies* is an insect, and the same head tells the two apart.",
+        "*flies* gives most of its attention to *time*, its subject: *flies* is a verb here. In "
+        "the next example *flies* is an insect, and the same head tells the two apart.",
         "time flies like an arrow",
         *(5, 2, 2, 1),
     ),
     Example(
         "Resolve an ambiguity: fruit flies",
         "The same head as for *time flies*, on nearly the same words: *flies* is an insect here, "
-        "no longer what *fruit* does, and gives *fruit* next to nothing.",
+        "not a verb, and gives *fruit* almost no attention.",
         "fruit flies like a banana",
         *(5, 2, 2, 1),
     ),
     Example(
         "Compare time flies with fruit flies",
-        "The same head on both sentences, and its difference: from *flies* to *time* / *fruit* it "
-        "gives far less where *flies* is an insect, and *[CLS]* gets what is left over.",
+        "The same head on both sentences, and the difference: the weight from *flies* to *time* / "
+        "*fruit* is far smaller where *flies* is an insect, and *[CLS]* gets the rest.",
         "time flies like an arrow",
         *(5, 2, 2, 1),
         also={"view": "Compare", "other_text": "fruit flies like a banana"},
@@ -80,21 +80,21 @@ EXAMPLES = (
     Example(
         "Find what a pronoun stands for",
         "*it* gives most of its attention to *animal*, seven words before, and little to *street*, "
-        "which stands nearer.",
+        "which is nearer.",
         "the animal did not cross the street because it was too tired",
         *(3, 1, 9, 2),
     ),
     Example(
         "Find which heads know the pronoun",
-        "Of all heads two give most of the attention of *it* to *animal*: layer 3, head 1, and "
-        "layer 5, head 11. The next gives less than half as much. A click on a cell opens it.",
+        "Of all heads, layer 3, head 1, and layer 5, head 11, give the largest weights from *it* "
+        "to *animal*. The next gives less than half as much. Click a cell to open its head.",
         "the animal did not cross the street because it was too tired",
         *(0, 8, 9, 2),
         also={"view": "Find"},
     ),
     Example(
         "Match words across two sentences",
-        "Both texts are read as one, joined by [SEP]. *cat* gives most of its attention to "
+        "The model reads both texts as one, joined by [SEP]. *cat* gives most of its attention to "
         "*kitten*, in the other sentence.",
         "the cat sat on the mat",
         *(5, 4, 2, 9),
@@ -103,29 +103,29 @@ EXAMPLES = (
     Example(
         "Watch an attention sink",
         "Nearly every word gives most of its attention to [CLS], but the value of [CLS] is tiny: "
-        "see in step 4 how little it adds. The head has found a place to look at nothing.",
+        "step 4 shows how little it adds. Attention to [CLS] changes almost nothing.",
         "the quick brown fox jumps over the lazy dog",
         *(2, 7, 4, 0),
     ),
     Example(
         "Look at the previous token",
-        "In the picture of step 3c the weights stand just beside the diagonal: every token "
-        "attends to the one before it, whatever the words.",
+        "In step 3c the large weights are just beside the diagonal: every token attends to the one "
+        "before it, whatever the words.",
         "the quick brown fox jumps over the lazy dog",
         *(0, 2, 4, 3),
     ),
     Example(
         "Hide the future, as a what-if",
-        "This model sees the whole text. **What if?**, below, puts a causal mask on it, as models "
-        "that write text have: no query sees a later key, and each row is shared out anew.",
+        "This model sees the whole text. **What if?**, below, puts a causal mask on it, as "
+        "generative models have: no query sees a later key, and each row is renormalised.",
         "time flies like an arrow",
         *(0, 8, 2, 1),
         also={"what_if": True, "if_causal": "on"},
     ),
     Example(
         "Translate, with cross attention",
-        "Queries are tokens of the translation, keys are tokens of the source: *Haus* looks for "
-        "*house*. The link above the steps opens the head in which it finds it most.",
+        "Queries are tokens of the translation, keys are tokens of the source. The button above "
+        "the steps opens the head that gives most from *Haus* to *house*.",
         "translate English to German: The house is wonderful.",
         *(0, 0, 2, 6),
         model=T5,

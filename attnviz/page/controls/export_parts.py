@@ -128,8 +128,7 @@ def _labels(trace: Trace) -> tuple[str, ...]:
 
 def _page(screen: Screen, trace: Trace) -> None:
     st.markdown(
-        "This view as one file that opens anywhere, without network: it answers the pointer, and "
-        "has the same numbers."
+        "This view as one interactive HTML file, with the same numbers. It opens without a network."
     )
     again = loading.again(trace)
 
@@ -153,8 +152,8 @@ def _data(screen: Screen, trace: Trace) -> None:
             == which[1]
         )
     st.markdown(
-        "Every matrix of this head, in full precision: as arrays for NumPy, or as a table with a "
-        "row for each value."
+        "Every matrix of this head, in full precision: as NumPy arrays, or as a table with one "
+        "row per value."
     )
     about = {"text": screen.text, "pair": screen.pair, "target": screen.target}
 
@@ -172,17 +171,17 @@ def _data(screen: Screen, trace: Trace) -> None:
             kind = name.lower()
             _button(name, partial(written, f".{kind}"), screen, kind)
     st.caption(
-        "NPZ opens again under **Own arrays**, or by `attnviz.HeadTrace.from_npz`. JSON has what "
-        "is known about the model, the text and the head, without the matrices. In CSV an "
-        "apostrophe stands before text that a spreadsheet would run, as `=1+1`."
+        "**Load your own arrays** opens the NPZ again, as does `attnviz.HeadTrace.from_npz`. JSON "
+        "describes the model, the text and the head, without the matrices. In CSV an apostrophe "
+        "precedes text that a spreadsheet would run, such as `=1+1`."
     )
 
 
 def _table(screen: Screen, again: Callable[[], Trace]) -> None:
     """The view's numbers, a row a head or a pair of tokens."""
     st.markdown(
-        "The numbers behind the picture, all of them, in full precision. In CSV an apostrophe "
-        "stands before text that a spreadsheet would run, as `=1+1`."
+        "All numbers behind the picture, in full precision. In CSV an apostrophe precedes text "
+        "that a spreadsheet would run, such as `=1+1`."
     )
 
     def written(ending: str) -> bytes:
@@ -212,9 +211,9 @@ def _code(screen: Screen, trace: Trace) -> None:
 
 def _link(screen: Screen, trace: Trace) -> None:
     if loading.model_of(trace) is None:
-        st.markdown("Arrays of a file are in no link: send the file along.")
+        st.markdown("A link does not contain the arrays of a file: send the file with it.")
         return
-    st.markdown("What is on the screen now, for a message, a slide or a paper's footnote.")
+    st.markdown("The link to this screen, for a message, a slide or a footnote.")
     link = links.link_of_now()
     with st.container(key="export_link"):
         st.html(_ALWAYS_COPY)

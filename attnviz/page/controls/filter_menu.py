@@ -102,7 +102,7 @@ def _tokens(trace: Trace, head: HeadTrace) -> Filters:
         names,
         key="hidden",
         bind="query-params",
-        help="As keys, and as queries too where both are tokens of one text.",
+        help="Hidden as keys, and also as queries where both are tokens of one text.",
     )
     links.check("hidden", "hidden token", names, ", ".join(hidden) or "none")
     segment = ALL
@@ -112,7 +112,7 @@ def _tokens(trace: Trace, head: HeadTrace) -> Filters:
             (ALL, *SEGMENTS),
             key="segments",
             bind="query-params",
-            help="Which text the query is of → which the key is of.",
+            help="The text of the query → the text of the key.",
         )
         links.check("segments", "sentence pair filter", (ALL, *SEGMENTS), segment)
     else:
@@ -122,8 +122,8 @@ def _tokens(trace: Trace, head: HeadTrace) -> Filters:
         key="renormalise",
         bind="query-params",
         disabled=not (hides_special or hidden or segment != ALL),
-        help="Divide each row by what is left of it, so that it sums to 1 again. Off: the "
-        "model's own weights, which then sum to less.",
+        help="Divide each row by its remaining sum, so that it sums to 1 again. Off: the "
+        "model's own weights, which then sum to less than 1.",
     )
     in_words = st.toggle(
         "Words instead of pieces",
@@ -148,15 +148,15 @@ def _tokens(trace: Trace, head: HeadTrace) -> Filters:
 
 def _lines() -> dict[str, Any]:
     top = st.select_slider(
-        "Lines of each query: at most",
+        "Most lines per query",
         TOPS,
         ALL,
         key="top",
         bind="query-params",
-        help="The strongest. Numbers stay as they are.",
+        help="The strongest lines of each query. The numbers do not change.",
     )
     share = st.select_slider(
-        "… and no more than make up, in % of its weight",
+        "Weight that the lines cover, in %",
         SHARES,
         ALL,
         key="share",

@@ -132,7 +132,7 @@ def check_closed(part: str, parameters: Collection[str]) -> None:
     """The same for what waits in a part of the page until that is opened."""
     forget_note(part)
     if any(any(st.session_state[_ASKED].get(name, [])) for name in parameters):
-        _keep(part, f"The link sets something under **{part}**, which is closed: open it to see.")
+        _keep(part, f"The link sets something under **{part}**. Open **{part}** to see it.")
 
 
 def asked_once(parameter: str) -> str:
@@ -219,15 +219,15 @@ def note_on_names(unknown: Sequence[str]) -> str:
     named = ", ".join(f"“{escaped(name[:80])}”" for name in unknown[:8])
     others = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
     return (
-        f"The link sets {named}{others}, which this page does not know: misspelled, or of another "
-        "version of attnviz. The rest of the link is followed."
+        f"The link sets {named}{others}, which this page does not know: misspelled, or from "
+        "another version of attnviz. The page follows the rest of the link."
     )
 
 
 def _note(asked: str, what: str, shown: str, offered: str) -> str:
     return (
-        f"The link asks for the {what} “{escaped(asked[:80])}”, which is not there. Shown instead: "
-        f"{escaped(shown)}. To choose from: {escaped(offered)}."
+        f"The link asks for the {what} “{escaped(asked[:80])}”, which does not exist here. Shown "
+        f"instead: {escaped(shown)}. Options: {escaped(offered)}."
     )
 
 
@@ -252,7 +252,7 @@ def note_on_length(link: str) -> str | None:
     if len(link) <= LONGEST:
         return None
     return (
-        f"This link has {len(link):,} characters, for its text is in it. Browsers and attnviz take "
-        f"it, but some mail programs and servers in between take no more than {LONGEST:,}: where "
-        "it does not arrive, send the text along."
+        f"This link has {len(link):,} characters, because it contains the text. Browsers and "
+        f"attnviz accept it, but some mail programs and servers accept at most {LONGEST:,}: if it "
+        "does not arrive, send the text separately."
     )

@@ -11,19 +11,21 @@ _NUMBER = "_number_of_own_arrays"  # of the control: a new one holds no file
 def choose() -> UploadedFile | None:
     """The file that is open, if there is one."""
     uploads.bound()
-    with st.expander("Own arrays", icon=":material/upload_file:", expanded=is_open()):
+    with st.expander("Load your own arrays", icon=":material/upload_file:", expanded=is_open()):
         file = st.file_uploader(
             "NPZ file with q, k and v",
             type="npz",
             key=_key(),
             help="Written by `numpy.savez_compressed(file, q=q, k=k, v=v)`: q (query_pos, d_head), "
-            "k (key_pos, d_head), v (key_pos, d_value), or with heads in front. Optional: mask "
-            "(True where a key may be seen, or what is added to the scores), scaling (1/√d_head "
-            "without), tokens, key_tokens, and weights to compare with. A file of the Export menu "
-            "opens here, too.",
+            "k (key_pos, d_head), v (key_pos, d_value), or with a heads axis first. Optional: mask "
+            "(True where a query may see a key, or numbers to add to the scores), scaling (default "
+            "1/√d_head), tokens, key_tokens, and weights to compare with. NPZ files of the Export "
+            "menu open here, too.",
         )
         if file is not None:
-            st.caption("Model and text wait until the file is closed. Arrays are in no link.")
+            st.caption(
+                "Close the file to return to the model and the text. Links do not contain arrays."
+            )
     return file
 
 

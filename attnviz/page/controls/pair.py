@@ -82,9 +82,9 @@ def _large(head: HeadTrace) -> Large:
         bind="query-params",
         on_change=links.forget_note,
         args=("large",),
-        help=f"More than {MAX_TOKENS} tokens are too many for a screen. In blocks each cell stands "
-        "for several, and a click on it follows the strongest of them; of x, q, k, v and the "
-        "update, which have signs, the maximum is the value furthest from 0. Exact: "
+        help=f"More than {MAX_TOKENS} tokens do not fit on a screen. With blocks, each cell stands "
+        "for several values, and a click follows the strongest of them; for x, q, k, v and the "
+        "update, which have signs, the maximum is the value largest in magnitude. Exact: "
         f"{MAX_TOKENS} queries and keys around the pair.",
     )
     links.check("large", "large matrices", list(LARGE.values()), LARGE[chosen])
@@ -94,7 +94,7 @@ def _large(head: HeadTrace) -> Large:
 def show_outside(head: HeadTrace, query: int, shown: Window) -> None:
     """What a query gives to keys that a window does not show, if there are any."""
     if outside := strongest_outside(head.weights[query], shown):
-        st.caption(f"{given_to(head, query, outside)}: choose one as key token to see it.")
+        st.caption(f"{given_to(head, query, outside)}: choose one as key token to show it.")
 
 
 def picked(selection: dict, axes: tuple[str, str], cells: Cells) -> dict[str, int]:

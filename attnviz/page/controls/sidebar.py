@@ -66,7 +66,7 @@ def _size(offer: settings.Offer, is_here: bool) -> str:
     if is_here:
         return "On this machine, no download"
     if is_path(offer.name):
-        return "There is no such folder"
+        return "Folder not found"
     if offer.n_bytes is None:
         return "Not on this machine yet"
     return f"{size(offer.n_bytes)} to download, once"
@@ -149,7 +149,7 @@ def choose_device() -> tuple[str, str]:
 
 _ON_PRECISION = (
     "In bfloat16 a model takes half the memory of float32 and rounds its own numbers to three "
-    "digits; the steps are replayed from those."
+    "digits; the steps are recomputed from those."
 )
 
 
@@ -160,7 +160,7 @@ def choose_second_text(loaded: LoadedModel) -> tuple[str | None, str | None]:
         pair = text_area(
             "Second text (optional)",
             "pair",
-            help=f"Makes a sentence pair, joined by the model's separator. {APPLY}",
+            help=f"Forms a sentence pair with the text, joined by the model's separator. {APPLY}",
         )
         return (pair if pair.strip() else None), None
     links.check_absent("pair", "second text", "this model takes none")
@@ -168,8 +168,8 @@ def choose_second_text(loaded: LoadedModel) -> tuple[str | None, str | None]:
         target = text_area(
             "Target text (optional)",
             "target",
-            placeholder="left empty, the model writes it",
-            help="What the decoder is given. Left empty, the model writes it: greedily, at most "
+            placeholder="empty: the model generates it",
+            help="The input of the decoder. If empty, the model generates it: greedily, at most "
             f"32 tokens. {APPLY}",
         )
         return None, (target if target.strip() else None)

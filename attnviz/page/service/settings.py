@@ -133,5 +133,5 @@ def _is_set(name: str) -> bool:
 def _wrong(name: str, what: str, value: str) -> SettingsError:
     return SettingsError(
         f"The setting {name} must be {what}; it is {shown(value[:80])!r}."
-        "\n\nHint: mend it where this page is run: in its environment or its secrets.toml."
+        "\n\nHint: change it where this page is run: in its environment or its secrets.toml."
     )

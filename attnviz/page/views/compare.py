@@ -75,7 +75,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         st.markdown(about_pair(of), width="content")
         _offer_largest(of)
     if alone := without_partner(of):
-        st.caption(f"{alone} **Alignment** says which tokens are compared; mend it there.")
+        st.caption(f"{alone} **Alignment** shows which tokens are compared; change it there.")
     if longer := with_more_keys(of):
         st.caption(longer)
     _show_picture(screen, of)
@@ -109,8 +109,8 @@ def about_pair(of: Compared) -> str:
     if of.row is None or of.column is None:
         which = "query" if of.row is None else "key"
         return (
-            f"The {which} token that is chosen above has no partner in B: choose another, or give "
-            "it one under **Alignment**."
+            f"The selected {which} token has no partner in B. Select another, or give it one "
+            "under **Alignment**."
         )
     names = differs.query_called(of.row), differs.key_called(of.column)
     a, b = (weights[of.row, of.column] for weights in (differs.weights_a, differs.weights_b))
@@ -136,8 +136,8 @@ def with_more_keys(of: Compared) -> str:
     if max(n_a, n_b) < MUCH_LONGER * min(n_a, n_b):
         return ""
     return (
-        f"A has {n_a} keys and B {n_b}: the weights of a query sum to 1, so that of more keys each "
-        "gets less, whatever the head does."
+        f"A has {n_a} keys and B {n_b}: the weights of a query sum to 1, so each of more keys gets "
+        "less, whatever the head does."
     )
 
 
@@ -166,8 +166,8 @@ def _choose_other(trace: Trace, head: HeadTrace) -> tuple[Beside, Trace | None]:
     text = name = None
     models = [] if loading.model_of(trace) is None else _models(trace)
     st.caption(
-        "**A** is the head that is open: its text, layer and head are chosen on the left. **B** is "
-        "what it is compared with."
+        "**A** is the selected head: choose its text, layer and head on the left. **B** is the "
+        "head to compare it with."
     )
     with st.container(horizontal=True, vertical_alignment="top"):
         if models:
@@ -179,7 +179,7 @@ def _choose_other(trace: Trace, head: HeadTrace) -> tuple[Beside, Trace | None]:
     whole = trace if other is None else other
     if other is not None:
         for what in loading.beside_text_of(trace).keys() - loading.beside_text_of(other).keys():
-            st.caption(f"The {what} is part of A alone: B is of one text.")
+            st.caption(f"Only A has the {what}: B has one text.")
     of_layer, of_number = of_head.container(), of_head.container()  # each with its notes below
     with of_layer:
         layer = stepper("Layer of B", "other_layer", whole.layers(head.kind), head.layer, "layer")
@@ -200,9 +200,8 @@ def _choose_text(trace: Trace) -> str | None:
         "Text of B",
         "other_text",
         OTHER_TEXT,
-        placeholder="left empty, the same text",
-        help="What the head is compared on. Left empty, it is the same text: for another head. "
-        f"{APPLY}",
+        placeholder="empty: the same text",
+        help="The text of B. If empty, the text of A: to compare another head on it. " + APPLY,
     )
     own = loading.text_of(trace)
     return None if not text.strip() or text == own else text
@@ -280,8 +279,8 @@ def _mended(parameter: str, one: Tokens, another: Tokens) -> Alignment | None:
 
 def _show_alignment(parameter: str, one: Tokens, another: Tokens, now: Alignment) -> None:
     st.markdown(
-        "Tokens of A, and which of B each is compared with. attnviz pairs equal tokens, and those "
-        "that stand between the same ones; mend it where you know better."
+        "The tokens of A, each with its partner in B. attnviz pairs equal tokens, and tokens "
+        "between the same equal ones. Change a pair where you know better."
     )
     figure = alignment_figure(one.labels, another.labels, now)
     show_figure(figure, f"{parameter}_figure", figure.description, width="content")
@@ -303,7 +302,7 @@ def _show_alignment(parameter: str, one: Tokens, another: Tokens, now: Alignment
         on_change=lambda: _take(parameter, key, partners, names),
     )
     st.button(
-        "As attnviz pairs them",
+        "Reset to attnviz's pairs",
         key=f"{parameter}_reset",
         on_click=lambda: st.session_state.update({parameter: ""}),
         disabled=not st.session_state[parameter],
@@ -351,9 +350,9 @@ def _offer_largest(of: Compared) -> None:
     """A way to the pair where A and B differ most, which may be outside of the part shown."""
     for row, column, _ in of.difference.largest(1):
         part = window_around(of.row or 0, of.column or 0, *of.difference.weights.shape)
-        where = "" if row in part.queries and column in part.keys else ", outside of what is shown"
+        where = "" if row in part.queries and column in part.keys else ", outside the part shown"
         st.button(
-            f"Choose the largest difference{where}",
+            f"Select the largest difference{where}",
             icon=":material/my_location:",
             type="tertiary",
             key="largest_difference",

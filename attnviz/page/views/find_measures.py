@@ -26,7 +26,7 @@ from attnviz.text.phrases import counted, escaped
 VIEW, BRUSH = "find", "find_brushed"
 MOST_THUMBNAILS = 48
 NO_SIZE = "the same for all"
-CLEARED = "A click on an empty place, or another axis, takes the area away."
+CLEARED = "Click an empty place, or choose another axis, to remove the area."
 
 
 def show(trace: Trace, head: HeadTrace) -> None:
@@ -41,8 +41,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
     table = read_once(trace, asked, lambda: measured(screen, trace, loading.more(screen, trace)))
     offered = [name for name in TITLES if table[name].notna().any()]
     with axes:
-        x = _choose_measure("Across", "x", offered, "entropy")
-        y = _choose_measure("Up", "y", offered, "distance")
+        x = _choose_measure("x axis", "x", offered, "entropy")
+        y = _choose_measure("y axis", "y", offered, "distance")
         colour = _choose_measure("Colour", "colour", ["layer", "head", *offered], "layer")
         size = _choose_measure("Size", "size", [NO_SIZE, *offered], NO_SIZE)
     chosen = Finding("measures", x=x, y=y, colour=colour, size=None if size == NO_SIZE else size)
@@ -62,7 +62,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
         show_figure(
             figure,
             chart_key,
-            "Find view: a point a head, placed by two measures",
+            "Find view: one point per head, placed by two measures",
             words=figure.description,
             selection_mode=[OPENED, BRUSHED],
             on_select=lambda: _follow_brush(chart_key, head),
@@ -80,7 +80,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
     )
     st.caption("  \n".join(map(defined, names)))
     if without := [title for name, title in TITLES.items() if name not in offered]:
-        st.caption(f"Not offered, for no head has it here: {', '.join(without)}.")
+        st.caption(f"Not offered, because no head has it here: {', '.join(without)}.")
 
 
 def _area(x: str, y: str) -> tuple[float, ...]:
@@ -145,15 +145,15 @@ def _show_brushed(
     """The weights of the heads in an area, and under each the measure; None without an area."""
     if measure is None:
         st.markdown(
-            "Each point is a head. **Click** one to open it; **drag**, from an empty place, over "
-            "an area to see the weights of the heads in it here."
+            "Each point is a head. **Click** one to open it. **Drag** over an area, from an empty "
+            "place, to see the weights of its heads here."
         )
         return
     if few.empty:
         st.markdown(f"No head is in that area. {CLEARED}")
         return
     shown = few.head(MOST_THUMBNAILS)
-    first = f"; the first {len(shown)} are shown, a smaller area shows the others"
+    first = f"; only the first {len(shown)} are shown: mark a smaller area to see others"
     more = first if len(shown) < len(few) else ""
     st.markdown(f"{counted(len(few), 'head')} in that area, layer by layer{more}. {CLEARED}")
     only = tuple(map(tuple, shown[["layer", "head"]].to_numpy().tolist()))

@@ -16,7 +16,7 @@ from attnviz.page.controls.sidebar import open_clicked
 from attnviz.page.figures import show_figure
 from attnviz.page.service import loading
 from attnviz.page.service.kept import read_once
-from attnviz.text.phrases import escaped, fixed, token_at
+from attnviz.text.phrases import escaped, fixed, ordinal, token_at
 
 VIEW = "find"
 MOST_TEXTS = 20  # beside the page's own
@@ -76,7 +76,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
 
 
 def found(table: pd.DataFrame, head: HeadTrace, query: str, key: str) -> str:
-    """Which head links the pair most, and how the head that is open does, as Markdown."""
+    """Which head links the pair most, and how the selected head ranks, as Markdown."""
     number = "mean" if "mean" in table else "weight"
     n_texts = int(table["n_texts"].max()) if number == "mean" else 1
     of = "on average " if n_texts > 1 else ""
@@ -84,14 +84,14 @@ def found(table: pd.DataFrame, head: HeadTrace, query: str, key: str) -> str:
     own = table[(table["layer"] == head.layer) & (table["head"] == head.head)].iloc[0]
     none = f"No head gives much from {query} to {key}. " if first[number] < LITTLE else ""
     sentence = (
-        f"{none}{query} gives most to {key} in **layer {first['layer']}, head {first['head']}**: "
-        f"{of}{fixed(first[number], 3)} of its weight."
+        f"{none}Of all {len(table)} heads **layer {first['layer']}, head {first['head']}** gives "
+        f"the largest weight from {query} to {key}: {of}{fixed(first[number], 3)}."
     )
     if own["rank"] == 1:
-        return f"{sentence} It is the head that is open."
+        return f"{sentence} It is the selected head."
     return (
-        f"{sentence} The head that is open, layer {own['layer']}, head {own['head']}, gives "
-        f"{of}{fixed(own[number], 3)} and is number {own['rank']} of {len(table)}."
+        f"{sentence} The selected head, layer {own['layer']}, head {own['head']}, gives "
+        f"{of}{fixed(own[number], 3)} and ranks {ordinal(int(own['rank']))} of {len(table)}."
     )
 
 
@@ -108,7 +108,7 @@ def in_how_many(n_texts: int, lacking: tuple[str, ...], query: str, key: str) ->
     """Of how many texts the numbers are, and of which not, as Markdown."""
     n_used = n_texts - len(lacking)
     if not lacking:
-        return f"The mean and the spread of {n_texts} texts, which all have {query} and {key}."
+        return f"Mean and spread over {n_texts} texts, which all have {query} and {key}."
     named = ", ".join(f"“{escaped(text[:40])}{'…' if len(text) > 40 else ''}”" for text in lacking)
     counts = "are counted" if n_used > 1 else "is counted, which has no spread"
     others = "the other has" if len(lacking) == 1 else "the others have"
@@ -122,13 +122,13 @@ def _choose_texts(trace: Trace) -> tuple[str, ...]:
     links.keep("texts", [written] if (written := st.session_state.get("texts")) else [])
     with st.popover(label, icon=":material/library_add:", key="more_texts"):
         written = st.text_area(
-            "More texts, one a line",
+            "More texts, one per line",
             key="texts",
             bind="query-params",
             height=160,
             placeholder="time flies like a river\nfruit flies like an arrow",
-            help="The same two tokens are looked for in each of them, as they are written; the "
-            f"first {MOST_TEXTS} texts are read.",
+            help="attnviz looks for the same two tokens, spelled the same, in each of the first "
+            f"{MOST_TEXTS} texts.",
             disabled=loading.model_of(trace) is None,
         )
         lines = [line for line in (written or "").splitlines() if line.strip()]
@@ -154,7 +154,8 @@ def _show_strongest(table: pd.DataFrame, of: object) -> None:
             format="%.3f", help="The standard deviation over the texts."
         ),
         "among": st.column_config.TextColumn(
-            "among first 10", help="In how many texts it is among the ten strongest heads."
+            "among first 10",
+            help="The number of texts in which this head is among the ten strongest.",
         ),
     }
     show_heads(rows, "strongest", of, columns)

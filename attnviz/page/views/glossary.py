@@ -1,39 +1,71 @@
-"""The words of the page in plain language, and where they come from."""
+"""The terms of the page, each explained in plain language, and where they come from."""
+
+from collections.abc import Mapping
 
 import streamlit as st
 
-WORDS = """
-| word | what it means |
-| --- | --- |
-| token | a word or a piece of one, as the model reads it; **##** marks a piece that goes on |
-| [CLS], [SEP] | special tokens that some models put around a text |
-| embedding, x | the row of numbers that stands for a token when it enters the attention module |
-| query, q | what a token looks for |
-| key, k | what a token can be found by |
-| value, v | what a token passes on |
-| rotary embedding, R | turns each query and key by its position; q̃ and k̃ are before it |
-| score | how well a query fits a key: their dot product |
-| scaling | the factor that keeps scores from spreading wide, mostly 1/√d_head |
-| mask | what hides keys from a query: later tokens in models that write text, or padding |
-| softmax | turns any numbers into shares: exp of each, divided by their sum |
-| weight, w | the share of a query's attention that a key gets |
-| update, x′ | the mean of all values, weighted: what this head has gathered for a token |
-| head | one such set of queries, keys and values; a layer has several, side by side |
-| W_O, output | what turns the heads' updates back to the size of x and adds them up |
-| attention sink | a key that takes much weight and adds little, or a learned number in its place |
-| d_model, d_head, d_value | how many numbers x has; q and k; v |
-| norm, ‖v‖ | how long a row of numbers is: the root of the sum of their squares |
-| cosine | how alike two rows point: 1 the same way, 0 across, −1 the opposite way |
-| entropy | how evenly weights are spread, in bits: 0 for one key, log₂ n for n alike |
-"""
+# One word for each thing, here and everywhere else; tests/house/test_glossary.py holds that.
+TERMS: Mapping[str, str] = {
+    "token": "a word or a piece of one, as the model reads it",
+    "piece": "a part of a word; **##** marks a continuation of the word before",
+    "special token": "[CLS], [SEP] and others, which some tokenizers put around a text",
+    "padding": "tokens that only fill up a text's length; nothing attends to them",
+    "embedding, x": "the row of numbers that stands for a token when it enters the attention "
+    "module; in later layers it already holds information from other tokens",
+    "layer": "one of the attention modules that a text passes through, one after the other",
+    "head": "one set of queries, keys and values; a layer has several, side by side",
+    "key/value head": "keys and values that several heads share",
+    "kind of attention": "self: queries and keys are tokens of one text; cross: queries are of the "
+    "target, keys of the source",
+    "generative model": "a model that predicts the next token: no query sees a later key",
+    "projection": "multiplication by a learned matrix, here W_Q, W_K, W_V or W_O",
+    "query, q": "what a token looks for",
+    "key, k": "what a token offers to be matched against",
+    "value, v": "what a token passes on",
+    "dimension": "one of the numbers of a row, by its place, from 0",
+    "d_model, d_head, d_value": "the number of dimensions of x; of q and k; of v",
+    "rotary embedding, R": "rotates each query and key by its position; q̃ and k̃ are before it",
+    "score": "how well a query matches a key: their dot product, q · k",
+    "dot product": "the sum of the products of two rows, dimension by dimension",
+    "scaling": "the factor that keeps scores in range, mostly 1/√d_head",
+    "soft-cap": "limits a score with tanh",
+    "bias": "a learned number that is added",
+    "mask": "hides keys from a query: later tokens in generative models, or padding",
+    "softmax": "turns any numbers into shares: exp of each, divided by their sum",
+    "softmax input": "the number from which the softmax makes a weight: the score after scaling, "
+    "soft-cap, bias and mask",
+    "temperature": "divides the softmax input: above 1 weights are more equal, below 1 sharper",
+    "saturation": "nearly all weight is on one key, and gradients are near 0",
+    "derivative, gradient": "how much a number changes per change of another; training follows it",
+    "weight, w": "the share of a query's attention that a key gets",
+    "renormalise": "divide each row by its remaining sum, so that it sums to 1 again",
+    "update, x′": "the weighted sum of all values: what this head has gathered for a token",
+    "output projection, W_O": "maps the updates of all heads back to the size of x and adds them",
+    "share of the output": "what one head's update adds to the output, after W_O",
+    "residual": "x itself, which the model adds to the module's output",
+    "attention sink": "a key that takes much weight and adds little, or a learned number instead",
+    "norm, ‖v‖": "how long a row of numbers is: the root of the sum of their squares",
+    "magnitude": "a number without its sign; the most extreme value is the largest in magnitude",
+    "cosine": "whether two rows have one direction: 1 the same, 0 orthogonal, −1 the opposite",
+    "entropy": "how evenly weights are spread, in bits: 0 for one key, log₂ n when n keys share "
+    "equally",
+    "variance, standard deviation": "how widely numbers spread around their mean; the second is "
+    "the root of the first",
+    "recomputed": "computed again by attnviz from the model's q, k and v, and compared with the "
+    "model's own",
+}
+
+WORDS = "\n".join(
+    ("| term | meaning |", "| --- | --- |", *(f"| {term} | {it} |" for term, it in TERMS.items()))
+)
 
 SOURCES = """
-**Attention is not explanation.** A large weight says that a value was taken up here, not that
+**Attention is not explanation.** A large weight says that this head took up a value, not that
 the token caused the model's answer: other weights can give the same answer (Jain and Wallace,
 [Attention is not Explanation](https://arxiv.org/abs/1902.10186), 2019), though weights are not
 without meaning either (Wiegreffe and Pinter,
-[Attention is not not Explanation](https://arxiv.org/abs/1908.04626), 2019). What a weight moves
-also depends on the size of the value (Kobayashi et al.,
+[Attention is not not Explanation](https://arxiv.org/abs/1908.04626), 2019). The effect of a weight
+also depends on the norm of the value (Kobayashi et al.,
 [Attention is Not Only a Weight](https://arxiv.org/abs/2004.10102), 2020).
 
 **Where the steps come from.** The four steps, and their numbering, follow Tunstall, von Werra and
@@ -51,6 +83,6 @@ Sinks](https://arxiv.org/abs/2309.17453) (2023).
 
 
 def show() -> None:
-    with st.expander("Words and sources", icon=":material/menu_book:"):
+    with st.expander("Glossary and sources", icon=":material/menu_book:"):
         st.markdown(WORDS)
         st.markdown(SOURCES)

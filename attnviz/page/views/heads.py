@@ -33,7 +33,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
     focus = st.segmented_control(
         "Lines",
         list(FOCUS),
-        default="all",
+        default="query",
         format_func=FOCUS.__getitem__,
         key="lines",
         bind="query-params",
@@ -72,7 +72,7 @@ def show(trace: Trace, head: HeadTrace) -> None:
             focus=focus,
         )
         export_menu.menu(screen, trace)
-    window = "" if part.is_whole else " A long text is shown around the two tokens chosen above."
+    window = "" if part.is_whole else " Shown: the part of the text around the two selected tokens."
     st.caption(
         "Click a head to switch it off or on, double-click it to see it alone. Click a token on "
         "either side to see its lines and, beside the others, how much each head gives, one stripe "
@@ -103,8 +103,8 @@ def who_links(call: LayerTrace, layer: int, query: int, key: int, on: list[int])
     named = ", ".join(f"head {head} **{percent(weights[head])}**" for head in strongest)
     return (
         f"From {token_at(call.query_tokens.labels, query)} to "
-        f"{token_at(call.key_tokens.labels, key)} in layer {layer}: {named}; the mean of "
-        f"{'all' if len(on) == call.n_heads else 'the'} {len(on)} heads that are on is "
+        f"{token_at(call.key_tokens.labels, key)} in layer {layer}: {named}; mean of "
+        f"{'all' if len(on) == call.n_heads else 'the'} {len(on)} heads that are on: "
         f"{percent(weights[on].mean())}."
     )
 

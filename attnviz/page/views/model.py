@@ -53,8 +53,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
         )
         export_menu.menu(screen, trace)
     st.caption(
-        "A row a query, a column a key in each thumbnail. Click one to open that head in every "
-        f"view. {defined(measure)}"
+        "Rows are queries, columns are keys. Click a thumbnail to open its head in every view. "
+        f"{defined(measure)}"
     )
     selection = pinned(VIEW, (measure, is_sorted, head.kind), (head.layer, head.head))
     figure = model_figure(

@@ -34,20 +34,20 @@ def show(trace: Trace, head: HeadTrace) -> None:
     header.show_strongest(less, shown, query_place, key_place)
     with st.container(horizontal=True):
         is_expanded = st.toggle(
-            "Dimensions", True, key="dimensions", bind="query-params", help="Off: only the lines."
+            "Dimensions", True, key="dimensions", bind="query-params", help="Off: lines alone."
         )
         wants_sorted = st.toggle(
             "Sort by share of q · k",
             key="sorted",
             bind="query-params",
             disabled=not is_expanded,
-            help="Of the two tokens chosen: those first that give most of their score.",
+            help="First the dimensions that give most of the score of the two selected tokens.",
         )
         is_asked = st.toggle(
             "Who attends to the key token",
             key="asked",
             bind="query-params",
-            help="Its lines from every query, instead of the query token's lines.",
+            help="The lines from every query to the key token, instead of the query token's lines.",
         )
     links.check_switch("dimensions", "Dimensions", is_expanded)
     links.check_switch("sorted", "Sort by share of q · k", wants_sorted)
@@ -117,15 +117,15 @@ def _show_dimensions(head: HeadTrace, query: int, key: int, is_sorted: bool) -> 
 
 
 def _how_to(part: Window, is_expanded: bool) -> str:
-    window = "" if part.is_whole else " A long text is shown around the two tokens chosen above."
+    window = "" if part.is_whole else " Shown: the part of the text around the two selected tokens."
     if not is_expanded:
         return (
-            "All lines, the query's in colour; the stronger, the larger the weight. Click a token "
-            f"on either side to see its lines alone.{window}"
+            "All lines, those of the query token in colour; a stronger line is a larger weight. "
+            f"Click a token on either side to see its lines alone.{window}"
         )
     return (
-        "Click a query token to see it meet every key, a key token to see who attends to it. "
-        f"Blue is positive, orange negative.{window}"
+        "Click a query token to see its product with every key, a key token to see which queries "
+        f"attend to it. Blue is positive, orange negative.{window}"
     )
 
 

@@ -26,7 +26,7 @@ def enter_button() -> None:
         icon=":material/slideshow:",
         key="present",
         on_click=_enter,
-        help="One step a screen, in large type. Arrow keys and presenter clickers move it.",
+        help="One step per screen, in large type, for arrow keys and presenter clickers.",
     )
 
 

@@ -126,7 +126,7 @@ def _show(followed: Followed, beat: str, steps: list[Step]) -> None:
     if beat == BEATS["3c"]:
         st.caption(no_mask(head))
     if beat == BEATS["3a"]:
-        why_scale.show(head, followed.query)
+        why_scale.show(head, followed.query, followed.key)
 
 
 def _expander(beat: str) -> DeltaGenerator:

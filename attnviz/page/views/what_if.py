@@ -35,16 +35,18 @@ MASKS = {"on": True, "off": False}
 def _show(followed: Followed) -> Change:
     head = followed.head
     st.markdown(
-        "Change something inside this head and see what becomes of its weights and its update. "
-        "What stands above stays the model's own."
+        "Change something inside this head and see how its weights and its update change. "
+        "The steps above stay unchanged."
     )
     change = _chosen(head)
     if not change:
-        st.markdown("Nothing is changed yet: choose something above.")
+        st.markdown("Nothing is changed yet: change something above.")
         return change
     changed = change(head)
     query = followed.query
     st.markdown(effect(head, changed, query))
+    if note := already_mixed(head, change):
+        st.caption(note)
     pictures = compared(head, changed, query, followed.key, followed.convention)
     for column, title, matrix in zip(st.columns(3), TITLES, pictures.matrices, strict=True):
         with column:
@@ -56,6 +58,18 @@ def _show(followed: Followed) -> Change:
     st.markdown("**Its update x′**")
     show_figure(pictures.update, "what_if_update", f"Update of {plain(name)} before and after")
     return change
+
+
+def already_mixed(head: HeadTrace, change: Change) -> str:
+    """What a mask in one head cannot take back, as Markdown; empty where there is no such thing."""
+    hides_later = bool(change.is_causal) and not is_causal(head)
+    if head.layer == 0 or not (hides_later or change.hidden_keys):
+        return ""
+    which = "later tokens, too" if hides_later else "the tokens that are masked now"
+    return (
+        f"The mask changes this head alone. In layer {head.layer} each x already holds information "
+        f"that earlier layers mixed in from other tokens, and may hold some from {which}."
+    )
 
 
 # What is changed
@@ -87,18 +101,19 @@ def _chosen(head: HeadTrace) -> Change:
             step=0.5,
             key="if_temperature",
             bind="query-params",
-            help="Divides what the softmax is given. Above 1: weights more alike; below: sharper.",
+            help="Divides the input of the softmax. Above 1: more equal weights; below: sharper.",
         )
         causal = None
         if can_be_causal(head):
-            own = f"as in the model: {'on' if is_causal(head) else 'off'}"
+            own = f"model default ({'on' if is_causal(head) else 'off'})"
             chosen = st.selectbox(
                 "Causal mask",
                 (None, *MASKS),
                 format_func=lambda mask: mask or own,
+                placeholder=own,
                 key="if_causal",
                 bind="query-params",
-                help="On: no query sees a key that comes after it, as in a model that writes text.",
+                help="On: no query sees a later key, as in generative models.",
             )
             links.check("if_causal", "causal mask", [own, *MASKS], chosen or own)
             causal = None if chosen is None else MASKS[chosen]

@@ -1,10 +1,15 @@
-"""Why scale? The scores' spread before and after, and what the softmax makes of either."""
+"""Why scale? The reason; then spread, derivative and entropy with scaling and without."""
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from attnviz.attention.explained.scaling import entropy, spread
+from attnviz.attention.explained.scaling import (
+    derivative_by_score,
+    entropy,
+    softmax_derivative,
+    spread,
+)
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.what_if import what_if
 from attnviz.charts.scaling import entropy_chart
@@ -14,7 +19,7 @@ from attnviz.page.figures import show_figure
 from attnviz.text.phrases import fixed, number, percent, token_at
 
 
-def show(head: HeadTrace, query: int) -> None:
+def show(head: HeadTrace, query: int, key: int) -> None:
     """A closed expander; nothing is computed until it is opened."""
     expander = st.expander(
         "Why scale?", key="why_scale", icon=":material/help:", bind="query-params"
@@ -22,20 +27,24 @@ def show(head: HeadTrace, query: int) -> None:
     links.check_switch("why_scale", "Why scale?", bool(expander.open))
     if expander.open:
         with expander:
-            _show(head, query)
+            _show(head, query, key)
 
 
-def _show(head: HeadTrace, query: int) -> None:
+def _show(head: HeadTrace, query: int, key: int) -> None:
+    st.markdown(REASON)
     st.markdown(theory(head))
     if head.scaling == 1:
         st.markdown(
-            "**This head multiplies its scores by 1**, so there is no before and after to compare: "
-            "whatever scale it needs was learned into its queries and keys, or put into q "
-            "before the scores."
+            "**This head multiplies its scores by 1**, so there is no before and after to compare. "
+            "Its queries and keys have any scale that it needs, learned or applied to q before the "
+            "scores."
         )
+        st.markdown(steepness(head, query, key))
     else:
         st.dataframe(_spreads(head), width="content")
         st.markdown(without_scaling(head, query))
+        st.markdown(steepness(head, query, key))
+        st.dataframe(derivatives(head, query, key), width="content")
         unscaled = what_if(head, scaling=1)
         rows = {
             f"× {number(head.scaling, 4)}": head.weights[query],
@@ -66,8 +75,8 @@ def _show(head: HeadTrace, query: int) -> None:
     st.caption(
         "Entropy is 0 bits where all weight is on one key, and "
         f"{number(np.log2(len(head.key_tokens)))} bits where {len(head.key_tokens)} keys share it "
-        "equally. To the right the softmax hardens into a choice of one; to the left it becomes a "
-        "plain mean. The model was trained with its own factor; any other only shows what it does."
+        "equally. With larger factors the softmax saturates; with smaller ones its weights become "
+        "equal. The model was trained with its own factor; the other factors only show the effect."
     )
 
 
@@ -76,13 +85,49 @@ def theory(head: HeadTrace) -> str:
     d_head = head.q.shape[1]
     var_q, var_k = float(head.q.var()), float(head.k.var())
     return (
-        f"A score is a sum of {d_head} products. If the entries of q and k were independent with "
-        f"mean 0 and variance 1, its variance would be d_head = {d_head} and its standard "
-        f"deviation √{d_head} = {number(np.sqrt(d_head))}. Here the entries of q have variance "
-        f"{number(var_q)} and those of k {number(var_k)}, which alone would make the standard "
-        f"deviation {number(np.sqrt(d_head * var_q * var_k))}; what is measured differs as far as "
-        "entries are not independent and their means not 0."
+        f"**Spread.** A score is a sum of {d_head} products. If the entries of q and k were "
+        "independent with mean 0 and variance 1, its variance would be d_head = "
+        f"{d_head} and its standard deviation √{d_head} = {number(np.sqrt(d_head))}. Here the "
+        f"entries of q have variance {number(var_q)} and those of k {number(var_k)}, which alone "
+        f"would give a standard deviation of {number(np.sqrt(d_head * var_q * var_k))}. The "
+        "measured value differs because the entries are neither independent nor zero-mean."
     )
+
+
+REASON = (
+    "**Without scaling, large scores push the softmax into saturation:** nearly all weight is on "
+    "one key, gradients are near zero, and training stalls. Scores are large because a dot product "
+    "grows with the dimension. Scaling brings them back."
+)
+
+
+def steepness(head: HeadTrace, query: int, key: int) -> str:
+    """The softmax's derivative for the pair and over the row, with scaling and without."""
+    heads = (head,) if head.scaling == 1 else (head, what_if(head, scaling=1))
+    slopes = [softmax_derivative(one, query) for one in heads]
+    names = token_at(head.query_tokens, query), token_at(head.key_tokens, key)
+    pair = " with scaling and ".join(f"**{number(one[key])}**" for one in slopes)
+    row = " with scaling and ".join(f"**{number(one.sum())}**" for one in slopes)
+    without = " without" if len(slopes) > 1 else ""
+    return (
+        "**Gradient.** The derivative of a weight by its input of the softmax is w(1 − w): near 0 "
+        f"where w is near 0 or 1, at most 0.25. From {names[0]} to {names[1]} it is "
+        f"{pair}{without}; the sum over the row, Σ w(1 − w), is {row}{without}."
+    )
+
+
+def derivatives(head: HeadTrace, query: int, key: int) -> pd.DataFrame:
+    """The derivatives by the softmax's input and by q·kᵀ, of the pair and summed over the row."""
+    rows = {}
+    for one in (head, what_if(head, scaling=1)):
+        by_input, by_score = softmax_derivative(one, query), derivative_by_score(one, query)
+        rows["not scaled" if one.scaling == 1 else f"× {number(one.scaling, 4)}"] = {
+            "pair, by softmax input": number(by_input[key]),
+            "row sum, by softmax input": number(by_input.sum()),
+            "pair, by q·kᵀ": number(by_score[key]),
+            "row sum, by q·kᵀ": number(by_score.sum()),
+        }
+    return pd.DataFrame(rows).T
 
 
 def without_scaling(head: HeadTrace, query: int) -> str:
@@ -94,7 +139,10 @@ def without_scaling(head: HeadTrace, query: int) -> str:
         for h in (head, unscaled)
     )
     name = token_at(head.query_tokens, query)
-    return f"With scaling, the largest weight of {name} is {own}; without, {other}."
+    return (
+        f"**Saturation.** With scaling, the largest weight of {name} is {own}; without, it is "
+        f"{other}."
+    )
 
 
 def _spreads(head: HeadTrace) -> pd.DataFrame:
