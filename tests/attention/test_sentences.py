@@ -204,7 +204,7 @@ def test_soft_cap_bias_and_sink_are_said_where_they_are():
     capped = 0.5 * np.tanh(head.scaled / 0.5)
     assert said(head, "capped", 1, 2) == (
         f"The soft-cap keeps every score within ±0.500: the largest score, "
-        f"{number(head.scaled.max())}, becomes {number(capped.max())}. No score moves by more "
+        f"{number(head.scaled.max())}, becomes {number(capped.max())}. No score changes by more "
         f"than {number(np.abs(capped - head.scaled).max())}."
     )
     assert said(head, "bias", 1, 2).endswith(

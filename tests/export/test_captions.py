@@ -43,12 +43,12 @@ def test_it_names_model_revision_layer_head_text_and_tokens(sentence_trace):
         ),
         (
             {"view": "find", "find": Finding("measures", x="self", size="output"), "query": 2},
-            ["share on itself (across), mean distance (up), layer (colour), share of ‖output‖"],
+            ["share on itself (x axis), mean distance (y axis), layer (colour), share of ‖output‖"],
             ["Selected"],
         ),
         (
             {"view": "compare", "beside": Beside(head=1), "query": 2},
-            ["layer 2, head 3", "from flies.", "B, compared with it: layer 2, head 1."],
+            ["layer 2, head 3", "from flies.", "Compared with B: layer 2, head 1."],
             ["by words", "by hand"],
         ),
         (

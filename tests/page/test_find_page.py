@@ -74,7 +74,8 @@ def test_filters_count_for_what_is_found(opened, sentence_trace):
     page = opened(view="Find", query="2", key="5", hide_special="true", renormalise="true")
     less = hide_special(sentence_trace, renormalise=True)
     best = heads.linking(less, 1, 4).iloc[0]
-    assert f"**layer {best['layer']}, head {best['head']}**: {best['weight']:.3f}" in words(page)
+    assert f"**layer {best['layer']}, head {best['head']}** gives the largest" in words(page)
+    assert f"from *flies* to *arrow*: {best['weight']:.3f}." in words(page)
 
 
 def test_more_texts_give_means_and_say_how_many_have_the_tokens(opened, minilm, sentence_trace):
@@ -173,7 +174,7 @@ def test_the_pair_that_differs_most_is_a_button_away_in_a_long_text(opened):
 
 def test_a_token_without_a_partner_is_said_and_named(opened):
     page = opened(view="Compare", other_text="time flies", query="3", key="4")
-    assert "The query token that is chosen above has no partner in B" in words(page)
+    assert "The selected query token has no partner in B" in words(page)
     assert "Keys without a partner: of A *like*, *an*, *arrow*." in words(page)
 
 
@@ -270,7 +271,7 @@ def test_two_models_are_compared_by_words(offering, minilm, tmp_path):
 )
 def test_a_second_text_that_b_has_not_is_said(opened, asked, is_said):
     page = opened(view="Compare", pair="like a banana", **asked)
-    assert ("The second text is part of A alone: B is of one text." in words(page)) == is_said
+    assert ("Only A has the second text: B has one text." in words(page)) == is_said
 
 
 def test_b_has_the_nearest_layer_and_head_where_its_model_has_fewer(offering, minilm, tmp_path):

@@ -532,6 +532,14 @@ def test_an_encoder_decoder_offers_its_kinds_and_a_target(offering, tmp_path):
     assert {"x_query", "x_key", "biased"} <= sent.keys()
 
 
+def test_of_the_first_token_of_a_causal_model_no_strongest_head_is_offered(offering, tmp_path):
+    page = offering(save_tiny(tmp_path / "gpt2", "gpt2"))
+    page.query_params["key"] = "0"
+    run(page)
+    assert any("attention sink" in m.value for m in page.markdown)
+    assert not any(button.key == "open_strongest" for button in page.button)
+
+
 def test_a_causal_model_opens_with_a_pair_that_is_not_hidden(offering, tmp_path):
     page = run(offering(save_tiny(tmp_path / "gpt2", "gpt2")))
     query, key = page.selectbox(key="query").value, page.selectbox(key="key").value

@@ -12,12 +12,14 @@ from attnviz.attention.explained.arithmetic import arithmetic
 from attnviz.attention.explained.scaling import spread
 from attnviz.attention.explained.sentences import effect, explanation, look_for, sentence
 from attnviz.attention.steps import steps_of
-from attnviz.attention.what_if import what_if
+from attnviz.attention.what_if import Change, what_if
 from attnviz.page.controls import examples
 from attnviz.page.views import present
 from attnviz.page.views.one_step import check_of_output
+from attnviz.page.views.what_if import already_mixed
 from attnviz.page.views.why_scale import steepness, theory, without_scaling
 from attnviz.text.phrases import number, percent
+from tests.support import hand_made
 from tests.support.places import PAGE
 from tests.support.showing import charts, constants, constants_of, run
 from tests.support.tiny_models import save_tiny
@@ -283,7 +285,8 @@ def test_the_effect_is_said_in_numbers(sentence_trace):
         in line
     )
     moved = np.linalg.norm(changed.updated[2] - head.updated[2])
-    assert f"moves by {number(moved)}, {percent(moved / np.linalg.norm(head.updated[2]))}" in line
+    norm = np.linalg.norm(head.updated[2])
+    assert f"changes by {number(moved)}, {percent(moved / norm)} of its norm before" in line
     cosine = (changed.updated[2] @ head.updated[2]) / (
         np.linalg.norm(changed.updated[2]) * np.linalg.norm(head.updated[2])
     )
@@ -291,7 +294,29 @@ def test_the_effect_is_said_in_numbers(sentence_trace):
     alone = what_if(head, hidden_keys=range(7))
     assert "nothing is left for it to attend to" in effect(head, alone, 2)
     first = what_if(head, is_causal=True, hidden_keys=[0])
-    assert effect(head, first, 2).endswith("1 query sees no key any more.")
+    assert effect(head, first, 2).endswith("1 query sees no key now.")
+
+
+def test_a_change_of_over_100_percent_is_explained_where_it_stands():
+    head = hand_made.head([[1.0, 0.0]] * 2, [[9.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 5.0]])
+    assert "(over 100" in effect(head, what_if(head, hidden_keys=[0]), 0)
+    assert "(over 100" not in effect(head, what_if(head, temperature=1.1), 0)
+
+
+def test_a_mask_of_one_head_is_said_to_leave_what_earlier_layers_mixed_in(sentence_trace):
+    first, later = sentence_trace.head(0, 8), sentence_trace.head(3, 8)
+    assert already_mixed(first, Change(is_causal=True)) == ""
+    assert already_mixed(later, Change(scaling=1.0)) == ""
+    said = already_mixed(later, Change(is_causal=True))
+    assert "In layer 3 each x already holds information" in said
+    assert said.endswith("from later tokens, too.")
+    assert "the tokens that are masked now" in already_mixed(later, Change(hidden_keys=(1,)))
+
+
+def test_every_choice_of_a_causal_mask_has_a_name_of_its_own(page):
+    mask = opened_what_if(page).selectbox(key="if_causal")
+    assert mask.options == ["model default (off)", "on", "off"]
+    assert mask.placeholder == "model default (off)"
 
 
 # Talk

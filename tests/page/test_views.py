@@ -188,10 +188,17 @@ def test_a_model_with_fewer_heads_shows_those_it_has(offering, tmp_path):
 # Links and reset
 
 
-def test_a_link_names_choices_by_their_short_names_too(opened):
-    page = opened(view="Heads", lines="query")
-    assert constants(page)["pinned_query"] == 2
+@pytest.mark.parametrize(
+    ("lines", "query", "key"), [("all", -1, -1), ("key", -1, 5), ("of all tokens", -1, -1)]
+)
+def test_a_link_names_choices_by_their_short_names_too(opened, lines, query, key):
+    page = opened(view="Heads", lines=lines)
+    assert (constants(page)["pinned_query"], constants(page)["pinned_key"]) == (query, key)
     assert not page.warning
+
+
+def test_heads_opens_with_the_lines_of_the_query_token(opened):
+    assert constants(opened(view="Heads"))["pinned_query"] == 2
 
 
 def test_what_a_link_asks_for_and_is_not_there_gets_a_note(opened):
