@@ -188,7 +188,7 @@ def test_means_leave_out_what_is_hidden_and_the_chart_says_what_its_cells_are(he
     visible = np.where(step.is_hidden, np.nan, step.array)
     for large, summed in (("maximum", np.nanmax), ("mean", np.nanmean)):
         specification, drawn = drawn_of(head, step, large=large)
-        assert note(specification) == f"each cell: {large} of {rows} × {columns} values"
+        assert note(specification) == f"each cell: the {large} of {rows * columns} values"
         legend = specification["layer"][0]["encoding"]["color"]["legend"]
         assert legend["title"] == f"weights, {large}"
         for row in range(drawn.shape[0]):

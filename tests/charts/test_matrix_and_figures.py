@@ -91,7 +91,7 @@ def test_every_cell_of_every_matrix_is_in_its_chart(head, name):
         mean = matrix_chart(head, step, large="mean").to_dict()
         sent = as_array(constants_of(mean)[name])
         np.testing.assert_allclose(sent, by_six.mean(axis=2), atol=1e-6)
-        assert note(mean) == "each cell: mean of 1 × 6 values"
+        assert note(mean) == "each cell: the mean of 6 values"
     else:
         np.testing.assert_array_equal(sent, getattr(head, name))
         assert note(specification) == ""
@@ -345,7 +345,7 @@ def test_blocks_are_means_and_maxima_of_what_is_not_hidden():
     assert mean.values[5, 7] == pytest.approx(array[10:12, 14:16].mean())
     maximum = blocks.in_blocks(array, is_hidden, "maximum")
     assert maximum.values[5, 7] == array[11, 15]
-    assert maximum.note == "each cell: maximum of 2 × 2 values"
+    assert maximum.note == "each cell: the maximum of 4 values"
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (40, 64), (41, 64), (83, 100), (512, 512), (7, 384)])
@@ -478,7 +478,7 @@ def test_strips_hold_their_rows_and_print_what_they_are_told(n):
         means = [row[i : i + per_block].mean() for i in range(0, n, per_block)]
         np.testing.assert_allclose(strip, means, rtol=1e-5)
     assert sent["strip_rows"] == ["before", "after"]
-    assert ("each cell: mean of" in specification["title"]["text"]) == (n > 40)
+    assert ("each cell: the mean of" in specification["title"]["text"]) == (n > 40)
     is_printed = any(layer["mark"]["type"] == "text" for layer in specification["layer"])
     assert is_printed == (n <= 12)
     assert sent["strip_numbers"] == numbers

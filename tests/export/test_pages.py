@@ -320,7 +320,7 @@ def test_a_long_text_says_what_each_block_is_and_what_a_window_leaves_out(minilm
     text = f"{SENTENCE} " * 12
     trace = attnviz.trace(*minilm, text)
     page = Page(view_page(Screen("", text, 0, 8, "steps", query=2, key=5), trace))
-    assert page.constants()["scores_note"] == "each cell: maximum of 2 × 2 values"
+    assert page.constants()["scores_note"] == "each cell: the maximum of 4 values"
     page = Page(view_page(Screen("", text, 0, 8, "steps", query=2, key=5, large="window"), trace))
     assert page.constants()["scores_note"] == "queries 0 to 39 of 62, keys 0 to 39 of 62"
     head = trace.head(0, 8)

@@ -56,7 +56,7 @@ def step_named(head, name):
 def test_how_large_matrices_are_drawn_is_chosen_where_there_are_some(opened, n_tokens, expected):
     page = opened(n_tokens)
     assert is_offered(page) == expected
-    assert ("each cell: maximum of 2 × 2 values" in notes(page)) == expected
+    assert ("each cell: the maximum of 4 values" in notes(page)) == expected
 
 
 def test_a_long_second_text_is_enough(page):
@@ -71,7 +71,7 @@ def test_it_opens_in_blocks_of_their_maximum(opened, head):
     np.testing.assert_allclose(
         weights(page), in_blocks(head.weights, None, "maximum", max_columns=40).values, atol=1e-5
     )
-    assert notes(page).count("each cell: maximum of 3 × 3 values") == 4
+    assert notes(page).count("each cell: the maximum of 9 values") == 4
 
 
 @pytest.mark.parametrize("spelled", ["mean", LARGE["mean"]])
@@ -82,7 +82,7 @@ def test_a_link_to_the_mean_is_followed(opened, head, spelled):
     np.testing.assert_allclose(
         weights(page), in_blocks(head.weights, None, "mean", max_columns=40).values, atol=1e-5
     )
-    assert notes(page).count("each cell: mean of 3 × 3 values") == 4
+    assert notes(page).count("each cell: the mean of 9 values") == 4
 
 
 @pytest.mark.parametrize("spelled", ["window", LARGE["window"]])
@@ -105,7 +105,7 @@ def test_a_link_to_something_else_gets_a_note_and_the_maximum(opened):
     assert "“huge”" in note
     assert all(name in note.replace("\\", "") for name in LARGE.values())
     assert page.selectbox(key="large").value == "maximum"
-    assert "each cell: maximum of 3 × 3 values" in notes(page)
+    assert "each cell: the maximum of 9 values" in notes(page)
 
 
 def test_the_note_on_it_goes_when_something_is_chosen(opened):

@@ -616,7 +616,7 @@ def test_a_sink_is_shown_in_every_view_and_table(offering, tmp_path):
     assert neurons["key token"].iloc[-1] == "sink (no token)"
     assert neurons["weight"].sum() == pytest.approx(1, abs=1e-5)
     page.session_state["view"] = "Model"
-    assert any("no token (sink)" in note for note in constants(run(page))["note"])
+    assert any("the sink (no token)" in note for note in constants(run(page))["note"])
 
 
 def test_another_model_moves_layer_and_head_inside_it(offering, tmp_path):

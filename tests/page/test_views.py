@@ -234,7 +234,7 @@ def test_reset_brings_back_every_control(opened):
     sent = constants(run(page))
     assert sent["note"] == []
     assert sent["pinned_heads"] == list(range(12))
-    assert (sent["pinned_query"], sent["pinned_key"]) == (-1, -1)
+    assert (sent["pinned_query"], sent["pinned_key"]) == (2, -1)
     page.session_state["view"] = "Model"
     run(page)
     assert page.selectbox(key="measure").value == "entropy"
