@@ -38,7 +38,7 @@ from attnviz.charts.parts.blocks import (
 )
 from attnviz.charts.parts.figure import MAX_STRUCTURES, MOST_CELLS_IN_SVG, Figure, structure_of
 from attnviz.charts.parts.pair import Pair
-from attnviz.charts.parts.values import WHY_HIDDEN, largest, nested
+from attnviz.charts.parts.values import WHY_HIDDEN, ScaleEnd, nested, scale_end
 from attnviz.charts.parts.window import around
 
 VALUES_FIT = 20  # a matrix of at most this many rows and columns has its values printed
@@ -139,7 +139,7 @@ def matrix_chart(
 
     The row of the pair's query and the row or column of its key are framed. Values are printed
     in the cells of small matrices, unless the place for the chart is narrow. `is_large` is for a
-    projector. Colours reach up to `limit`, by default the largest magnitude that is drawn, and 1
+    projector. Colours reach up to `limit`, by default to the `scale_end` of what is drawn, and to 1
     for weights. The figure's constants begin with what it is `called`, by default the step's name.
     """
     called = called or step.name
@@ -153,10 +153,11 @@ def matrix_chart(
     sinks = None if step.sink is None else _sinks(step, step.sink, shown)
     if sinks is not None:
         (column_names if step.axes[1] == "key_pos" else row_names).append(sink.LABEL)
-    if limit is None:
-        limit = 1.0 if is_weights else largest(blocks.values)
-        if sinks is not None:
-            limit = max(limit, largest(sinks))
+    if limit is None and not is_weights:
+        drawn = [blocks.values.ravel(), *([] if sinks is None else [sinks])]
+        end = scale_end(np.concatenate(drawn))
+    else:
+        end = ScaleEnd(1.0 if limit is None else limit, is_cut=False)
     padding = _padding(head, step, shown)
     frames = _frames(step, pair, shown)
     structure = _Structure(
@@ -184,7 +185,7 @@ def matrix_chart(
         f"{called}_rows": row_names,
         **({f"{called}_columns": column_names} if structure.is_of_pairs else {}),
         **({f"{called}_note": shown.note} if shown.note else {}),
-        structure.limit: limit,
+        **end.constants(called),
         **{f"{called}_framed_{channel}": place for channel, place in frames.items()},
         **{f"{called}_padded_{side}": bits for side, bits in padding.items()},
     }
@@ -249,7 +250,7 @@ def _structure(of: _Structure) -> dict[str, Any]:
             color=colour(
                 of.name,
                 of.value_title,
-                of.limit,
+                of.called,
                 is_below=is_below,
                 font_size=of.font_size,
                 field=of.value_title,

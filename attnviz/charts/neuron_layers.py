@@ -28,7 +28,7 @@ from attnviz.charts.neuron_layout import (
 from attnviz.charts.parts import palette
 from attnviz.charts.parts.pointer import LEAVES
 from attnviz.charts.parts.sink import SINK_ROW
-from attnviz.charts.parts.values import LEGEND_NUMBER, WHY_HIDDEN, signed_scale
+from attnviz.charts.parts.values import WHY_HIDDEN, legend_number, signed_scale
 
 # The selection parameters that report a clicked token, by its place in the window.
 CLICKED_QUERY = "clicked"  # field `query`
@@ -602,7 +602,7 @@ def _legend(column: str, of: Shape) -> alt.Legend:
     return alt.Legend(
         title=None,
         values=alt.expr(values),
-        labelExpr=LEGEND_NUMBER,
+        labelExpr=legend_number(f"{column}_cut"),
         labelOverlap=False,
         labelFontSize=SMALL_FONT_SIZE,
         labelColor=alt.expr(palette.TEXT),

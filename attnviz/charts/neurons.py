@@ -20,7 +20,7 @@ from attnviz.charts.parts.figure import FIT_WIDTH, MAX_STRUCTURES, Figure, note_
 from attnviz.charts.parts.in_notebook import displayed
 from attnviz.charts.parts.palette import DisplayMode
 from attnviz.charts.parts.sink import SINK_ROW, SMALLEST_SINK
-from attnviz.charts.parts.values import as_bits, largest, nested
+from attnviz.charts.parts.values import as_bits, largest, nested, scale_end
 from attnviz.charts.parts.window import Window, window
 from attnviz.text.errors import InputError
 from attnviz.text.phrases import percent, plain, token_at
@@ -194,8 +194,8 @@ def _arrays(
     if not has_bands:
         return arrays
     masked = np.where(head.is_masked, np.nan, head.masked)
-    # The largest that any query and key, or weight and value, can multiply to.
-    product = np.abs(head.q).max(axis=0) * np.abs(head.k).max(axis=0)
+    # The largest that each query and any key, or any weight and each value, can multiply to.
+    product = np.abs(head.q) * np.abs(head.k).max(axis=0)
     value = head.weights.max(axis=0) * np.abs(head.v).max(axis=1)
     return arrays | {
         "Q": nested(head.q[queries]),
@@ -204,12 +204,14 @@ def _arrays(
         "scores": nested(head.scores[queries, keys]),
         "masked": nested(masked[queries, keys]),
         "because": head.hiding.codes[queries, keys].tolist() if head.is_masked.any() else [],
-        "q_limit": largest(head.q),
-        "k_limit": largest(head.k),
-        "product_limit": largest(product),
-        "scores_limit": largest(head.scores),
-        "masked_limit": largest(masked),
-        "value_limit": largest(np.concatenate([a.ravel() for a in (value, head.updated, *sums)])),
+        **scale_end(head.q).constants("q"),
+        **scale_end(head.k).constants("k"),
+        **scale_end(product).constants("product"),
+        **scale_end(head.scores).constants("scores"),
+        **scale_end(masked).constants("masked"),
+        **scale_end(
+            np.concatenate([a.ravel() for a in (value, head.updated, *sums)]), among=head.v
+        ).constants("value"),
     }
 
 

@@ -20,7 +20,7 @@ from attnviz.charts.parts.axes import (
 )
 from attnviz.charts.parts.blocks import MAX_DIMENSIONS
 from attnviz.charts.parts.figure import MOST_CELLS_IN_SVG, Figure, structure_of
-from attnviz.charts.parts.values import WHY_HIDDEN, largest, nested
+from attnviz.charts.parts.values import WHY_HIDDEN, ScaleEnd, nested, scale_end
 
 PER_LINE = MAX_DIMENSIONS
 
@@ -44,10 +44,11 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> Figure:
         n_empty = -len(names) % PER_LINE  # behind the last key
         names = [*names, *[""] * n_empty, sink.NO_TOKEN]
     are_tokens = step.axes[1] in ("query_pos", "key_pos")
+    end = ScaleEnd(1.0, is_cut=False) if step.name == "weights" else scale_end(all_values)
     constants: dict[str, Any] = {
         f"{step.name}_row": nested(lines),
         **({f"{step.name}_row_columns": names} if are_tokens else {}),
-        f"{step.name}_row_limit": 1.0 if step.name == "weights" else largest(all_values),
+        **end.constants(f"{step.name}_row"),
     }
     has_hidden = step.hidden_because is not None and bool(np.isnan(values).any())
     if step.hidden_because is not None and has_hidden:
@@ -106,7 +107,7 @@ def _structure(
     known = base.transform_filter("isValid(datum.v)").mark_rect(strokeWidth=0)
     cells = [
         known.encode(
-            color=colour(step_name, what, f"{name}_limit", is_below=True),
+            color=colour(step_name, what, name, is_below=True),
             tooltip=[*tooltip, alt.Tooltip("v:Q", title=what, format=".8~g")],
         )
     ]

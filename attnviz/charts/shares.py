@@ -11,7 +11,7 @@ from attnviz.attention.head import HeadTrace
 from attnviz.charts.parts import palette
 from attnviz.charts.parts.axes import FONT_SIZE, colour
 from attnviz.charts.parts.figure import Figure, structure_of
-from attnviz.charts.parts.values import largest, nested
+from attnviz.charts.parts.values import largest, nested, scale_end
 
 MAX_KEYS = 8  # with a band of their own; the others are added up
 PITCH = 22  # px a row
@@ -85,7 +85,7 @@ def shares_chart(
         "share_marked": -1 if key is None else key,
         "share_n_others": len(others),
         "share_bands": nested(bands),
-        "share_limit": largest(np.stack(bands)),
+        **scale_end(np.stack(bands), among=head.v).constants("share"),
         **{
             f"share_{field}": [None if np.isnan(value) else value for value in column]
             for field, column in fields.items()
@@ -186,7 +186,7 @@ def _bands(n_rows: int, d_value: int, font_size: int, is_compact: bool) -> alt.L
         .encode(
             x=alt.X("dimension:O", axis=None, scale=alt.Scale(padding=0)),
             y=alt.Y("place:O", axis=None, scale=alt.Scale(padding=0)),
-            color=colour("share", "w·v", "share_limit", is_below=True, font_size=font_size),
+            color=colour("share", "w·v", "share", is_below=True, font_size=font_size),
             tooltip=[
                 alt.Tooltip("name:N", title="key token"),
                 alt.Tooltip("dimension:Q", title="dimension (d_value)"),

@@ -18,7 +18,14 @@ from attnviz.charts.parts.axes import (
     ticks,
 )
 from attnviz.charts.parts.blocks import MAX_DIMENSIONS, MAX_TOKENS, in_blocks
-from attnviz.charts.parts.values import nested, signed_scale, weights_scale
+from attnviz.charts.parts.values import (
+    LEGEND_NUMBER,
+    ScaleEnd,
+    legend_number,
+    nested,
+    signed_scale,
+    weights_scale,
+)
 
 PITCH = 30
 WIDTH = 620  # px of all cells of a row, on a screen 1280 px wide
@@ -30,14 +37,14 @@ def strips_chart(
     *,
     column_title: str,
     value_title: str,
-    limit: float | None = None,
+    end: ScaleEnd | None = None,
     printed: Sequence[Sequence[str]] = (),
     sinks: Sequence[float] = (),
     called: str = "strip",
 ) -> alt.LayerChart:
     """Named rows of values, over named columns or so many dimensions, on one scale.
 
-    The scale runs from −limit to limit, or without a limit from 0 to 1, as weights do. What is
+    The scale reaches to its `end` on both sides, or without one from 0 to 1, as weights do. What is
     `printed` for each value is shown where it fits; more columns than a screen can show are
     drawn in blocks, each the mean of its cells, said so above. Hidden cells, NaN in `rows`, are
     grey. What the rows give to a sink, `sinks`, stands behind the columns; its numbers are the last
@@ -87,10 +94,11 @@ def strips_chart(
     cells = known.mark_rect(strokeWidth=0).encode(
         color=alt.Color(
             "v:Q",
-            scale=weights_scale() if limit is None else signed_scale(limit),
+            scale=weights_scale() if end is None else signed_scale(end.limit),
             legend=legend(
                 value_title,
-                [0, 1] if limit is None else [-limit, 0, limit],
+                [0, 1] if end is None else [-end.limit, 0, end.limit],
+                labelExpr=LEGEND_NUMBER if end is None else legend_number(str(int(end.is_cut))),
                 orient="right",
                 gradientLength=50,
             ),
@@ -108,7 +116,7 @@ def strips_chart(
     is_printed = bool(printed) and n_columns <= VALUES_FIT
 
     def numbers(base: alt.Chart, place: str) -> alt.Chart:
-        share = f"(datum.v / {limit or 1.0!r})"
+        share = f"(datum.v / {1.0 if end is None else end.limit!r})"
         chart: alt.Chart = (
             base.transform_calculate(printed=f"{called}_numbers[datum.row][{place}]")
             .mark_text(fontSize=FONT_SIZE + 1, fill=alt.expr(palette.text_on(share)), tooltip=None)

@@ -14,7 +14,7 @@ from attnviz.charts.parts.figure import Figure
 from attnviz.charts.parts.in_notebook import displayed
 from attnviz.charts.parts.pair import Pair, pair_of
 from attnviz.charts.parts.palette import DisplayMode
-from attnviz.charts.parts.values import largest
+from attnviz.charts.parts.values import ScaleEnd, scale_end
 from attnviz.charts.strips import strips_chart
 from attnviz.text.phrases import fixed, plain, token_at
 
@@ -91,7 +91,7 @@ def compared(
             head.v.shape[1],
             column_title="dimension (d_value)",
             value_title="x′",
-            limit=largest(np.stack(list(updates.values()))),
+            end=scale_end(np.stack(list(updates.values()))),
             called="update_strip",
         ),
     )
@@ -110,7 +110,7 @@ def _strip_of_weights(head: HeadTrace, changed: HeadTrace, query: int) -> alt.La
         head.key_tokens,
         column_title="key token",
         value_title="weight",
-        limit=1.0,
+        end=ScaleEnd(1.0, is_cut=False),
         # Of rounded weights, so that the printed rows agree.
         printed=[[fixed(value, 3) for value in row] for row in _rows(*printed).values()],
         sinks=sinks,

@@ -16,6 +16,7 @@ from attnviz.charts.matrix import is_in_blocks, matrix_chart
 from attnviz.charts.parts import blocks, palette
 from attnviz.charts.parts.axes import AXIS_TITLES
 from attnviz.charts.parts.pair import Pair
+from attnviz.charts.parts.values import scale_end
 from attnviz.charts.row import row_chart
 from attnviz.charts.strips import strips_chart
 from attnviz.text.phrases import plain
@@ -117,7 +118,7 @@ def test_axes_and_legend_name_what_is_shown(head, name):
         assert legend["values"] == [0, 0.5, 1]
     else:
         limit = f"{name}_limit"
-        assert names[limit] == pytest.approx(np.nanmax(np.abs(as_array(names[name]))))
+        assert names[limit] == pytest.approx(scale_end(as_array(names[name])).limit)
         assert domain == [{"expr": f"-{limit}"}, {"expr": limit}]
         assert encoding["color"]["scale"]["domainMid"] == 0
         assert legend["values"] == {"expr": f"[-{limit}, 0, {limit}]"}

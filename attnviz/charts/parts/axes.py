@@ -9,7 +9,12 @@ from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Step
 from attnviz.charts.parts import palette
 from attnviz.charts.parts.blocks import Blocks
-from attnviz.charts.parts.values import LEGEND_NUMBER, signed_scale, weights_scale
+from attnviz.charts.parts.values import (
+    LEGEND_NUMBER,
+    legend_number,
+    signed_scale,
+    weights_scale,
+)
 
 AXIS_TITLES = {
     "query_pos": "query token",
@@ -91,35 +96,44 @@ def ticks(n: int, at_most: int) -> list[int]:
 def colour(
     name: str,
     title: str,
-    limit: str,
+    called: str,
     *,
     is_below: bool,
     font_size: int = FONT_SIZE,
     field: str = "v",
 ) -> alt.Color:
-    """A step's colours, up to a parameter, with a legend in numbers: both ends and the middle."""
-    is_weights = name == "weights"
-    values = [0, 0.5, 1] if is_weights else alt.expr(f"[-{limit}, 0, {limit}]")
-    scale = weights_scale() if is_weights else signed_scale(limit)
+    """A step's colours, with a legend in numbers: both ends and the middle.
+
+    They end where `ScaleEnd.constants` of what they are `called` says.
+    """
+    place = _legend_place(is_below)
+    if name == "weights":
+        return alt.Color(
+            f"{field}:Q",
+            scale=weights_scale(),
+            legend=legend(title, [0, 0.5, 1], font_size, **place),
+        )
+    limit = f"{called}_limit"
+    values = alt.expr(f"[-{limit}, 0, {limit}]")
+    place["labelExpr"] = legend_number(f"{called}_cut")
     return alt.Color(
         f"{field}:Q",
-        scale=scale,
-        legend=legend(title, values, font_size, **_legend_place(is_below)),
+        scale=signed_scale(limit),
+        legend=legend(title, values, font_size, **place),
     )
 
 
-def legend(title: str, values: Any, font_size: int = FONT_SIZE, **place: Any) -> alt.Legend:
+def legend(title: str, values: Any, font_size: int = FONT_SIZE, **options: Any) -> alt.Legend:
     """A legend in numbers, in the text's own colour."""
     return alt.Legend(
         title=title,
         values=values,
-        labelExpr=LEGEND_NUMBER,
         labelOverlap=False,
         labelFontSize=font_size,
         titleFontSize=font_size,
         labelColor=alt.expr(palette.TEXT),
         titleColor=alt.expr(palette.TEXT),
-        **place,
+        **{"labelExpr": LEGEND_NUMBER} | options,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from math import ceil, floor, log10
+from typing import NamedTuple
 
 import altair as alt
 import numpy as np
@@ -11,6 +12,11 @@ from attnviz.attention.masks import REASONS
 
 # What a legend's number looks like: at most three significant digits, without trailing zeros.
 LEGEND_NUMBER = "datum.value == 0 ? '0' : format(datum.value, '.3~g')"
+
+# Some are outliers where the largest is more than 5 times what nine tenths are within; colours then
+# end at twice that, as normal numbers do. In the bundled model's heads q, k and v have none.
+OUTLIER, NINE_TENTHS, END = 5, 0.9, 2
+FEWEST = 64  # numbers of which some can be outliers: the scores of 7 tokens are fewer
 
 # By the code of a hidden cell: what is said of it. 0: a block of several.
 WHY_HIDDEN = json.dumps(["hidden", *(f"hidden: {why}" for why in REASONS.values())])
@@ -35,6 +41,49 @@ def largest(values: np.ndarray) -> float:
     return float(str(np.float32(np.nanmax(np.abs(values), initial=0)))) or 1.0
 
 
+class ScaleEnd(NamedTuple):
+    """Where a scale around zero ends on both sides, and whether there are values beyond it."""
+
+    limit: float
+    is_cut: bool
+
+    def constants(self, called: str) -> dict[str, float]:
+        """What the scale and the legend of these colours read: the end, and 1 where it is cut."""
+        return {f"{called}_limit": self.limit, f"{called}_cut": int(self.is_cut)}
+
+
+def scale_end(values: np.ndarray, among: np.ndarray | None = None) -> ScaleEnd:
+    """Where the colours of values end: at the largest magnitude, or before outliers.
+
+    Outliers are there where the largest is more than 5 times the magnitude that nine tenths are
+    within: the scale then ends at twice that. They are looked for `among` other values where those
+    say what is ordinary: a weight times a value vector is large for its weight, and an outlier
+    where the value vector has one. Fewer than 64 numbers have none; NaN, and 0, which looks alike
+    on any scale, do not count; what is infinite is beyond the end. It is 1 where nothing is to be
+    shown.
+    """
+    size = _magnitudes(values)
+    end = largest(size[np.isfinite(size)])
+    ordinary = size if among is None else _magnitudes(among)
+    ordinary = ordinary[np.isfinite(ordinary)]
+    if len(ordinary) >= FEWEST:
+        most = float(np.quantile(ordinary, NINE_TENTHS, method="lower"))
+        if ordinary.max() > OUTLIER * most:
+            end = min(end, END * most)
+    return ScaleEnd(float(str(np.float32(end))), bool((size > end).any()))
+
+
+def _magnitudes(values: np.ndarray) -> np.ndarray:
+    size: np.ndarray = np.abs(values).ravel()
+    return size[size > 0]
+
+
+def legend_number(is_cut: str) -> str:
+    """A legend's number where its ends may stand for what is beyond them: "≥ 2.1"."""
+    sign = f"{is_cut} ? (datum.value < 0 ? '≤ ' : '≥ ') : ''"
+    return f"datum.value == 0 ? '0' : ({sign}) + format(datum.value, '.3~g')"
+
+
 def weights_scale(end: str | None = None) -> alt.Scale:
     """Weights run from 0 to 1, unless a parameter says where their colours end."""
     return alt.Scale(domain=[0, 1 if end is None else alt.expr(end)], interpolate="rgb")
@@ -57,4 +106,5 @@ def end_of_signed(largest: float) -> float:
 def signed_scale(limit: float | str) -> alt.Scale:
     """A scale that is symmetric around zero, so that hue is the sign; a name is a parameter's."""
     ends = [alt.expr(f"-{limit}"), alt.expr(limit)] if isinstance(limit, str) else [-limit, limit]
-    return alt.Scale(domain=ends, domainMid=0, interpolate="rgb")
+    # Clamped: beyond the ends Vega would go on to colours that no legend shows.
+    return alt.Scale(domain=ends, domainMid=0, interpolate="rgb", clamp=True)
