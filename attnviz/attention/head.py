@@ -14,6 +14,19 @@ from attnviz.attention.steps import Step, steps_of
 class HeadTrace(Replay):
     __doc__ = Replay.__doc__
 
+    def __repr__(self) -> str:
+        """Which head it is, its sizes, and how exact its numbers are, in one line."""
+        if self.is_filtered or self.is_changed:
+            exact = "filtered" if self.is_filtered else "changed"
+        elif not self.is_compared:
+            exact = "not compared"
+        else:
+            exact = f"{'exact' if self.is_exact else 'not exact'}, max error {self.max_error:.1e}"
+        sizes = f"{len(self.query_tokens)} queries × {len(self.key_tokens)} keys"
+        d = f"d_head {self.q.shape[1]}, d_value {self.v.shape[1]}"
+        place = f"layer {self.layer}, head {self.head}, {self.kind} attention"
+        return f"<HeadTrace of {place}: {sizes}, {d}; {exact}>"
+
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The steps that this head has, in order."""

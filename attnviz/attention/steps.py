@@ -4,6 +4,7 @@ The page, the tables and the exports iterate `head.steps`; a step that a head do
 soft-cap, a bias) is not in its list.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,8 @@ from jaxtyping import Bool, Float, UInt8
 
 from attnviz.attention.lasting import Lasting
 from attnviz.attention.replay import Replay
+from attnviz.text.characters import quoted
+from attnviz.text.errors import InputError
 
 # How scores and weights are written. "rows": weights[i, j], a query's row sums to 1, as in code
 # and in BertViz. "columns": wⱼᵢ, the key's index first, a query's column sums to 1, as in
@@ -60,6 +63,18 @@ def steps_of(head: Replay, convention: Convention = "rows") -> tuple[Step, ...]:
         codes = _meaningless(head, head.output)
         steps.append(Step("output", "beyond", "output", formula, text, head.output, axes, codes))
     return tuple(steps)
+
+
+def step_called(name: str, steps: Sequence[Step]) -> Step:
+    """The step of this name, "weights", or this title, "softmax".
+
+    Raises InputError for one that is not among them.
+    """
+    for step in steps:
+        if name in (step.name, step.title):
+            return step
+    titles = ", ".join(dict.fromkeys(step.title for step in steps))
+    raise InputError(f"The head has no step {quoted(name)}.\n\nHint: its steps are {titles}.")
 
 
 def _inputs(head: Replay) -> list[Step]:

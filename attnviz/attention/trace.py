@@ -10,6 +10,7 @@ import numpy as np
 from attnviz.attention.call import LayerTrace
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.lasting import Lasting
+from attnviz.text.characters import quoted
 from attnviz.text.errors import InputError
 from attnviz.text.phrases import ranges
 from attnviz.text.tokens import Tokens
@@ -41,6 +42,19 @@ class Trace(Lasting):
     target_is_decoded: bool  # the target was not given: the model wrote it
     calls: Calls
     not_shown: tuple[str, ...] = ()  # attention modules without whole matrices of weights
+
+    def __repr__(self) -> str:
+        """What was traced, in one line."""
+        kinds = ", ".join(self._layers_and_heads(kind) for kind in self.kinds)
+        tokens = f"{len(self.source)} tokens"
+        if self.target is not None:
+            tokens += f", {len(self.target)} target tokens"
+        return f"<Trace of {quoted(self.model_name)}, {self.dtype}: {kinds}; {tokens}>"
+
+    def _layers_and_heads(self, kind: str) -> str:
+        heads = {self.n_heads(layer, kind) for layer in self.layers(kind)}
+        of_each = f"{min(heads)} to {max(heads)}" if len(heads) > 1 else f"{max(heads)}"
+        return f"{kind} attention, {len(self.layers(kind))} layers × {of_each} heads"
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ from attnviz.charts.parts.axes import (
     label_angle,
     labels_of,
     names_of,
+    printed_size,
+    printed_sizes,
     ticks,
     value_title,
 )
@@ -44,6 +46,7 @@ from attnviz.charts.parts.window import around
 VALUES_FIT = 20  # a matrix of at most this many rows and columns has its values printed
 WIDTH, NARROW_WIDTH, LARGE_WIDTH = 310, 150, 480  # px of a row, on a screen 1280 px wide
 SMALLEST_FONT_SIZE = 10
+SHARE_OF_TWO = 0.46  # of a cell's width: how large two digits may be
 ROOM_FOR_THREE, ROOM_FOR_TWO = 27, 18  # px, of a cell: for as many digits
 LARGE_FONT_SIZE = 17  # px, on a projector
 # px, of all rows together. A step whose values are printed fits a screen of 1280 × 720, below the
@@ -186,6 +189,7 @@ def matrix_chart(
         **({f"{called}_columns": column_names} if structure.is_of_pairs else {}),
         **({f"{called}_note": shown.note} if shown.note else {}),
         **end.constants(called),
+        **(_printed_sizes(structure) if structure.is_printed else {}),
         **{f"{called}_framed_{channel}": place for channel, place in frames.items()},
         **{f"{called}_padded_{side}": bits for side, bits in padding.items()},
     }
@@ -517,6 +521,11 @@ def _hidden_cells(base: alt.Chart, of: _Structure) -> list[alt.Chart]:
     return [grey, crossed]
 
 
+def _printed_sizes(of: _Structure) -> dict[str, list[float]]:
+    largest = min(of.font_size + 1, _row_height(of))
+    return printed_sizes(of.called, largest, ROOM_FOR_TWO * SHARE_OF_TWO)
+
+
 def _printed_values(base: alt.Chart, of: _Structure, value: str) -> alt.Chart:
     """Three significant digits, but no more decimals than three, or than the largest has.
 
@@ -533,18 +542,12 @@ def _printed_values(base: alt.Chart, of: _Structure, value: str) -> alt.Chart:
         number = f"{value} == 0 ? '0' : {number}"
         two = f"{value} == 0 ? '0' : format({value}, '.2~g')"
     number = f"{is_narrow} ? ({two}) : {number}"
-    # Where cells are too narrow for their numbers, on a phone, they are left to the tooltip. In a
-    # larger figure the width of this part is not known (0), and there is room.
-    size = min(of.font_size + 1, _row_height(of))
-    font_size = (
-        f"width == 0 ? {size} : {cell} < {ROOM_FOR_TWO} ? 0"
-        f" : min({size}, {cell} * ({is_narrow} ? 0.46 : 0.33))"
-    )
+    fitting = f"{cell} * ({is_narrow} ? {SHARE_OF_TWO} : 0.33)"
     chart: alt.Chart = (
         base.transform_filter(f"isValid({value})")
         .transform_calculate(printed=number)
         .mark_text(
-            fontSize=alt.expr(font_size),
+            fontSize=alt.expr(printed_size(of.called, fitting)),
             fill=alt.expr(palette.text_on(f"({value} / {of.limit})")),
             tooltip=None,
         )

@@ -10,7 +10,7 @@ from attnviz.attention.explained.shares import value_shares
 from attnviz.attention.head import HeadTrace
 from attnviz.charts.parts import palette
 from attnviz.charts.parts.axes import FONT_SIZE, colour
-from attnviz.charts.parts.figure import Figure, structure_of
+from attnviz.charts.parts.figure import ASIDE, Figure, structure_of
 from attnviz.charts.parts.values import largest, nested, scale_end
 
 MAX_KEYS = 8  # with a band of their own; the others are added up
@@ -117,16 +117,16 @@ def _structure(
         base.mark_text(
             align="right", fontSize=font_size, fill=alt.expr(palette.TEXT), limit=names_width
         )
-        .encode(text="name:N", x=alt.value(names_width))
+        .encode(text="name:N", x=alt.value("width"))
         .properties(width=names_width, height=height),
         *(
             _bars(base, field, colour, font_size).properties(
-                title=_title(FIELDS[field], font_size), height=height
+                name=name, title=_title(FIELDS[field], font_size), height=height
             )
-            for field, colour in (
-                ("weight", palette.LINE),
-                ("value_norm", palette.GREY),
-                ("share_norm", palette.GREY),
+            for name, field, colour in (
+                ("weight", "weight", palette.LINE),
+                (f"{ASIDE}value_norm", "value_norm", palette.GREY),
+                ("share_norm", "share_norm", palette.GREY),
             )
         ),
         _bands(n_rows, d_value, font_size, is_compact).properties(
@@ -136,7 +136,10 @@ def _structure(
     if not is_large and not is_compact:
         columns += [
             _numbers(base, field, form, font_size).properties(
-                title=_title(FIELDS[field], font_size), width=NUMBER_WIDTH, height=height
+                name=f"{ASIDE}{field}",
+                title=_title(FIELDS[field], font_size),
+                width=NUMBER_WIDTH,
+                height=height,
             )
             for field, form in (("cosine", ".2f"), ("distance", ".3~g"))
         ]

@@ -15,6 +15,8 @@ from attnviz.charts.parts.axes import (
     label_angle,
     legend,
     names_of,
+    printed_size,
+    printed_sizes,
     ticks,
 )
 from attnviz.charts.parts.blocks import MAX_DIMENSIONS, MAX_TOKENS, in_blocks
@@ -119,7 +121,11 @@ def strips_chart(
         share = f"(datum.v / {1.0 if end is None else end.limit!r})"
         chart: alt.Chart = (
             base.transform_calculate(printed=f"{called}_numbers[datum.row][{place}]")
-            .mark_text(fontSize=FONT_SIZE + 1, fill=alt.expr(palette.text_on(share)), tooltip=None)
+            .mark_text(
+                fontSize=alt.expr(printed_size(called, len(column_names))),
+                fill=alt.expr(palette.text_on(share)),
+                tooltip=None,
+            )
             .encode(text="printed:N")
         )
         return chart
@@ -142,6 +148,10 @@ def strips_chart(
             alt.param(name=f"{called}s", value=nested(blocks.values)),
             alt.param(name=f"{called}_numbers", value=[list(row) for row in printed]),
             alt.param(name=f"{called}_rows", value=list(rows)),
+            *(
+                alt.param(name=name, value=value)
+                for name, value in printed_sizes(called, FONT_SIZE + 1).items()
+            ),
             alt.param(name=f"{called}_columns", value=column_names),
             *(
                 [alt.param(name=f"{called}_sinks", value=[float(v) for v in sinks])]

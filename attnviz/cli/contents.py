@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 
 from attnviz.attention.trace import Trace
+from attnviz.charts.steps import steps_view
 from attnviz.charts.what_if import what_if_view
 from attnviz.cli.options import FIGURES
 from attnviz.cli.output_files import ending
@@ -15,7 +16,7 @@ from attnviz.cli.summary import summary
 from attnviz.export import code, figures, four_steps, pages
 from attnviz.export.captions import caption
 from attnviz.export.figures import Written
-from attnviz.export.screen import OF_TABLES, More, Screen, drawn, tabulated
+from attnviz.export.screen import OF_TABLES, More, Screen, drawn, tabulated, view_options
 from attnviz.text.errors import InputError
 
 
@@ -52,16 +53,25 @@ def _figure(
         screen.display_mode,
         caption="" if asked.no_caption else words,
         width_mm=columns.get(asked.width, asked.width),
+        letter_size=asked.letters,
         is_transparent=asked.transparent,
         scale=asked.scale,
     )
 
 
 def _chart(screen: Screen, trace: Trace, more: More) -> alt.TopLevelMixin:
-    """The view; of a changed head the picture of what the change does."""
+    """The view; of a changed head the picture of what the change does, or a step of it alone."""
     if not screen.change:
         return drawn(screen, trace, more)
     head = trace.head(screen.layer, screen.head, screen.kind)
+    if screen.step is not None:
+        return steps_view(
+            screen.change(head),
+            screen.query,
+            screen.key,
+            **view_options(screen),
+            display_mode=screen.display_mode,
+        )
     return what_if_view(
         head,
         screen.change(head),
@@ -91,6 +101,8 @@ def _data(
             )
         return Written(data.written_table(kind, tabulated(screen, trace, more)))
     head = summary(screen, trace).head
+    if asked.weights and kind == ".csv":
+        return Written(data.weights_to_csv(head))
     texts = {"text": screen.text or None, "pair": screen.pair, "target": screen.target}
     return Written(data.written(kind, trace, head, **texts))
 

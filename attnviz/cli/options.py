@@ -119,6 +119,18 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--scale", metavar="X", type=_number, default=2.0, help="resolution of .png; default 2"
     )
+    group.add_argument(
+        "--letters",
+        metavar="X",
+        type=_number,
+        default=8.0,
+        help="of a figure of steps with a --width: points, default 8",
+    )
+    group.add_argument(
+        "--weights",
+        action="store_true",
+        help=".csv: the weights alone, a row a query and a column a key",
+    )
     group.add_argument("--transparent", action="store_true", help="a figure without background")
     group.add_argument("--no-caption", action="store_true", help="a figure without caption")
     group.add_argument(

@@ -80,6 +80,27 @@ def to_csv(head: HeadTrace) -> bytes:
     return written.getvalue()
 
 
+def weights_to_csv(head: HeadTrace) -> bytes:
+    """The weights as CSV in UTF-8: a header of key tokens, and a row for each query token.
+
+    Names have their positions, for a token may be there twice; the sink, where there is one, has
+    the last column. Text is guarded as in `to_csv`; a hidden weight is empty.
+    """
+    [weights] = (step for step in head.steps if step.name == "weights")
+    names = [f"{place} {shown(label)}" for place, label in enumerate(head.key_tokens)]
+    hidden = weights.is_hidden
+    columns = {
+        name: pa.array(weights.array[:, place], mask=None if hidden is None else hidden[:, place])
+        for place, name in enumerate(names)
+    }
+    if weights.sink is not None:
+        columns["sink"] = pa.array(weights.sink)
+    rows = [f"{place} {shown(label)}" for place, label in enumerate(head.query_tokens)]
+    written = io.BytesIO()
+    pa.csv.write_csv(_not_run(pa.table({"query token": rows} | columns)), written)
+    return written.getvalue()
+
+
 def to_parquet(head: HeadTrace) -> bytes:
     """The `table` as Parquet; values of hidden cells are missing."""
     written = io.BytesIO()

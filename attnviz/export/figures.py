@@ -18,6 +18,7 @@ import vl_convert
 
 from attnviz.charts.parts.in_notebook import displayed
 from attnviz.charts.parts.palette import PALETTES, DisplayMode, display_mode_of
+from attnviz.export.column import can_be_laid_out, laid_out
 from attnviz.export.fonts import PLAIN, missing, width_of
 from attnviz.export.lettering import letter
 from attnviz.text.characters import shown
@@ -26,6 +27,8 @@ from attnviz.text.files import write
 
 # Of a figure in one column and across both, as Nature asks for them; most journals are within 2 mm.
 ONE_COLUMN, TWO_COLUMNS = 89.0, 183.0  # mm
+LETTER_SIZES = (7, 8, 9, 10)  # points, to choose from
+SMALLEST_LETTERS, LARGEST_LETTERS = 7.0, 16.0
 SMALLEST_TEXT = 5.0  # points, that can be read in print
 PNG_SCALES = (2, 4)  # pixels for each pixel of the page
 _PX_PER_MM = 96 / 25.4
@@ -52,6 +55,7 @@ def figure(
     *,
     caption: str = "",
     width_mm: float | None = None,
+    letter_size: float = 8,
     is_transparent: bool = False,
     scale: float = 2,
     outlines: bool | None = None,
@@ -60,18 +64,20 @@ def figure(
 
     The text of an SVG is text, in whatever font the reader has. A PDF has its fonts in it and looks
     alike everywhere. A PNG has `scale` pixels for each of the page. A `caption` stands below. The
-    whole is as wide as `width_mm` says, by default as on the page, and has the colours of
-    `display_mode`, "light" or "dark", by default those of the chart. `is_transparent` leaves out
-    the background. (`outlines`, which once drew the text of an SVG as shapes, does nothing now.)
-    Raises InputError for a width, a scale or a display mode that is not possible; notes characters
-    that no font here has, and text too small to read.
+    whole is as wide as `width_mm` says, by default as on the page. Steps, their matrices and what
+    if are laid out anew for it, with letters of `letter_size` points; other views are made smaller
+    as a whole. It has the colours of `display_mode`, "light" or "dark", by default those of the
+    chart. `is_transparent` leaves out the background. (`outlines`, which once drew the text of an
+    SVG as shapes, does nothing now.) Raises InputError for a width, a size of letters, a scale or a
+    display mode that is not possible; notes characters that no font here has, and text too small
+    to read.
     """
     if not (math.isfinite(scale) and 0 < scale <= _MOST_SCALE):
         raise InputError(
             f"scale is {scale!r}.\n\nHint: pixels for each pixel of the page, 2 or 4; at most "
             f"{_MOST_SCALE}."
         )
-    root = _drawn(chart, display_mode, caption, width_mm, is_transparent)
+    root = _drawn(chart, display_mode, caption, width_mm, letter_size, is_transparent)
     notes = tuple(_notes_on(root))
     return Written(WRITERS[ending](root, scale), notes)
 
@@ -156,29 +162,39 @@ def _drawn(
     display_mode: DisplayMode | None,
     caption: str,
     width_mm: float | None,
+    letter_size: float,
     is_transparent: bool,
 ) -> Element:
     """The chart and its caption as SVG, its text as text."""
     specification = _displayed(chart, display_mode).to_dict()
     palette = PALETTES[display_mode_of(specification)]
-    root = parsed(_converted(specification))
+    caption_size = float(_CAPTION_SIZE)
+    if width_mm is not None:
+        _check_size(width_mm, letter_size)
+    if width_mm is not None and can_be_laid_out(specification):
+        caption_size = letter_size * _POINT
+        root = laid_out(specification, width_mm * _PX_PER_MM, caption_size, _svg_of)
+    else:
+        root = _svg_of(specification)
+    line_height = _LINE / _CAPTION_SIZE * caption_size
+    _remove_unseen(root)
     width, height = float(root.get("width", 0)), float(root.get("height", 0))
     background = root.find("rect")
     if caption:
-        lines = wrapped(caption, width - 2 * _MARGIN)
+        lines = wrapped(caption, width - 2 * _MARGIN, caption_size)
         for place, line in enumerate(lines):
             text = ElementTree.SubElement(
                 root,
                 "text",
                 {
-                    "transform": f"translate({_MARGIN},{height + _LINE * (place + 1)})",
+                    "transform": f"translate({_MARGIN},{height + line_height * (place + 1):g})",
                     "font-family": "sans-serif",
-                    "font-size": f"{_CAPTION_SIZE}px",
+                    "font-size": f"{caption_size:g}px",
                     "fill": palette.text,
                 },
             )
             text.text = shown(line.replace("\u00a0", " "))
-        height += _LINE * len(lines) + _MARGIN
+        height += line_height * len(lines) + _MARGIN
         root.set("height", f"{height:g}")
         root.set("viewBox", f"0 0 {width:g} {height:g}")
         if background is not None:
@@ -186,14 +202,34 @@ def _drawn(
     if is_transparent and background is not None:
         root.remove(background)
     if width_mm is not None:
-        if not (math.isfinite(width_mm) and 10 <= width_mm <= 2000):
-            raise InputError(
-                f"width_mm is {width_mm!r}.\n\nHint: a width in millimetres from 10 to 2,000; a "
-                f"column of a paper is {ONE_COLUMN:g} or {TWO_COLUMNS:g} wide."
-            )
         root.set("width", f"{width_mm:g}mm")
         root.set("height", f"{width_mm * height / width:.4g}mm")
     return root
+
+
+def _remove_unseen(root: Element) -> None:
+    """Take away numbers that do not fit their cells, which Vega draws in the size 0."""
+    for parent in root.iter():
+        for text in parent.findall("text"):
+            if text.get("font-size") == "0px":
+                parent.remove(text)
+
+
+def _check_size(width_mm: float, letter_size: float) -> None:
+    if not (math.isfinite(width_mm) and 10 <= width_mm <= 2000):
+        raise InputError(
+            f"width_mm is {width_mm!r}.\n\nHint: a width in millimetres from 10 to 2,000; a "
+            f"column of a paper is {ONE_COLUMN:g} or {TWO_COLUMNS:g} wide."
+        )
+    if not SMALLEST_LETTERS <= letter_size <= LARGEST_LETTERS:
+        raise InputError(
+            f"letter_size is {letter_size!r}.\n\nHint: points, from {SMALLEST_LETTERS:g} to "
+            f"{LARGEST_LETTERS:g}; journals ask for 7 or more."
+        )
+
+
+def _svg_of(specification: dict[str, Any]) -> Element:
+    return parsed(_converted(specification))
 
 
 def parsed(svg: str) -> Element:

@@ -77,6 +77,7 @@ OPTIONS: Mapping[str, tuple[Option, ...]] = {
                "steps: each query is a column that sums to 1", sets="columns", opens=False),
         Option("large", "large", "--large", "steps: matrices beyond 40 tokens in blocks, each "
                "its maximum or mean, or a window around the pair", ("maximum", "mean", "window")),
+        Option("step", "", "--step NAME", "steps: a figure of one alone: softmax, score, query …"),
         Option("is_expanded", "dimensions", "--lines-only", "neurons: without the dimensions",
                sets=False),
         Option("is_sorted", "sorted", "--sort-dimensions",
@@ -161,7 +162,7 @@ EVERY = (*(option for group in OPTIONS.values() for option in group), *OTHERS)
 _OF_HEAD = {"layer": "layer", "head": "head"}
 _FIRSTS = {"first_query": "first_query", "first_key": "first_key"}
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
-    "steps": {"convention": "convention", "large": "large"},
+    "steps": {"convention": "convention", "large": "large", "step": "step"},
     "neurons": {
         "expanded": "is_expanded",
         "sort_dimensions": "is_sorted",

@@ -93,6 +93,7 @@ class Screen:
     # Steps
     convention: Convention = "rows"
     large: Large = "maximum"
+    step: str | None = None  # alone, in a figure; None: all
     change: Change = NO_CHANGE  # of its What if?
     # Neurons, and its first tokens and those of Heads, for long texts
     is_expanded: bool = True

@@ -22,7 +22,7 @@ from attnviz.attention.explained.sentences import (
     sentence,
 )
 from attnviz.attention.head import HeadTrace
-from attnviz.attention.steps import Step, steps_of
+from attnviz.attention.steps import Step, step_called, steps_of
 from attnviz.attention.trace import Trace
 from attnviz.charts.matrix import is_in_blocks, matrix_chart
 from attnviz.charts.parts.axes import AXIS_TITLES, is_of_pairs
@@ -58,6 +58,9 @@ class Steps:
     def pieces(self) -> Pieces:
         """HTML and pictures, a section for the steps of each number and one for the change."""
         in_order = steps_of(self.head, self.screen.convention)
+        if self.screen.step is not None:
+            yield from self._group([step_called(self.screen.step, in_order)])
+            return
         for number, steps in groupby(in_order, key=lambda step: step.number):
             yield f"<section><h2>{headline(number)}</h2>"
             yield paragraphs(explanation(self.head, number, self.screen.convention))

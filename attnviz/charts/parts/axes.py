@@ -9,6 +9,7 @@ from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Step
 from attnviz.charts.parts import palette
 from attnviz.charts.parts.blocks import Blocks
+from attnviz.charts.parts.figure import PRINTED
 from attnviz.charts.parts.values import (
     LEGEND_NUMBER,
     legend_number,
@@ -135,6 +136,27 @@ def legend(title: str, values: Any, font_size: int = FONT_SIZE, **options: Any) 
         titleColor=alt.expr(palette.TEXT),
         **{"labelExpr": LEGEND_NUMBER} | options,
     )
+
+
+def printed_sizes(called: str, largest: float, least: float) -> dict[str, list[float]]:
+    """The constant that `printed_size` reads."""
+    return {f"{called}{PRINTED}": [largest, least]}
+
+
+def printed_size(called: str, fitting: str) -> str:
+    """The size of numbers in cells, in an expression; 0 where cells are too narrow for them.
+
+    `fitting` is an expression for the size that fits. Where it is too small, on a phone, numbers
+    are left to the tooltip. In a larger figure the width of this part is not known (0), and there
+    is room.
+    """
+    sizes = f"{called}{PRINTED}"
+    return f"width == 0 ? {sizes}[0] : {fitting} < {sizes}[1] ? 0 : min({sizes}[0], {fitting})"
+
+
+def matrix_title(step: Step) -> str:
+    """What a step's matrix is, for a list of figures."""
+    return f"{step.title}: {' by '.join(AXIS_TITLES[axis] for axis in step.axes)}"
 
 
 def is_of_pairs(step: Step) -> bool:

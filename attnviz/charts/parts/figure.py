@@ -156,6 +156,10 @@ def standing_alone(figure: Figure | alt.LayerChart) -> Any:
     return chart.properties(width=figure.width if is_figure else Figure.width)
 
 
+# How the name of a column begins that a narrow figure leaves out.
+ASIDE = "aside_"
+# How a constant's name ends that has the size of numbers in cells, and the least that it may be.
+PRINTED = "_printed"
 NUMBERS, INK = "numbers", "ink"
 ON_CANVAS = {"embedOptions": {"renderer": "canvas"}}
 

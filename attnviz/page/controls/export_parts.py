@@ -1,6 +1,6 @@
 """What the Export menu offers, made when it is opened: the first picture waits for none of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -8,7 +8,9 @@ import altair as alt
 import streamlit as st
 
 from attnviz.attention.head import HeadTrace
+from attnviz.attention.steps import steps_of
 from attnviz.attention.trace import Trace
+from attnviz.charts.parts.axes import matrix_title
 from attnviz.charts.parts.figure import standing_alone
 from attnviz.export import captions, code, data, figures, fonts, four_steps, pages, shell
 from attnviz.export.screen import OF_ALL_HEADS, OF_TABLES, Screen, drawn, tabulated
@@ -24,11 +26,13 @@ WIDTHS = {
     f"one column, {figures.ONE_COLUMN:g} mm": figures.ONE_COLUMN,
     f"two columns, {figures.TWO_COLUMNS:g} mm": figures.TWO_COLUMNS,
 }
+LETTERS = {f"{size} points": size for size in figures.LETTER_SIZES}
 FORMATS = {
     "SVG": "svg",
     "PDF": "pdf",
     **{f"PNG {scale}×": f"png@{scale}" for scale in figures.PNG_SCALES},
 }
+FIGURES = ("svg", "pdf", "png")
 MIME = {
     "svg": "image/svg+xml",
     "pdf": "application/pdf",
@@ -72,10 +76,16 @@ def show(screen: Screen, trace: Trace) -> None:
 def _figure(screen: Screen, trace: Trace) -> None:
     whole = {"steps": "All steps"}.get(screen.view, "The view")
     others = on_page.shown()
-    names = [whole, *others]
+    alone = _steps_not_shown(screen, trace, others)
+    names = [whole, *others, *alone]
     with st.container(horizontal=True):  # side by side: the menu has to fit a low window
         name = st.selectbox("Figure", names, key="export_figure")
         width = WIDTHS[st.selectbox("Width", list(WIDTHS), key="export_width")]
+        letters = figures.LETTER_SIZES[1]
+        if width is not None and screen.view == "steps":
+            letters = LETTERS[
+                st.selectbox("Letters", list(LETTERS), 1, key="export_letters") or list(LETTERS)[1]
+            ]
     chosen = st.segmented_control(
         "Format", list(FORMATS), default="SVG", required=True, key="export_format"
     )
@@ -89,7 +99,7 @@ def _figure(screen: Screen, trace: Trace) -> None:
     caption = words if has_caption else ""
     draw: Callable[[], alt.TopLevelMixin]
     if figure is None:
-        draw = partial(_drawn, screen, loading.again(trace))
+        draw = partial(_drawn, replace(screen, step=alone.get(name)), loading.again(trace))
     else:
         draw = partial(standing_alone, figure)
     display_mode = screen.display_mode
@@ -101,6 +111,7 @@ def _figure(screen: Screen, trace: Trace) -> None:
             display_mode,
             caption=caption,
             width_mm=width,
+            letter_size=letters,
             is_transparent=is_transparent,
             scale=int(scale or figures.PNG_SCALES[0]),
         )
@@ -115,6 +126,15 @@ def _figure(screen: Screen, trace: Trace) -> None:
         st.warning(f"{escaped(sentence)} {escaped(hint[:1].upper() + hint[1:])}")
     part = "" if name == whole else name
     _button(f"Download {chosen}", lambda: made(f".{kind}").content, screen, kind, part)
+
+
+def _steps_not_shown(screen: Screen, trace: Trace, shown: Iterable[str]) -> dict[str, str]:
+    """The names of steps whose matrices can be had alone, by what they are, but those shown."""
+    if screen.view != "steps":
+        return {}
+    head = trace.head(screen.layer, screen.head, screen.kind)
+    steps = steps_of(head, screen.convention)
+    return {said: step.name for step in steps if (said := matrix_title(step)) not in shown}
 
 
 def _drawn(screen: Screen, again: Callable[[], Trace]) -> alt.TopLevelMixin:
@@ -170,6 +190,13 @@ def _data(screen: Screen, trace: Trace) -> None:
         for name in ("NPZ", "CSV", "Parquet", "JSON"):
             kind = name.lower()
             _button(name, partial(written, f".{kind}"), screen, kind)
+        _button(
+            "Weights as a table",
+            lambda: data.weights_to_csv(head_of(again())),
+            screen,
+            "csv",
+            "weights",
+        )
     st.caption(
         "**Load your own arrays** opens the NPZ again, as does `attnviz.HeadTrace.from_npz`. JSON "
         "describes the model, the text and the head, without the matrices. In CSV an apostrophe "
@@ -232,7 +259,7 @@ def _button(
         file_name=file_name(screen, kind, part),
         mime=MIME[kind],
         icon=":material/download:",
-        key=f"download_{kind}",
+        key=f"download_{kind}{f'_{part}' if part and kind not in FIGURES else ''}",
         on_click="ignore",
     )
 
@@ -244,6 +271,6 @@ def file_name(screen: Screen, ending: str, part: str = "") -> str:
     if screen.view == "heads":
         of = f"-layer{screen.layer}"
     if ending in ("npz", "csv", "parquet", "json") and screen.view not in OF_TABLES:
-        return f"attnviz{head}.{ending}"
+        return f"attnviz{f'-{part}' if part else ''}{head}.{ending}"
     what = "".join(c if c.isalnum() else "-" for c in part.lower()).strip("-")
     return f"attnviz-{screen.view}{f'-{what}' if what else ''}{of}.{ending}"
