@@ -30,6 +30,7 @@ from attnviz.charts.parts.values import (
 )
 
 PITCH = 30
+SHARE, SMALLEST = 0.26, 7  # of a cell's width, and px: how large and small its number may be
 WIDTH = 620  # px of all cells of a row, on a screen 1280 px wide
 
 
@@ -122,7 +123,7 @@ def strips_chart(
         chart: alt.Chart = (
             base.transform_calculate(printed=f"{called}_numbers[datum.row][{place}]")
             .mark_text(
-                fontSize=alt.expr(printed_size(called, len(column_names))),
+                fontSize=alt.expr(printed_size(called, f"{SHARE} * width / {len(column_names)}")),
                 fill=alt.expr(palette.text_on(share)),
                 tooltip=None,
             )
@@ -150,7 +151,7 @@ def strips_chart(
             alt.param(name=f"{called}_rows", value=list(rows)),
             *(
                 alt.param(name=name, value=value)
-                for name, value in printed_sizes(called, FONT_SIZE + 1).items()
+                for name, value in printed_sizes(called, FONT_SIZE + 1, SMALLEST).items()
             ),
             alt.param(name=f"{called}_columns", value=column_names),
             *(

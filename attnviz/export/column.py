@@ -25,7 +25,9 @@ SCREEN = 13  # px: the letters that columns of a fixed width are made for
 NAMES = 5.5  # letters: about how wide a column of names is
 LEAST = 24  # px of a part
 LABEL_PADDING = 6
+BOLD = 0.92  # of a line's room for bold letters: they are wider than those that are measured
 _SIZES = ("labelFontSize", "titleFontSize", "fontSize", "subtitleFontSize")
+_WIDTH = re.compile(r"\bwidth\b")
 _LABELS = re.compile(r"(\w+)\[datum\.value\]")
 
 
@@ -138,7 +140,8 @@ def _break_title(part: Part, width: float, constants: Part, letters: float) -> N
         if isinstance(said, dict):
             said = constants[said["expr"]]
         lines = [said] if isinstance(said, str) else said
-        broken = [line for one in _paragraphs(lines) for line in _lines(one, width, letters)]
+        room = width * (BOLD if name == "text" else 1)
+        broken = [line for one in _paragraphs(lines) for line in _lines(one, room, letters)]
         title[name] = broken
     title |= {"anchor": "start"}
 
@@ -163,7 +166,7 @@ def _lines(paragraph: str, width: float, letters: float) -> Iterator[str]:
     line = ""
     for word in paragraph.split(" "):
         longer = f"{line} {word}" if line else word
-        if line and width_of(longer, letters) > 0.96 * width:  # a title is bold
+        if line and width_of(longer, letters) > width:
             yield line
             longer = word
         line = longer
@@ -278,4 +281,7 @@ def _know_width(layer: Part, room: float) -> None:
     """Numbers in cells ask how wide the whole is, which a part of a figure does not know."""
     size = layer["mark"].get("fontSize") if isinstance(layer["mark"], dict) else None
     if isinstance(size, dict):
-        size["expr"] = re.sub(r"\bwidth\b", f"{room:.6g}", size["expr"])
+        size["expr"] = _WIDTH.sub(f"{room:.6g}", size["expr"])
+        for one in layer.get("transform", []):
+            if "calculate" in one:
+                one["calculate"] = _WIDTH.sub(f"{room:.6g}", one["calculate"])

@@ -218,3 +218,25 @@ def test_threads_that_ask_at_once_are_given_the_same(sentence_trace):
     with ThreadPoolExecutor(8) as threads:
         for weights in threads.map(lambda _: sentence_trace.layer(2).own_weights, range(64)):
             np.testing.assert_array_equal(weights, expected)
+
+
+# In one line
+
+
+def test_a_trace_and_a_head_say_what_they_are_in_one_line(minilm, sentence_trace):
+    trace, head = repr(sentence_trace), repr(sentence_trace.head(0, 8))
+    assert trace.startswith("<Trace of 'sentence-transformers/all-MiniLM-L6-v2', float32: ")
+    assert trace.endswith(": self attention, 6 layers × 12 heads; 7 tokens>")
+    assert head.startswith("<HeadTrace of layer 0, head 8, self attention: 7 queries × 7 keys, ")
+    assert "d_head 32, d_value 32; exact, max error " in head
+    long = attnviz.trace(*minilm, "a b c d " * 60)
+    for said in (trace, head, repr(long), repr(long.head(0, 0))):
+        assert "\n" not in said
+        assert len(said) < 160
+
+
+def test_a_head_that_is_not_the_models_own_is_not_called_exact(sentence_trace):
+    changed = attnviz.what_if(sentence_trace.head(0, 8), scaling=1)
+    filtered = attnviz.filters.hide_special(sentence_trace).head(0, 8)
+    assert repr(changed).endswith("; changed>")
+    assert repr(filtered).endswith("; filtered>")

@@ -228,3 +228,33 @@ def test_npz_is_what_the_head_itself_writes(sentence_trace):
     file = io.BytesIO()
     head.to_npz(file, about)
     assert data.to_npz(head, about) == file.getvalue()
+
+
+# The weights as a table
+
+
+def weights_from_csv(head):
+    header, *rows = csv.reader(io.StringIO(data.weights_to_csv(head).decode()))
+    return header, rows
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_the_weights_are_a_table_with_a_row_a_query(is_causal):
+    head = hand_made.random_head(
+        4, 4, queries=["a", "b", "a", "c"], causal=is_causal, sink_logit=1.0
+    )
+    header, rows = weights_from_csv(head)
+    assert header[0] == "query token"
+    assert header[1:] == ["0 a", "1 b", "2 a", "3 c", "sink"]
+    assert [row[0] for row in rows] == header[1:-1]
+    numbers = np.float32([[value or np.nan for value in row[1:]] for row in rows])
+    expected = np.where(head.is_masked, np.nan, head.weights)
+    np.testing.assert_array_equal(numbers[:, :-1], expected)
+    np.testing.assert_array_equal(numbers[:, -1], head.sink)
+
+
+def test_no_spreadsheet_runs_a_name_of_that_table():
+    head = hand_made.random_head(len(RUN), len(RUN), queries=RUN, keys=RUN)
+    header, rows = weights_from_csv(head)
+    for name in (*header, *(row[0] for row in rows)):
+        assert name.lstrip()[:1] not in {*"=+-@＝"}

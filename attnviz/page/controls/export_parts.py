@@ -173,7 +173,7 @@ def _data(screen: Screen, trace: Trace) -> None:
         )
     st.markdown(
         "Every matrix of this head, in full precision: as NumPy arrays, or as a table with one "
-        "row per value."
+        "row per value. The weights alone also as a table with one row per query."
     )
     about = {"text": screen.text, "pair": screen.pair, "target": screen.target}
 
