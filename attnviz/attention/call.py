@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from attnviz.attention import maths
+from attnviz.attention.input_projection import InputProjection
 from attnviz.attention.lasting import Lasting, make_read_only
 from attnviz.text.tokens import Tokens
 
@@ -130,6 +131,12 @@ class LayerTrace(Lasting):
     q_before_rotary: Float[np.ndarray, "head query_pos d_head"] | None = None
     k_before_rotary: Float[np.ndarray, "key_value_head key_pos d_head"] | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)  # of "q", "k" and "v", where known
+    # Of "q", "k" and "v" what made them of x, or why they are no projection of it.
+    input_projections: Mapping[str, InputProjection | str] = field(default_factory=dict)
+    # Of those that were normed after they were projected: what they were between the two.
+    before_norm: Mapping[str, Float[np.ndarray, "head position d_head"]] = field(
+        default_factory=dict
+    )
     notes: tuple[str, ...] = ()  # what filters did, each a phrase
     is_filtered: bool = False  # the weights are what filters left, not a softmax of all keys
     is_of_words: bool = False  # pieces are merged, and q, k and v are their means

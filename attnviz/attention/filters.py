@@ -243,6 +243,10 @@ def _only(
         v=v,
         q_before_rotary=None if call.q_before_rotary is None else call.q_before_rotary[:, queries],
         k_before_rotary=None if call.k_before_rotary is None else call.k_before_rotary[:, keys],
+        before_norm={
+            letter: rows[:, queries if letter == "q" else keys]
+            for letter, rows in call.before_norm.items()
+        },
         bias=None if call.bias is None else call.bias[:, queries][:, :, keys],
         mask=None if call.mask is None else call.mask[:, queries][:, :, keys],
         sink_logits=None if call.sink_logits is None else call.sink_logits[:, queries],
@@ -302,6 +306,10 @@ def _merged(call: LayerTrace) -> LayerTrace:
         v=mean_key @ call.v,
         q_before_rotary=None if q_before is None else mean_query @ q_before,
         k_before_rotary=None if k_before is None else mean_key @ k_before,
+        before_norm={
+            letter: (mean_query if letter == "q" else mean_key) @ rows
+            for letter, rows in call.before_norm.items()
+        },
         bias=None if call.bias is None else mean_query @ call.bias @ mean_key.T,
         mask=mask,
         sink_logits=None if call.sink_logits is None else call.sink_logits @ mean_query.T,

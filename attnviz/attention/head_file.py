@@ -194,6 +194,7 @@ def _call_of(given: Mapping[str, Any]) -> LayerTrace:
         weights_from=of_one("own_weights"),
         own_updated=given["own_updated"][:, None],
         projection=given["no_output_because"] or "the other heads of its layer are not in the file",
+        input_projections=dict.fromkeys("qkv", "a file of arrays holds no weights"),
         captured="given",
         is_of_words=given["is_of_words"],
         left_out=of_one("left_out"),

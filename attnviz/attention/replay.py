@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from attnviz.attention import maths
 from attnviz.attention.call import Known, LayerTrace, Origin
+from attnviz.attention.input_projection import CHANGED, NOT_KNOWN, Part
 from attnviz.attention.lasting import Lasting
 from attnviz.attention.masks import ROW_OF_PADDING, Hiding, hiding
 from attnviz.attention.tolerance import TOLERANCE
@@ -138,6 +139,89 @@ class Replay(Lasting):
         """What "q", "k" and "v" are of x, where that is known."""
         return self.call.origins
 
+    # x · W + b, as the model has it; a file of arrays holds none of it
+
+    @property
+    def w_q(self) -> Float[np.ndarray, "d_model d_head"] | None:
+        """This head's part of W_Q: x_query · w_q + b_q is `q_projected`.
+
+        None where the query is no projection of x, with the reason in `no_w_because["q"]`, and
+        once the model was changed. The same of `w_k` and `w_v`, with x_key; in grouped-query
+        attention they are those of the key/value head that this head reads.
+        """
+        return self._weight("q")
+
+    @property
+    def w_k(self) -> Float[np.ndarray, "d_model d_head"] | None:
+        return self._weight("k")
+
+    @property
+    def w_v(self) -> Float[np.ndarray, "d_model d_value"] | None:
+        return self._weight("v")
+
+    @property
+    def b_q(self) -> Float[np.ndarray, " d_head"] | None:
+        """This head's part of the bias; None without one, and without `w_q`."""
+        return self._bias("q")
+
+    @property
+    def b_k(self) -> Float[np.ndarray, " d_head"] | None:
+        return self._bias("k")
+
+    @property
+    def b_v(self) -> Float[np.ndarray, " d_value"] | None:
+        return self._bias("v")
+
+    @property
+    def q_projected(self) -> Float[np.ndarray, "query_pos d_head"] | None:
+        """x · W + b, as the model computed it, before any norm and rotary embedding of the query.
+
+        Where there is neither, `q` itself. None where the query is no projection of x.
+        """
+        return self._projected("q")
+
+    @property
+    def k_projected(self) -> Float[np.ndarray, "key_pos d_head"] | None:
+        return self._projected("k")
+
+    @property
+    def v_projected(self) -> Float[np.ndarray, "key_pos d_value"] | None:
+        return self._projected("v")
+
+    @property
+    def no_w_because(self) -> Mapping[str, str]:
+        """Of "q", "k" and "v", those that have no W, and why."""
+        parts = self._input_parts
+        return {letter: one for letter, one in parts.items() if isinstance(one, str)}
+
+    @cached_property
+    def _input_parts(self) -> Mapping[str, Part | str]:
+        """W and b of "q", "k" and "v", or why there is none."""
+        parts: dict[str, Part | str] = {}
+        for letter in "qkv":
+            made = self.call.input_projections.get(letter, NOT_KNOWN)
+            place = self.place if letter == "q" else self._key_value_place
+            parts[letter] = made if isinstance(made, str) else made.part(place) or CHANGED
+        return parts
+
+    def _weight(self, letter: str) -> np.ndarray | None:
+        part = self._input_parts[letter]
+        return None if isinstance(part, str) else part[0]
+
+    def _bias(self, letter: str) -> np.ndarray | None:
+        part = self._input_parts[letter]
+        return None if isinstance(part, str) else part[1]
+
+    def _projected(self, letter: str) -> np.ndarray | None:
+        call = self.call
+        if isinstance(call.input_projections.get(letter, NOT_KNOWN), str):
+            return None
+        place = self.place if letter == "q" else self._key_value_place
+        before = call.before_norm.get(letter)
+        if before is None and letter != "v":
+            before = call.q_before_rotary if letter == "q" else call.k_before_rotary
+        return _in(getattr(call, letter) if before is None else before, place)
+
     @part
     def scaling(self) -> float:
         return self.call.scaling
@@ -191,7 +275,7 @@ class Replay(Lasting):
         """Why this head has no share of the module's output."""
         if isinstance(self.call.projection, str):
             return self.call.projection
-        return "the model was changed after the trace" if self.output_weight is None else None
+        return CHANGED if self.output_weight is None else None
 
     @part
     def is_changed(self) -> bool:

@@ -30,8 +30,9 @@ class Trace(Lasting):
     tower, are kinds beside these. Layers and heads count from 0, by the model's own numbers.
 
     Whatever becomes of the model or of what it was given, a trace stays. What it reads of the
-    model later, each head's part of W_O, is refused once that is another. A pickle carries it, and
-    all weights of attention: 4 · (queries · keys · heads + d_model²) bytes a layer beside `nbytes`.
+    model later, each head's part of W_Q, W_K, W_V and W_O, is refused once that is another. A
+    pickle carries it, and all weights of attention: 4 · (queries · keys · heads + 4 · d_model²)
+    bytes a layer beside `nbytes`, less where heads share keys and values.
     """
 
     model_name: str
@@ -126,4 +127,5 @@ class Trace(Lasting):
 def _arrays_of(call: LayerTrace) -> list[np.ndarray]:
     projection = call.projection
     own = () if isinstance(projection, str) else (projection.gate, projection.own_output)
-    return [array for array in (*vars(call).values(), *own) if isinstance(array, np.ndarray)]
+    arrays = (*vars(call).values(), *call.before_norm.values(), *own)
+    return [array for array in arrays if isinstance(array, np.ndarray)]

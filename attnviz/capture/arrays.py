@@ -1,7 +1,7 @@
 """A recorded call as arrays: from the tensors of one pass to what a trace holds."""
 
 import functools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,9 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from attnviz.attention.call import Again, LayerTrace, Origin, Projection
+from attnviz.attention.input_projection import NOT_KNOWN, InputProjection, Part
 from attnviz.attention.tolerance import TOLERANCE
 from attnviz.capture.calls import Call, by_position, for_each_head
 from attnviz.capture.compat import buffers, is_parameter
+from attnviz.capture.input_projection import (
+    Projected,
+    before_norm,
+    columns_of,
+    weight_and_bias,
+)
 from attnviz.capture.rotary import Orders, before_rotary
 from attnviz.text.tokens import Tokens
 
@@ -60,23 +67,38 @@ def as_arrays(call: Call, query_tokens: Tokens, key_tokens: Tokens, of_pass: OfP
     made = call.projected.get("q")
     if made is not None and call.x_query is not None and made.given.shape != call.x_query.shape:
         call.x_query = call.x_key = None  # the query is made of something else (lilt's layout)
-    q_before_rotary, k_before_rotary, origins = _unturned(call, of_pass.orders)
+    q_before_rotary, k_before_rotary, projected = _unturned(call, of_pass.orders)
+    reasons = _not_of_x(call, projected)
+    known = {
+        letter: one
+        for letter, one in projected.items()
+        if one is not None and letter not in reasons
+    }
     x_query = _array(by_position(of_pass.own(call.x_of("query")), n_queries))
     x_key = x_query if n_keys == n_queries else None  # a cache has keys of more than x
     if call.x_key is not call.x_query:
         x_key = _array(by_position(of_pass.own(call.x_of("key")), n_keys))
     call.take_over(of_pass.own, of_pass.copied)
+    q, k, v = map(_row, (call.q, call.k, call.v))
+    q_before = _row(of_pass.own(q_before_rotary))
+    k_before = _row(of_pass.own(k_before_rotary))
+    before = {"q": q if q_before is None else q_before, "k": k if k_before is None else k_before}
+    normed = _before_norm(known, of_pass)
+    x = {"q": x_query, "k": x_key, "v": x_key}
+    input_projections = _input_projections(known, before | {"v": v} | normed, x, of_pass)
     return LayerTrace(
         query_tokens=query_tokens,
         key_tokens=key_tokens,
         x_query=x_query,
         x_key=x_key,
-        q=_row(call.q),
-        k=_row(call.k),
-        v=_row(call.v),
-        q_before_rotary=_row(of_pass.own(q_before_rotary)),
-        k_before_rotary=_row(of_pass.own(k_before_rotary)),
-        origins=origins,
+        q=q,
+        k=k,
+        v=v,
+        q_before_rotary=q_before,
+        k_before_rotary=k_before,
+        origins={letter: Origin(one.has_bias, one.is_normed) for letter, one in known.items()},
+        input_projections={**reasons, **input_projections},
+        before_norm=normed,
         scaling=call.scaling,
         softcap=call.softcap,
         bias=_added_to_scores(call.bias, n_queries, n_keys),
@@ -122,8 +144,10 @@ def _weights_applied(call: Call, weights: Tensor) -> Tensor:
     return weights * share.transpose(1, 2)[..., None]
 
 
-def _unturned(call: Call, orders: Orders) -> tuple[Tensor | None, Tensor | None, dict[str, Origin]]:
-    """Query and key before their rotary embedding, both or neither, and what q, k and v are of x.
+def _unturned(
+    call: Call, orders: Orders
+) -> tuple[Tensor | None, Tensor | None, dict[str, Projected | None]]:
+    """Query and key before their rotary embedding, both or neither, and what made q, k and v.
 
     Where there was a rotary embedding this is told of query and key before it.
     """
@@ -134,13 +158,70 @@ def _unturned(call: Call, orders: Orders) -> tuple[Tensor | None, Tensor | None,
         made |= {"q": made_q, "k": made_k}
     else:
         q = k = None
+    return q, k, made
+
+
+def _not_of_x(call: Call, projected: Mapping[str, Projected | None]) -> dict[str, str]:
+    """Why a query, key or value is no projection of x, of those that are none."""
     x = {"q": call.x_query, "k": call.x_key, "v": call.x_key}
-    origins = {
-        name: Origin(one.has_bias, one.is_normed)
-        for name, one in made.items()
-        if one is not None and one.given is x[name]
+    reasons = {}
+    for letter, made in projected.items():
+        if x[letter] is None:
+            reasons[letter] = NOT_KNOWN
+        elif made is None:
+            reasons[letter] = "the module computes it by more than one plain projection of x"
+        elif made.given is not x[letter]:
+            reasons[letter] = "it is a projection of something else than x"
+        elif not made.is_plain:
+            reasons[letter] = "its projection has quantised weights"
+    return reasons
+
+
+def _before_norm(known: Mapping[str, Projected], of_pass: OfPass) -> dict[str, np.ndarray]:
+    normed = {letter: made for letter, made in known.items() if made.is_normed}
+    tensors = {letter: before_norm(made) for letter, made in normed.items()}
+    return {
+        letter: _row(of_pass.own(tensor))
+        for letter, tensor in tensors.items()
+        if tensor is not None
     }
-    return q, k, origins
+
+
+def _input_projections(
+    known: Mapping[str, Projected],
+    projected: Mapping[str, np.ndarray],
+    x: Mapping[str, np.ndarray | None],
+    of_pass: OfPass,
+) -> dict[str, InputProjection | str]:
+    """What made those of q, k and v that are projections of x, or why W is not known."""
+    made: dict[str, InputProjection | str] = {}
+    for letter, one in known.items():
+        columns, read = columns_of(one), weight_and_bias(one)
+        shape, of = projected[letter].shape, x[letter]
+        if of is None:
+            made[letter] = NOT_KNOWN
+        elif columns is None or tuple(columns.shape) != (shape[0], shape[2]):
+            made[letter] = "which columns of the projection are this head's is not known"
+        elif not one.projection.is_untouched:
+            made[letter] = "the model wrote into what its projection returned"
+        elif read is None:
+            made[letter] = "its projection's weights are made anew in each pass"
+        else:
+            part = partial(_part_in, read, columns)
+            made[letter] = InputProjection(part, projected[letter], of, TOLERANCE[of_pass.dtype])
+    return made
+
+
+def _part_in(
+    read: Callable[[], tuple[Tensor, Tensor | None] | None], columns: Tensor, head: int
+) -> Part | None:
+    """The part of W and b that a head meets, as the model has them now."""
+    both = read()
+    if both is None:
+        return None
+    weight, bias = both
+    of_head = columns[head].to(weight.device)
+    return _array(weight[:, of_head]), None if bias is None else _array(bias[of_head])
 
 
 def _projection(call: Call, of_pass: OfPass) -> Projection | str:

@@ -8,7 +8,7 @@ that cannot be shown in this way is left out.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from attnviz.capture.compat import times_written
-from attnviz.capture.input_projection import Projected, Returned, projected_by
+from attnviz.capture.input_projection import Projected, Returned, as_it_is, projected_by
 from attnviz.capture.operations import Args, Function, Kwargs
 
 N_CHECKED = 16  # tokens at which a rotation is checked; its code is the same for all
@@ -93,7 +93,7 @@ def before_rotary(
     latest = rotations[::-1]
     itself = [rotation for rotation in latest if rotation.after is tensor]
     for rotation in itself or latest:
-        before, after = rotation.before, rotation.after
+        before, after, made = rotation.before, rotation.after, rotation.projected
         start = _place(after, tensor)
         if start is None:
             before, after = before.transpose(1, 2), after.transpose(1, 2)
@@ -106,14 +106,22 @@ def before_rotary(
         order = orders[kind]
         if order is None:
             return None, None
+        made = None if made is None else replace(made, tensor=before, order=order)
         before = order(before)
         if after.shape == tensor.shape:
-            return before, rotation.projected
+            return before, made
         whole = tensor.clone()
         whole[..., start : start + after.shape[-1]] = before
-        is_all = rotation.projected is not None and rotation.projected.is_all_of(whole)
-        return whole, rotation.projected if is_all else None
+        return whole, None if made is None else _made_of_whole(made, whole, start)
     return None, None
+
+
+def _made_of_whole(made: Projected, whole: Tensor, start: int) -> Projected | None:
+    """What made a query or key of which a part was turned; None where that made no more of it."""
+    in_memory = made.all_dimensions(start, whole.shape[-1])
+    if in_memory is not None and made.order is as_it_is and torch.equal(in_memory, whole):
+        return replace(made, tensor=in_memory)
+    return made if made.is_all_of(whole) else None
 
 
 def _place(part: Tensor, whole: Tensor) -> int | None:
@@ -151,17 +159,13 @@ def _order(before: Tensor, after: Tensor, others: tuple[int, ...]) -> _Order | N
         factor = halves_a.norm() / halves_b.norm()
         bound = _TOLERANCE.get(before.dtype, 0) * halves_a.max()
         for of_a, of_b, order in (
-            (halves_a, halves_b, _as_it_is),
-            (pairs_a, pairs_b, _as_it_is),
+            (halves_a, halves_b, as_it_is),
+            (pairs_a, pairs_b, as_it_is),
             (halves_a, pairs_b, partial(_pairs_to_halves, width)),
         ):
             if (of_a - factor * of_b).abs().max() <= bound:
                 return order
     return None
-
-
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor
 
 
 def _pairs_to_halves(width: int, tensor: Tensor) -> Tensor:

@@ -52,7 +52,14 @@ def _stream(call: Call, stream: int) -> Call:
         for name in ("q", "k", "v", "weights", "mask", "bias")
         if (tensor := getattr(call, name)) is not None and tensor.shape[1] == n_heads
     }
-    return dataclasses.replace(call, **parts, updated=call.updated[:, :, heads], stream=stream)
+    made = {
+        name: dataclasses.replace(one, tensor=one.tensor[:, heads])
+        for name, one in call.projected.items()
+        if one is not None and one.tensor.ndim == 4 and one.tensor.shape[1] == n_heads
+    }
+    updated = call.updated[:, :, heads]
+    projected = call.projected | made
+    return dataclasses.replace(call, **parts, updated=updated, projected=projected, stream=stream)
 
 
 def _merged(calls: list[Call]) -> list[Call]:

@@ -72,7 +72,8 @@ def assert_same(trace, plain):
         assert head.is_exact, where
         assert head.origins == expected.origins
         assert (head.output is None) == (expected.output is None), head.no_output_because
-        for name in (*ARRAYS, "output"):
+        assert head.no_w_because == expected.no_w_because
+        for name in (*ARRAYS, "output", "w_q", "w_k", "w_v", "b_q", "q_projected"):
             ours, own = getattr(head, name), getattr(expected, name)
             assert (ours is None) == (own is None), (where, name)
             if own is not None:
@@ -122,6 +123,7 @@ def test_a_trace_holds_no_weights_that_come_and_go(folder_of):
     gc.collect()
     assert n_weights_in_memory(model) == before
     assert trace.head(0, 0).output is not None
+    assert trace.head(0, 0).no_w_because == {}
 
 
 def n_weights_in_memory(model):

@@ -283,6 +283,8 @@ def test_quantised_weights_compute_themselves_and_are_no_plain_projection(layer)
         np.testing.assert_allclose(head.updated, other.updated, atol=1e-5)
     head = trace.head(1, 0)
     assert ("q" in head.origins) == (layer != "q_proj")
+    reason = {"q": "its projection has quantised weights"} if layer == "q_proj" else {}
+    assert head.no_w_because == reason
     assert (head.output is None) == (layer == "o_proj")
     if layer == "o_proj":
         assert "quantised" in head.no_output_because
