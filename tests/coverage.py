@@ -11,6 +11,9 @@ forward pass of the same model, which is watched without attnviz: the attentions
 returns, where they are weights, and otherwise its softmaxes. A softmax over keys that no
 captured call accounts for is a missed attention.
 
+Each head's part of W_Q, W_K and W_V is checked, too: x · W + b is what was projected, or a reason
+of `WITHOUT_W` is given.
+
 With `--break mask` the mask of every call is moved by one key before it is compared, with
 `--break heads` the queries of its first two heads are swapped. Nearly every type must then be
 told inexact, or the comparison could not fail.
@@ -61,6 +64,14 @@ NOT_EXACT: dict[str, str] = {
     "longformer": "its attention is sparse, computed in blocks, throughout: refused",
 }
 
+# Why a query, key or value has no W: all reasons that there are, without a change of the model.
+WITHOUT_W = (
+    "the module computes it by more than one plain projection of x",
+    "it is a projection of something else than x",
+    "which columns of the projection are this head's is not known",
+    "what it was computed from is not known",
+)
+
 # Modules whose softmaxes are over something else than the keys of a query.
 NOT_ATTENTION = {
     "DeepseekV4HyperConnection": "mixes residual streams",
@@ -89,6 +100,7 @@ class Result:
     sharpness: float | None = None  # the mean of the rows' largest weights
     complaints: list[str] = field(default_factory=list)  # each is a reason not to be exact
     notes: list[str] = field(default_factory=list)
+    without_w: dict[str, str] = field(default_factory=dict)  # why, by kind and letter
     seconds: float = 0.0
 
     @property
@@ -165,6 +177,7 @@ def _check_pass(
     result.heads = sum(call.n_heads for call in trace.calls.values())
     _check_weights(result, trace, own, softmaxes)
     _check_updates(result, trace, own)
+    _check_projections(result, trace)
 
 
 def _check_weights(result: Result, trace: Trace, own: OwnNumbers, softmaxes: list[Softmax]) -> None:
@@ -273,6 +286,25 @@ def _check_updates(result: Result, trace: Trace, own: OwnNumbers) -> None:
             for tensor in own.returned
         ):
             result.complain(f"{where}: no module returned the output that the shares add up to")
+
+
+def _check_projections(result: Result, trace: Trace) -> None:
+    for (kind, layer), call in trace.calls.items():
+        for place in range(call.n_heads):
+            head = trace.head(layer, place, kind)
+            for letter in "qkv":
+                why = head.no_w_because.get(letter)
+                if why is None:
+                    x = head.x_query if letter == "q" else head.x_key
+                    weight, bias = getattr(head, f"w_{letter}"), getattr(head, f"b_{letter}")
+                    projected = getattr(head, f"{letter}_projected")
+                    made = x @ weight + (0 if bias is None else bias)
+                    error = np.abs(made - projected).max() / np.abs(projected).max()
+                    result.differs(f"{kind} layer {layer}: x · W_{letter.upper()} differs", error)
+                elif why in WITHOUT_W:
+                    result.without_w[f"{kind} {letter}"] = why
+                else:
+                    result.complain(f"{kind} layer {layer} has no W_{letter.upper()}: {why}")
 
 
 def _is_over_keys(softmax: Softmax, inputs: dict[str, Tensor]) -> bool:
@@ -484,6 +516,7 @@ def _line(result: Result) -> str:
     if len(result.complaints) > 4:
         lines.append(f"    ! and {len(result.complaints) - 4} more")
     lines += [f"    · {sentence}" for sentence in result.notes[:3]]
+    lines += [f"    · no W for {what}: {why}" for what, why in result.without_w.items()]
     return "\n".join(lines)
 
 
@@ -503,6 +536,14 @@ def judge(results: list[Result], types: list[str]) -> int:
     of_types = [result for result in results if result.name in types]
     nothing = [result for result in of_types if result.how == "nothing" and result.is_exact]
     exact = sum(result.is_exact for result in of_types) - len(nothing)
+    captured = [result for result in of_types if result.layers]
+    whole = sum(not result.without_w for result in captured)
+    for why in WITHOUT_W:
+        names = [result.name for result in captured if why in result.without_w.values()]
+        if names:
+            print(f"no W in {len(names)}, {why}: {', '.join(names)}")
+    if captured:
+        print(f"{whole} of {len(captured)} have W_Q, W_K and W_V in every head")
     print(
         f"{exact} of {len(of_types)} text architectures exact, "
         f"{len(nothing)} without softmax attention"

@@ -127,6 +127,7 @@ def matrix_chart(
     step: Step,
     pair: Pair | None = None,
     *,
+    dimension: int | None = None,
     large: Large = "maximum",
     reports_clicks: bool = False,
     is_narrow: bool = False,
@@ -140,7 +141,8 @@ def matrix_chart(
     dimensions, which have signs, not the maximum but the most extreme value), or as
     the exact window around the pair; dimensions are in blocks even there. `large` says which.
 
-    The row of the pair's query and the row or column of its key are framed. Values are printed
+    The row of the pair's query and the row or column of its key are framed, and the column of a
+    `dimension`. Values are printed
     in the cells of small matrices, unless the place for the chart is narrow. `is_large` is for a
     projector. Colours reach up to `limit`, by default to the `scale_end` of what is drawn, and to 1
     for weights. The figure's constants begin with what it is `called`, by default the step's name.
@@ -162,7 +164,7 @@ def matrix_chart(
     else:
         end = ScaleEnd(1.0 if limit is None else limit, is_cut=False)
     padding = _padding(head, step, shown)
-    frames = _frames(step, pair, shown)
+    frames = _frames(step, pair, dimension, shown)
     structure = _Structure(
         name=step.name,
         called=called,
@@ -423,11 +425,11 @@ def _padding(head: HeadTrace, step: Step, shown: _Shown) -> dict[str, list[int]]
     }
 
 
-def _frames(step: Step, pair: Pair | None, shown: _Shown) -> dict[str, int]:
-    """The row and the column that the pair has in this matrix, counted within what is drawn."""
-    if pair is None:
-        return {}
-    positions = {"query_pos": pair.query, "key_pos": pair.key}
+def _frames(step: Step, pair: Pair | None, dimension: int | None, shown: _Shown) -> dict[str, int]:
+    """The row and the column that are framed in this matrix, counted within what is drawn."""
+    positions = {"d_head": dimension, "d_value": dimension}
+    if pair is not None:
+        positions |= {"query_pos": pair.query, "key_pos": pair.key}
     return {
         channel: (position - starts.start) // starts.step
         for channel, axis, starts in zip(("row", "column"), step.axes, shown.starts, strict=True)

@@ -172,5 +172,8 @@ def _legend_place(is_below: bool) -> dict[str, Any]:
 
 def value_title(name: str, blocks: Blocks | None = None) -> str:
     """What the numbers are: the step's name, and how blocks sum them up."""
-    name = name.removesuffix("_query").removesuffix("_key").replace("_", " ")
+    if name.startswith("w_"):
+        name = name.upper()
+    else:
+        name = name.removesuffix("_query").removesuffix("_key").replace("_", " ")
     return name if blocks is None or blocks.are_exact else f"{name}, {blocks.summary}"
