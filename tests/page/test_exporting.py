@@ -43,10 +43,13 @@ def test_nothing_is_made_before_the_menu_is_opened(page, view, monkeypatch):
 def test_every_part_of_the_menu_opens_in_every_view(page, view, part):
     opened(page, view, part)
     if part == "Code":
-        script, steps = codes(page)
+        script, command, steps = codes(page)
         ast.parse(script)
         ast.parse(steps)
         assert "attnviz.save(chart" in script
+        assert command.startswith(
+            "python -m attnviz 'time flies like an arrow' --layer 5 --head 11"
+        )
         assert "torch" in steps
     if part == "Link":
         (link,) = codes(page)

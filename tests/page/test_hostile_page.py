@@ -3,6 +3,7 @@
 import ast
 import functools
 import json
+import re
 
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
@@ -93,6 +94,7 @@ def names_in(tokenizer, text, pair):
 def test_no_text_and_no_link_breaks_the_page(text, link, view, is_typed):
     link = link | {"view": view}
     page = opened(link, text) if is_typed else opened(link | {"text": text})
+    text = re.sub("\r\n?", "\n", text)  # as a browser has it
     assert page.text_area(key="text").value == text
     for chart in charts(page):
         json.dumps(chart, allow_nan=False)
@@ -122,7 +124,7 @@ def test_every_parameter_of_the_page_is_tried():
             name = getattr(call.func, "id", getattr(call.func, "attr", ""))
             if "bind" in given:
                 bound.add(getattr(given["key"], "value", None))
-            elif name in ("select", "stepper", "choose_token", "_choose_measure"):
+            elif name in ("select", "stepper", "choose_token", "_choose_measure", "text_area"):
                 bound.add(getattr(call.args[1], "value", None))
     bound -= {None}
     assert {"model", "layer", "query", "if_factor", "talk", "heads"} <= {
