@@ -69,7 +69,7 @@ with one_run():
 
     if present.is_on():
         with which_pair:
-            followed = pair.choose(trace, head, is_large=True)
+            followed = pair.choose(trace, head, "talk")
         present.show(followed)
         stop()
 

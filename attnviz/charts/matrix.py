@@ -55,7 +55,7 @@ HEIGHT, PRINTED_HEIGHT = 400, 200
 LOW_HEIGHT, PRINTED_LOW_HEIGHT = 240, 168  # of rows of numbers, which have other things beside them
 LARGE_HEIGHT = 350
 LARGE_LOW_HEIGHT = 280  # below standing labels
-LARGE_NARROW_HEIGHT = 126
+LARGE_NARROW_HEIGHT, LARGE_DIMENSIONS_HEIGHT = 170, 280
 # The selection parameter that reports a clicked cell by its `row` and `column` in the drawing.
 PICKED = "picked"
 # How a matrix that is too large for a screen is drawn: in blocks, or the part around the pair.
@@ -497,7 +497,9 @@ def _row_height(of: _Structure) -> int:
     n_rows, is_flat = of.all_rows, of.n_rows <= VALUES_FIT
     if of.is_large:
         height = LARGE_HEIGHT if is_flat else LARGE_LOW_HEIGHT
-        return max(4, min(48, (height if of.is_of_pairs else LARGE_NARROW_HEIGHT) // n_rows))
+        if not of.is_of_pairs:
+            height = LARGE_NARROW_HEIGHT if of.is_narrow else LARGE_DIMENSIONS_HEIGHT
+        return max(4, min(48, height // n_rows))
     if is_flat:
         height = PRINTED_HEIGHT if of.is_of_pairs else PRINTED_LOW_HEIGHT
         return min(30 if of.is_of_pairs else 22, height // n_rows)

@@ -11,7 +11,7 @@ from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Step, steps_of
 from attnviz.charts.parts.axes import is_of_pairs
 from attnviz.charts.parts.blocks import Blocks, in_blocks
-from attnviz.charts.parts.values import largest
+from attnviz.charts.parts.values import scale_end
 
 TOTAL = 920
 CHIP_HEIGHT, ROW_PITCH = 30, 38
@@ -60,7 +60,7 @@ class Panel:
 
     @property
     def limit(self) -> float:
-        return 1.0 if self.step.name == "weights" else largest(self.blocks.values)
+        return 1.0 if self.step.name == "weights" else scale_end(self.blocks.values).limit
 
     @property
     def says(self) -> str:
@@ -209,7 +209,7 @@ def _in_blocks(step: Step) -> Blocks:
     return in_blocks(
         step.array,
         step.is_hidden,
-        "maximum" if is_of_pairs(step) else "furthest from 0",
+        "maximum" if is_of_pairs(step) else "most extreme",
         max_rows=MAX_ROWS,
         max_columns=MAX_ROWS if is_of_pairs(step) else MAX_COLUMNS,
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import streamlit as st
 
-from attnviz.charts.parts.figure import NUMBERS, Figure
+from attnviz.charts.parts.figure import FIT_WIDTH, NUMBERS, Figure
 
 Width = Literal["stretch", "content"] | int  # px
 
@@ -41,6 +41,9 @@ def show_figure(
         return
     spec, numbers = figure.with_data()
     width_of_number = np.float32 if figure.is_rounded else np.float64
+    if isinstance(width, int):  # so wide whatever its place is, which may be enlarged as a whole
+        spec |= {"width": width, "autosize": FIT_WIDTH["autosize"]}
+        width = "content"
     spec["datasets"] = {NUMBERS: pa.table({"v": np.array(numbers, width_of_number)})}
     if on_select is None:
         with st.container(key=key):  # a chart that reports nothing has no name of its own

@@ -1,7 +1,7 @@
 """The query and the key token that are followed, chosen from lists or by a click on a cell."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -21,6 +21,9 @@ LARGE: dict[str, str] = {
 }
 
 
+Place = Literal["page", "talk", "slide"]
+
+
 @dataclass(frozen=True)
 class Followed:
     """What the timeline follows: a head, a pair of its tokens, and how it is written."""
@@ -31,15 +34,20 @@ class Followed:
     key: int
     convention: Convention
     large: Large = "maximum"  # how a matrix is drawn that is too large for a screen
-    is_large: bool = False  # on a projector: nothing to click
+    place: Place = "page"
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is for a projector or a slide: nothing to click."""
+        return self.place != "page"
 
 
-def choose(trace: Trace, head: HeadTrace, *, is_large: bool = False) -> Followed:
+def choose(trace: Trace, head: HeadTrace, place: Place = "page") -> Followed:
     """The pair and the convention, from controls in a row or a column."""
-    query, key = choose_tokens(trace, head, are_beside=not is_large)
+    query, key = choose_tokens(trace, head, are_beside=place == "page")
     with st.popover("Options", icon=":material/tune:", key="steps_options", width="content"):
         convention, large = _convention(), _large(head)
-    return Followed(trace, head, query, key, convention, large, is_large)
+    return Followed(trace, head, query, key, convention, large, place)
 
 
 def choose_tokens(trace: Trace, head: HeadTrace, *, are_beside: bool = False) -> tuple[int, int]:

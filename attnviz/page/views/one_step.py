@@ -1,12 +1,22 @@
 """One step of the timeline: formula, words made from the numbers, and the matrix."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from attnviz.attention.agreement import check_of_output
 from attnviz.attention.explained.arithmetic import arithmetic, products
+from attnviz.attention.explained.projection import (
+    Letter,
+    dimension_of_pair,
+    no_weights,
+    weights_step,
+    worked_projection,
+    worked_rotation,
+)
 from attnviz.attention.explained.sentences import (
     about_row,
     explanation,
@@ -20,11 +30,12 @@ from attnviz.charts.parts.axes import AXIS_TITLES, is_of_pairs
 from attnviz.charts.parts.blocks import MAX_DIMENSIONS
 from attnviz.charts.parts.pair import Pair
 from attnviz.charts.parts.window import window_around
+from attnviz.charts.projection import projection_chart
 from attnviz.charts.row import row_chart
 from attnviz.charts.shares import shares_chart
 from attnviz.page.controls import pair
 from attnviz.page.controls.pair import Followed
-from attnviz.page.figures import show_figure
+from attnviz.page.figures import Width, show_figure
 
 # The page's names for the colours that q, k, v and the update have in the charts' headings.
 IDENTITY = {
@@ -33,6 +44,9 @@ IDENTITY = {
     "v": "red",
     "updated": "yellow",
 }
+
+
+NARROW_IN_TALK, WIDE_IN_TALK = 384, 750  # px, of three columns, and beside words
 
 
 def show_steps(followed: Followed, steps: list[Step]) -> None:
@@ -88,13 +102,45 @@ def _show_beside_words(followed: Followed, step: Step) -> None:
         if not followed.is_large:
             _show_more(followed, step)
     with picture:
+        letter: Any = step.name[0] if step.number == "1" and not followed.is_large else None
         if is_update:
             _show_shares(followed)
+        elif letter is not None:
+            _show_projection(followed, step, letter)
         else:
             _show_chart(followed, step)
         if step.name == "weights" and followed.large == "window":
             shown = window_around(followed.query, followed.key, *step.array.shape)
             pair.show_outside(followed.head, followed.query, shown)
+
+
+def _show_projection(followed: Followed, step: Step, letter: Letter) -> None:
+    """W beside what it makes of x, with the column of the number that is worked out."""
+    head, dimension = followed.head, _dimension(followed, letter)
+    weights, made = st.columns(2)
+    with weights:
+        name = f"W_{letter.upper()}"
+        step_of_w = weights_step(head, letter)
+        figure = projection_chart(head, letter, dimension, is_narrow=True)
+        if step_of_w is None or figure is None:
+            st.caption(no_weights(head, letter) or "")
+        else:
+            st.markdown(f"${step_of_w.formula}$")
+            show_figure(figure, f"matrix_w_{letter}", f"{name}: dimension of x by dimension")
+    with made:
+        st.markdown(f"**{step.title}**")
+        _show_chart(followed, step, is_narrow=True, dimension=dimension)
+
+
+def _dimension(followed: Followed, letter: Letter) -> int:
+    """The one that is worked out: with the largest product in the score, or the largest of v."""
+    if letter == "v":
+        return int(np.argmax(np.abs(followed.head.v[followed.key])))
+    return dimension_of_pair(followed.head, followed.query, followed.key)
+
+
+def _row(followed: Followed, letter: str) -> int:
+    return followed.query if letter == "q" else followed.key
 
 
 def _show_more(followed: Followed, step: Step) -> None:
@@ -139,11 +185,23 @@ def _show_words(followed: Followed, step: Step) -> None:
     title = f":{IDENTITY[step.name]}[**{step.title}**] " if step.name in IDENTITY else ""
     st.markdown(f"{title}${step.formula}$")
     st.markdown(sentence(head, step, query, key))
-    worked_out = arithmetic(head, step, query, key)
-    if worked_out is not None:
-        st.markdown(worked_out)
+    for worked_out in _worked_out(followed, step):
+        if worked_out is not None:
+            st.markdown(worked_out)
     if step.name == "output":
         st.markdown(check_of_output(followed.trace, head, query))
+
+
+def _worked_out(followed: Followed, step: Step) -> Iterator[str | None]:
+    head, query, key = followed.head, followed.query, followed.key
+    yield arithmetic(head, step, query, key)
+    letter: Any = step.name[0]
+    if followed.is_large:
+        return
+    if step.number == "1":
+        yield worked_projection(head, letter, _row(followed, letter), _dimension(followed, letter))
+    if step.number == "1b":
+        yield worked_rotation(head, letter, _row(followed, letter))
 
 
 def _show_look_for(followed: Followed, step: Step) -> None:
@@ -181,7 +239,9 @@ def _show_products(followed: Followed) -> None:
     popover.dataframe(table, hide_index=True, column_config=columns)
 
 
-def _show_chart(followed: Followed, step: Step, *, is_narrow: bool = False) -> None:
+def _show_chart(
+    followed: Followed, step: Step, *, is_narrow: bool = False, dimension: int | None = None
+) -> None:
     chart_key = f"matrix_{step.name}"
     alternative = f"{step.title}: {' by '.join(AXIS_TITLES[axis] for axis in step.axes)}"
     followed_pair = Pair(followed.query, followed.key)
@@ -189,13 +249,17 @@ def _show_chart(followed: Followed, step: Step, *, is_narrow: bool = False) -> N
         followed.head,
         step,
         followed_pair,
+        dimension=dimension,
         large=followed.large,
         reports_clicks=not followed.is_large,
         is_narrow=is_narrow,
         is_large=followed.is_large,
     )
     if followed.is_large:
-        show_figure(figure, f"{chart_key}_still", alternative)
+        # In a talk the browser enlarges what is drawn for these widths.
+        in_talk = NARROW_IN_TALK if is_narrow else WIDE_IN_TALK
+        width: Width = in_talk if followed.place == "talk" else "stretch"
+        show_figure(figure, f"{chart_key}_still", alternative, width=width)
         return
     cells = drawn_cells(step, followed_pair, followed.large)
     follow = partial(pair.follow_click, chart_key, step.axes, cells)

@@ -71,7 +71,7 @@ def _embed(followed: Followed, beats: dict[str, list[Step]]) -> None:
     """The sentence and the step that the link asks for, in the letters of a talk."""
     _, beat = _choose(list(beats))
     strip.show_sentence(followed)
-    one_step.show_steps(replace(followed, is_large=True), beats[beat])
+    one_step.show_steps(replace(followed, place="slide"), beats[beat])
 
 
 def _choose(beats: list[str]) -> tuple[bool, str]:
