@@ -12,7 +12,14 @@ import numpy as np
 
 from attnviz.attention.head import HeadTrace
 from attnviz.charts.overview_layers import Shape, layers
-from attnviz.charts.overview_layout import Chips, Panel, chips_of, height_of, panels_of
+from attnviz.charts.overview_layout import (
+    Chips,
+    Panel,
+    chips_of,
+    height_of,
+    panels_of,
+    short,
+)
 from attnviz.charts.parts.figure import MAX_STRUCTURES, MOST_CELLS_IN_SVG, Figure, structure_of
 from attnviz.charts.parts.in_notebook import displayed
 from attnviz.charts.parts.pair import pair_of
@@ -67,8 +74,6 @@ def overview_chart(
     n_cells = sum(block.values.size for block in blocks)
     has_hidden = any(bool(block.is_hidden.any()) for block in blocks)
     shape = Shape(
-        n_queries=len(chips.queries),
-        n_chips=len(chips.names),
         has_two_rows=chips.has_two_rows,
         n_panels=len(panels),
         height=height_of(chips, bool(panels)),
@@ -126,11 +131,14 @@ def _of_chips(head: HeadTrace, chips: Chips, query: int, key: int) -> dict[str, 
         columns.append(np.maximum(others, 0)[:, None])
     given = np.concatenate(columns, axis=1).astype(np.float32)
     return {
-        "chip_names": chips.names,
+        "query_names": [short(name) for name in head.query_tokens] if chips.has_two_rows else [],
+        "key_names": [short(name) for name in head.key_tokens],
         "chip_left": chips.left,
         "chip_right": chips.right,
         "chip_position": chips.positions,
         "given": [value for row in nested(given) for value in row],
+        "n_others": chips.n_others,
+        "n_query_chips": len(chips.queries),
         "query_at": chips.queries.index(query),
         "query_position": query,
         "key_position": key,
@@ -156,7 +164,9 @@ def _of_panels(
         "panel_left": [panel.left for panel in panels],
         "panel_right": [panel.right for panel in panels],
         "panel_title": [panel.title for panel in panels],
-        "panel_says": [panel.says for panel in panels],
+        "panel_step": [panel.step.title for panel in panels],
+        "panel_note": [f"; {panel.blocks.note}" if panel.blocks.note else "" for panel in panels],
+        "panel_limit": limits,
         "panel_size": [" × ".join(map(str, panel.step.array.shape)) for panel in panels],
         "panel_operator": [panel.operator for panel in panels],
         "panel_gap": [panel.gap for panel in panels],

@@ -9,8 +9,10 @@ from attnviz.charts.overview_layout import (
     CHIP_FONT_SIZE,
     CHIP_HEIGHT,
     MATRIX_HEIGHT,
+    OTHERS,
     ROW_PITCH,
     SENTENCE_HEIGHT,
+    SINK,
     TITLES_HEIGHT,
     TOTAL,
 )
@@ -30,23 +32,11 @@ _TITLE_SIZE, _SMALL = 12, 10.5  # px
 class Shape:
     """All that decides what it looks like, but for its numbers and names."""
 
-    n_queries: int
-    n_chips: int
     has_two_rows: bool
     n_panels: int
     height: int
     has_hidden: bool
     reports_clicks: bool
-
-    @property
-    def n_first_row(self) -> int:
-        """The chips that are queries alone."""
-        return self.n_queries if self.has_two_rows else 0
-
-    @property
-    def n_weights(self) -> int:
-        """Of one query: its keys, a sink, and all others together."""
-        return self.n_chips - self.n_first_row
 
     @property
     def top(self) -> int:
@@ -66,12 +56,21 @@ def layers(shape: Shape) -> list[alt.Chart]:
 
 def _sentence(shape: Shape) -> list[alt.Chart]:
     lower = SENTENCE_HEIGHT + ROW_PITCH * shape.has_two_rows - 50
-    weight = f"given[{_SHOWN} * {shape.n_weights} + datum.chip - {shape.n_first_row}]"
-    is_query = f"datum.chip < {shape.n_first_row}"
+    n_first = "n_query_chips" if shape.has_two_rows else "0"
+    weight = f"given[{_SHOWN} * (length(chip_left) - {n_first}) + datum.chip - {n_first}]"
+    is_query = f"datum.chip < {n_first}"
+    names = f"{is_query} ? query_names[datum.position] : key_names[datum.position]"
+    # How many there are is a number too, and so the same for each pair of a text.
+    one = alt.Chart(alt.sequence(1, as_="one"))
+    all_chips = one.transform_calculate(chip="sequence(length(chip_left))").transform_flatten(
+        ["chip"]
+    )
     # A weight that is hidden has no value, and a query in a row of its own has no weight.
-    chips = alt.Chart(alt.sequence(shape.n_chips, as_="chip")).transform_calculate(
-        token="chip_names[datum.chip]",
+    chips = all_chips.transform_calculate(
         position="chip_position[datum.chip]",
+    ).transform_calculate(
+        token=f"datum.position == {SINK} ? 'sink' : datum.position == {OTHERS}"
+        f" ? '+ ' + n_others + ' others' : {names}",
         side="'query'" if not shape.has_two_rows else f"{is_query} ? 'query' : 'key'",
         left="chip_left[datum.chip]",
         right="chip_right[datum.chip]",
@@ -250,7 +249,9 @@ def _places_to_click(shape: Shape) -> alt.Chart:
     places = (
         _panels(shape)
         .transform_calculate(
-            says="panel_says[datum.panel]",
+            says="panel_step[datum.panel] + ': ' + panel_size[datum.panel] + ', colours ' + "
+            "(panel_is_weights[datum.panel] ? '0 to 1' : '±' + format(panel_limit[datum.panel], "
+            "'.3~g')) + panel_note[datum.panel]",
             top=f"{shape.top}",
             bottom=f"{shape.top + MATRIX_HEIGHT}",
         )

@@ -18,6 +18,7 @@ CHIP_HEIGHT, ROW_PITCH = 30, 38
 CHIP_FONT_SIZE, LETTER = 16, 9.4  # px; LETTER: how wide one is
 LONGEST_NAME = 16  # letters
 BETWEEN_CHIPS = 6
+SINK, OTHERS = -1, -2  # positions of what is no token
 SENTENCE_HEIGHT = 52  # of one row of tokens and their percentages
 TITLES_HEIGHT, MATRIX_HEIGHT, SIZES_HEIGHT = 22, 76, 14
 MAX_ROWS, MAX_COLUMNS = 24, 32  # of blocks
@@ -37,8 +38,7 @@ class Chips:
 
     queries: list[int]  # positions
     keys: list[int]
-    names: list[str]  # of queries, where they have a row of their own, then keys and others
-    positions: list[int]  # -1 of what is no token
+    positions: list[int]  # of queries, where they have a row of their own, then keys and others
     left: list[float]
     right: list[float]
     has_two_rows: bool
@@ -62,14 +62,6 @@ class Panel:
     def limit(self) -> float:
         return 1.0 if self.step.name == "weights" else scale_end(self.blocks.values).limit
 
-    @property
-    def says(self) -> str:
-        """On hover: what it is, and where its colours end."""
-        rows, columns = self.step.array.shape
-        ends = "0 to 1" if self.step.name == "weights" else f"±{self.limit:.3g}"
-        note = f"; {self.blocks.note}" if self.blocks.note else ""
-        return f"{self.step.title}: {rows} × {columns}, colours {ends}{note}"
-
     def per(self, axis: str, side: int) -> int:
         """The tokens of a row (side 0) or a column (1), where that side is this axis; else 0."""
         return (self.blocks.rows, self.blocks.columns)[side] if self.step.axes[side] == axis else 0
@@ -91,19 +83,18 @@ def chips_of(head: HeadTrace, query: int, key: int) -> Chips:
     keys = _as_fit(head.key_tokens, list(dict.fromkeys(order)), len(sink))
     n_others = len(head.key_tokens) - len(keys)
     others = [f"+ {n_others} others"] if n_others else []
-    lower = [*(_short(head.key_tokens[key]) for key in keys), *sink, *others]
-    positions = keys + [-1] * (len(sink) + len(others))
+    lower = [*(short(head.key_tokens[key]) for key in keys), *sink, *others]
+    positions = [*keys, *([SINK] if sink else []), *([OTHERS] if others else [])]
     left, right = _places(lower)
     if not has_two_rows:
-        return Chips(keys, keys, lower, positions, left, right, False, bool(sink), n_others)
+        return Chips(keys, keys, positions, left, right, False, bool(sink), n_others)
     near = sorted(range(len(head.query_tokens)), key=lambda place: abs(place - query))
     queries = _as_fit(head.query_tokens, near, 0)
-    upper = [_short(head.query_tokens[place]) for place in queries]
+    upper = [short(head.query_tokens[place]) for place in queries]
     upper_left, upper_right = _places(upper)
     return Chips(
         queries,
         keys,
-        upper + lower,
         queries + positions,
         upper_left + left,
         upper_right + right,
@@ -115,7 +106,7 @@ def chips_of(head: HeadTrace, query: int, key: int) -> Chips:
 
 def _as_fit(tokens: tuple[str, ...], order: list[int], n_more: int) -> list[int]:
     """The first positions of an order that fit into a row, in the text's order."""
-    widths = [_width(_short(tokens[place])) + BETWEEN_CHIPS for place in order]
+    widths = [_width(short(tokens[place])) + BETWEEN_CHIPS for place in order]
     if sum(widths) + n_more * _width("sink") <= TOTAL:
         return sorted(order)
     room = TOTAL - _width("+ 9999 others") - n_more * _width("sink")
@@ -123,7 +114,7 @@ def _as_fit(tokens: tuple[str, ...], order: list[int], n_more: int) -> list[int]
     return sorted(order[: max(n, 1)])
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 

@@ -14,12 +14,16 @@ from attnviz.text.phrases import counted, escaped, percent, token_at
 def show(trace: Trace, head: HeadTrace) -> None:
     """One line: which head, and whether its numbers are the model's; behind it what is shown."""
     with st.container(key="header", horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"**Layer {head.layer}, head {head.head}{_of_kind(trace, head)}**")
+        st.subheader(
+            f"Layer {head.layer}, head {head.head}{_of_kind(trace, head)}",
+            anchor=False,
+            width="content",
+        )
         with st.popover(_check(head), type="tertiary", key="about", width="content"):
-            st.markdown(f"{_description(trace, head)}.")
-            st.markdown(check_line(head))
-            if trace.layer(head.layer, head.kind).captured != "given":
-                st.caption("Head numbers are not comparable across models.")
+            is_of_model = trace.layer(head.layer, head.kind).captured != "given"
+            across = " Head numbers are not comparable across models." if is_of_model else ""
+            st.caption(f"{_description(trace, head)}.{across}")
+            st.caption(check_line(head))
     if head.is_compared and not head.is_exact:
         st.error(f"{check_line(head)} {NOT_EXACT}", icon=":material/error:")
     if lacking := not_shown(trace):

@@ -7,7 +7,7 @@ import pytest
 
 import attnviz
 from attnviz.charts.overview import overview_chart
-from attnviz.charts.overview_layout import TOTAL, chips_of, panels_of
+from attnviz.charts.overview_layout import OTHERS, TOTAL, chips_of, panels_of
 from tests.support import architectures, hand_made
 
 
@@ -26,7 +26,8 @@ def given(constants, n_queries):
 def test_each_key_stands_on_the_weight_that_the_query_gives_it(sentence_trace):
     head = sentence_trace.head(layer=5, head=11)
     constants = overview_chart(head, 2, 5).constants
-    assert constants["chip_names"] == list(head.query_tokens)
+    assert constants["key_names"] == list(head.query_tokens)
+    assert constants["chip_position"] == [*range(7)]
     np.testing.assert_array_equal(given(constants, 7), head.weights)
     assert (constants["query_at"], constants["key_position"]) == (2, 5)
 
@@ -73,7 +74,7 @@ def test_queries_of_another_text_have_a_row_of_their_own():
     head = hand_made.random_head(3, 4)
     chips = chips_of(head, 1, 2)
     assert chips.has_two_rows
-    assert chips.names == [*head.query_tokens, *head.key_tokens]
+    assert chips.positions == [0, 1, 2, 0, 1, 2, 3]
     constants = overview_chart(head, 1, 2).constants
     np.testing.assert_array_equal(given(constants, 3), head.weights)
 
@@ -93,7 +94,8 @@ def test_of_a_long_text_the_strongest_keys_are_shown_and_the_others_add_up(minil
     chips = chips_of(head, 7, 9)
     assert chips.right[-1] <= TOTAL
     assert {7, 9} <= set(chips.keys)
-    assert chips.names[-1] == f"+ {n - len(chips.keys)} others"
+    assert chips.n_others == n - len(chips.keys)
+    assert chips.positions[-1] == OTHERS
     row = given(figure.constants, len(chips.queries))[chips.queries.index(7)]
     np.testing.assert_allclose(row.sum(), 1, atol=1e-5)
     left_out = np.delete(head.weights[7], chips.keys)

@@ -12,8 +12,8 @@ from transformers import ByT5Tokenizer
 from attnviz.models import loader
 from attnviz.page.controls import links
 from attnviz.page.service import settings
+from attnviz.page.views.beats import BEATS
 from attnviz.page.views.heads import NONE, is_none
-from attnviz.page.views.present import BEATS
 from tests.support.hostile import CHARACTER, cases, markup_of, texts
 from tests.support.parameters import PARAMETERS
 from tests.support.showing import constants, run
@@ -45,7 +45,7 @@ def change(page, **state):
 
 def test_every_control_that_stands_in_the_address_is_known_to_links():
     assert PARAMETERS.keys() == links.PARAMETERS
-    assert links.AS_OPENED.keys() | {"talk", "step"} == links.PARAMETERS
+    assert links.AS_OPENED.keys() | {"talk"} == links.PARAMETERS
 
 
 # What is not there
@@ -229,11 +229,8 @@ def test_a_link_to_no_head_shows_none_and_one_can_be_chosen(opened):
 # A step
 
 
-def test_a_link_to_a_step_scrolls_to_it_once(opened):
-    page = opened(step="softmax")
-    (script,) = scripts(page)
-    assert ".st-key-step_softmax" in script
-    assert scripts(run(page)) == []
+def test_a_link_to_a_step_opens_it(opened):
+    assert "scores" in constants(opened(step="score"))
 
 
 @pytest.mark.parametrize("asked", ["nope", "softmax'); alert(1); ('", "</script>", "toString"])

@@ -9,12 +9,13 @@ from streamlit.testing.v1 import AppTest
 from transformers import ByT5Tokenizer
 
 from attnviz.attention.explained.arithmetic import arithmetic
+from attnviz.attention.explained.projection import worked_projection
 from attnviz.attention.explained.scaling import spread
 from attnviz.attention.explained.sentences import effect, explanation, look_for, sentence
 from attnviz.attention.steps import steps_of
 from attnviz.attention.what_if import Change, what_if
 from attnviz.page.controls import examples
-from attnviz.page.views import present
+from attnviz.page.views import beats
 from attnviz.page.views.one_step import check_of_output
 from attnviz.page.views.what_if import already_mixed
 from attnviz.page.views.why_scale import steepness, theory, without_scaling
@@ -34,6 +35,11 @@ def select_toggle(page, key, value):
     return run(page)
 
 
+def all_steps(page):
+    page.query_params["all_steps"] = "true"
+    return run(page)
+
+
 # The timeline
 
 
@@ -42,32 +48,58 @@ def test_every_step_says_its_formula_its_sentence_its_arithmetic_and_what_to_loo
     sentence_trace,
 ):
     head = sentence_trace.head(5, 11)
-    words = said(run(page))
+    words = said(all_steps(page))
+    captions = [caption.value for caption in page.caption]
     for step in head.steps:
+        if step.name == "masked":
+            continue
         assert any(f"${step.formula}$" in text for text in words), step.name
         assert sentence(head, step, 2, 5) in words
         worked_out = arithmetic(head, step, 2, 5)
         assert worked_out is None or worked_out in words
         assert explanation(head, step.number) in words
-        assert f":material/visibility: **Look for** {look_for(head, step)}" in words
+        assert f":material/visibility: **Look for** {look_for(head, step)}" in captions
+    for letter, row in (("q", 2), ("k", 5)):
+        dimension = int(np.abs(head.q[2] * head.k[5]).argmax())
+        assert worked_projection(head, letter, row, dimension) in words
     labels = [expander.label for expander in page.expander]
-    assert [label.strip("*").split(" · ")[0] for label in labels[:8]] == [
-        *("Token embeddings", "1", "2", "3a", "Why scale?", "3b", "3c", "4"),
+    assert [label.strip("*").split(" · ")[0] for label in labels[:7]] == [
+        *("Token embeddings", "1", "2", "3a", "Why scale?", "3c", "4"),
     ]
+    assert "3b · No mask: every query may attend to every key." in captions
+
+
+def test_one_step_is_open_and_a_button_or_a_link_opens_another(page, sentence_trace):
+    head = sentence_trace.head(5, 11)
+    (softmax,) = (step for step in head.steps if step.name == "weights")
+    words = said(run(page))
+    assert [step for step in head.steps if any(f"${step.formula}$" in text for text in words)] == [
+        softmax
+    ]
+    assert len(charts(page)) == 2  # the head at a glance, and the weights
+    page.button(key="step_right").click()
+    run(page)
+    assert page.session_state["step"] == "update"
+    assert page.query_params["step"] == "update"
+    assert "share_bands" in constants(page)
+    page.session_state["step"] = "embeddings"
+    run(page)
+    assert page.button(key="step_left").disabled
+    assert "x_query" in constants(page)
 
 
 def test_another_pair_changes_the_words_and_the_frames(page, sentence_trace):
-    run(page)
+    all_steps(page)
     page.selectbox(key="query").select(5)
     page.selectbox(key="key").select(0)
     words, head = said(run(page)), sentence_trace.head(5, 11)
     for step in head.steps:
-        assert sentence(head, step, 5, 0) in words
+        assert step.name == "masked" or sentence(head, step, 5, 0) in words
 
 
 def test_the_heads_shares_are_said_to_add_up_to_the_modules_output(page, sentence_trace):
     line = check_of_output(sentence_trace, sentence_trace.head(5, 11), 2)
-    assert line in said(run(page))
+    assert line in said(all_steps(page))
     outputs = [sentence_trace.head(5, h).output for h in range(12)]
     call = sentence_trace.layer(5)
     own = call.projection.own_output
@@ -79,21 +111,21 @@ def test_the_heads_shares_are_said_to_add_up_to_the_modules_output(page, sentenc
 
 
 def test_columns_turn_every_matrix_of_pairs_and_its_words(page, sentence_trace):
-    run(page)
+    all_steps(page)
     select_toggle(page, "columns", True)
     head, sent = sentence_trace.head(5, 11), constants(page)
-    for name in ("scores", "scaled", "masked", "weights"):
+    for name in ("scores", "scaled", "weights"):
         np.testing.assert_allclose(np.float32(sent[name]), getattr(head, name).T, atol=1e-5)
     words = said(page)
     for step in steps_of(head, "columns"):
-        assert any(f"${step.formula}$" in text for text in words)
+        assert step.name == "masked" or any(f"${step.formula}$" in text for text in words)
     assert any("Every column sums to 1" in text for text in words)
     assert not any("Every row sums to 1" in text for text in words)
 
 
 def test_a_head_without_a_share_of_the_output_says_why(offering, tmp_path):
     folder = save_tiny(tmp_path / "bitnet", "bitnet")
-    words = said(run(offering(folder)))
+    words = said(all_steps(offering(folder)))
     assert any("BitNetRMSNorm stands between" in text.replace("\\", "") for text in words)
     assert "output" not in constants(offering(folder))
 
@@ -107,12 +139,14 @@ def test_why_scale_is_closed_and_computes_nothing_until_it_is_opened(page, monke
     monkeypatch.setattr("attnviz.page.views.what_if._show", lambda *a: opened.append(2))
     run(page)
     assert opened == []
+    page.session_state["step"] = "scale"
     page.session_state["why_scale"] = True
     run(page)
     assert opened == [1]
 
 
 def test_why_scale_shows_the_spread_before_and_after_beside_the_theory(page, sentence_trace):
+    page.session_state["step"] = "scale"
     page.session_state["why_scale"] = True
     run(page)
     head = sentence_trace.head(5, 11)
@@ -160,6 +194,7 @@ def test_where_nothing_is_scaled_no_before_and_after_is_claimed(offering, tmp_pa
 
     folder = save_tiny(tmp_path / "t5", "t5", ByT5Tokenizer(), vocab_size=384)
     page = offering(folder)
+    page.session_state["step"] = "scale"
     page.session_state["why_scale"] = True
     words = said(run(page))
     assert any("multiplies its scores by 1" in text for text in words)
@@ -322,8 +357,8 @@ def test_every_choice_of_a_causal_mask_has_a_name_of_its_own(page):
 # Talk
 
 
-NOT_HERE = ("rotate", "soft-cap", "bias")  # what the bundled model does not do
-OWN_BEATS = [beat for beat in present.BEATS.values() if beat not in NOT_HERE]
+NOT_HERE = ("rotate", "soft-cap", "bias", "mask")  # what the bundled model does not do
+OWN_BEATS = [beat for beat in beats.BEATS.values() if beat not in NOT_HERE]
 
 
 @pytest.mark.parametrize("beat", OWN_BEATS)
@@ -331,14 +366,14 @@ def test_a_beat_shows_its_step_alone(page, sentence_trace, beat):
     page.query_params["talk"] = beat
     run(page)
     head = sentence_trace.head(5, 11)
-    number_of = {name: number for number, name in present.BEATS.items()}[beat]
+    number_of = {name: number for number, name in beats.BEATS.items()}[beat]
     own = [step for step in head.steps if step.number == number_of]
     words = said(page)
     for step in head.steps:
         is_there = any(f"${step.formula}$" in text for text in words)
         assert is_there == (step in own)
     n_charts = 1 if beat == "update" else len(own)
-    assert len(charts(page)) == n_charts
+    assert len(charts(page)) == n_charts + 1  # and the sentence
     for chart in charts(page):
         assert "picked" not in json.dumps(chart)  # the pair is fixed
 
@@ -357,7 +392,8 @@ def test_the_talk_moves_by_buttons_and_ends(page):
     assert page.selectbox(key="query").value == 5
     page.button(key="talk_leave").click()
     run(page)
-    assert len(charts(page)) == 13
+    assert page.session_state["step"] == "softmax"
+    assert "weights" in constants(page)
 
 
 def test_the_first_and_the_last_beat_end_the_way(page):
@@ -374,7 +410,7 @@ def test_an_unknown_beat_gets_a_note_and_the_first_step(page):
     page.query_params["talk"] = "nonsense"
     run(page)
     assert any("“nonsense”" in warning.value for warning in page.warning)
-    assert len(charts(page)) == 1
+    assert len(charts(page)) == 2
 
 
 # Examples

@@ -49,8 +49,11 @@ IDENTITY = {
 NARROW_IN_TALK, WIDE_IN_TALK = 384, 750  # px, of three columns, and beside words
 
 
-def show_steps(followed: Followed, steps: list[Step]) -> None:
-    """The steps that share a number, from explanation to picture."""
+def show_steps(followed: Followed, steps: list[Step], *, is_alone: bool = True) -> None:
+    """The steps that share a number, from explanation to picture.
+
+    Where one number `is_alone` on the screen, one of several arrays of it is chosen there.
+    """
     first, convention = steps[0], followed.convention
     with st.container(key=None if followed.is_large else f"words_{first.number}"):
         words = explanation(followed.head, first.number, convention, is_short=followed.is_large)
@@ -59,7 +62,8 @@ def show_steps(followed: Followed, steps: list[Step]) -> None:
         steps = steps[:1]  # one screen; the scores with their bias are what the mask is added to
     if len(steps) > 1 and not is_of_pairs(first):
         if not followed.is_large:
-            _show_beside_words(followed, _one_of(steps))
+            for step in [_one_of(steps)] if is_alone else steps:
+                _show_beside_words(followed, step)
             return
         for column, step in zip(st.columns(len(steps)), steps, strict=True):
             with column:

@@ -47,7 +47,7 @@ def _show_all(trace: Trace, head: HeadTrace) -> None:
     if are_all:
         for name in beats:
             with _expander(name):
-                _show(followed, name, beats[name])
+                _show(followed, name, beats[name], is_alone=False)
     else:
         with st.container(key=f"step_{beat}", gap="small"):
             _show(followed, beat, beats[beat])
@@ -117,14 +117,14 @@ def _open(beat: str) -> None:
     st.session_state["step"] = beat
 
 
-def _show(followed: Followed, beat: str, steps: list[Step]) -> None:
+def _show(followed: Followed, beat: str, steps: list[Step], *, is_alone: bool = True) -> None:
     head = followed.head
     if not steps:
         st.markdown(no_output(head))
         return
-    one_step.show_steps(followed, steps)
-    if beat == BEATS["3c"]:
-        st.caption(no_mask(head))
+    one_step.show_steps(followed, steps, is_alone=is_alone)
+    if beat == BEATS["3c"] and (said := no_mask(head)):
+        st.caption(said)
     if beat == BEATS["3a"]:
         why_scale.show(head, followed.query, followed.key)
 
