@@ -198,7 +198,7 @@ def test_cross_attention_names_the_tokens_of_both_texts(shell_of, minilm):
     of_cross = ("time", "--target", "two", "--kind", "cross", "--query", "two")
     status, printed, said = shell_of(*of_cross, loaded=tiny_t5)
     assert (status, said) == (0, "")
-    assert "two gives to each key" in printed
+    assert "Weights from two to each key" in printed
     assert "Queries: " in printed
     assert "Keys: 0 [CLS]  1 time  2 [SEP]\n" in printed
 
