@@ -33,7 +33,8 @@ class OfPass:
     dtype: str
     is_seen: bool  # as a recording has it
     orders: Orders = field(default_factory=dict)  # what its rotary functions do
-    copies: dict[Hashable, Tensor] = field(default_factory=dict)
+    # With what they are copies of: while that is held, no other tensor has its place in memory.
+    copies: dict[Hashable, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def own(self, tensor: Tensor | None) -> Tensor | None:
         """A tensor that nobody but the trace holds."""
@@ -48,8 +49,8 @@ class OfPass:
             return None
         key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         if key not in self.copies:
-            self.copies[key] = tensor.detach().clone()
-        return self.copies[key]
+            self.copies[key] = tensor, tensor.detach().clone()
+        return self.copies[key][1]
 
     @functools.cached_property
     def _of_buffers(self) -> set[int]:

@@ -127,7 +127,11 @@ class Recording:
 
     def add(self, call: Call) -> None:
         call.rotations = tuple(self.rotations)
-        call.projected = {name: projected_by(self.returned, getattr(call, name)) for name in "qkv"}
+        turned = {id(rotation.after) for rotation in self.rotations}  # not projected, but turned
+        call.projected = {
+            name: None if id(tensor) in turned else projected_by(self.returned, tensor)
+            for name, tensor in (("q", call.q), ("k", call.k), ("v", call.v))
+        }
         if self.copies:
             call.take_over(self._copied, self._copied)
         call.note_times_written(call.q, call.k, call.v, call.mask, call.bias, call.updated)

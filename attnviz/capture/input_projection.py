@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from attnviz.attention.tolerance import TOLERANCE
-from attnviz.capture.compat import is_parameter, stored_weights, times_written
+from attnviz.capture.compat import UntoldToModes, is_parameter, stored_weights, times_written
 from attnviz.capture.operations import Args
 
 N_REMEMBERED = 10  # projections and norms between the first of q, k and v and the attention itself
@@ -105,8 +105,10 @@ def is_norm(module_class: Any) -> bool:
 
 def note_returned(recent: deque[Returned], module: Any, args: Args, output: Any) -> None:
     """Remember what a projection or a norm has just returned."""
-    if _is_own_way(module.__class__) and not _multiplies(module, args, output):
-        return
+    if _is_own_way(module.__class__):
+        with UntoldToModes():
+            if not _multiplies(module, args, output):
+                return
     if args and isinstance(output, Tensor) and (times := times_written(output)) is not None:
         memory = output.untyped_storage().data_ptr()
         recent.append(Returned(module, args[0], output, memory, times))
@@ -116,7 +118,8 @@ def projected_by(recent: Iterable[Returned], tensor: Tensor) -> Projected | None
     """What made a tensor that is what one of these returned, a view of it, or a part of it."""
     one = _returned(recent, tensor)
     if one is None:
-        return _copied_of(recent, tensor)
+        with UntoldToModes():  # what is looked up here is no part of the model
+            return _copied_of(recent, tensor)
     if _is_projection(one.module.__class__):
         return Projected(tensor, one)
     projection = _returned(recent, one.given)  # of a norm

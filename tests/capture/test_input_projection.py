@@ -251,6 +251,19 @@ def test_a_projection_with_other_weights_in_each_pass_is_refused():
     }
 
 
+@pytest.mark.parametrize("name", ["gptj", "qwen3", "falcon"])
+def test_hooks_that_see_the_pass_change_nothing(name):
+    """What they might write into is copied, each layer's for itself."""
+    model = architectures.build(name)
+    plain = attnviz.trace_inputs(model, architectures.inputs_of(model))
+    model.register_forward_hook(lambda module, args, output: None)
+    trace = attnviz.trace_inputs(model, architectures.inputs_of(model))
+    for head, other in zip(all_heads(trace), all_heads(plain), strict=True):
+        assert head.no_w_because == {}
+        np.testing.assert_array_equal(head.q_projected, other.q_projected)
+        np.testing.assert_array_equal(head.w_q, other.w_q)
+
+
 def test_what_a_hook_made_of_a_projection_is_not_x_times_w():
     model = tiny_models.build("llama")
     model.layers[1].self_attn.v_proj.register_forward_hook(lambda module, args, output: output * 2)
