@@ -18,10 +18,10 @@ def test_the_cells_are_the_models_weights_and_the_column_is_framed(sentence_trac
         drawn[:38], np.take_along_axis(blocks, at, axis=1)[:, 0], rtol=1e-5, atol=1e-7
     )
     assert constants["w_v_framed_column"] == 14
-    assert constants["w_v_note"] == "each cell: furthest from 0 of 10 × 1 values"
+    assert constants["w_v_note"] == "each cell: the most extreme of 10 values"
     assert constants["w_v_rows"][0] == "0 … 9"
     text = str(specification)
-    for title in ("W_V, furthest from 0", "dimension of x (d_model)", "dimension (d_value)"):
+    for title in ("W_V, most extreme", "dimension of x (d_model)", "dimension (d_value)"):
         assert title in text
 
 
