@@ -73,8 +73,8 @@ def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:
             return
         st.markdown(f"{given}.")
         st.button(
-            f"Open the head that gives most from {query_name} to {key_name}: layer {best_layer}, "
-            f"head {best_head}, {percent(best['weight'])}",
+            f"Strongest head for this pair: layer {best_layer}, head {best_head}, "
+            f"{percent(best['weight'])}",
             icon=":material/open_in_new:",
             key="open_strongest",
             type="tertiary",
@@ -86,10 +86,7 @@ def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:
 
 
 # Why the strongest head of such a pair is not offered.
-TRIVIAL = (
-    "Every token can attend to the first, and many heads give it attention that they have no other "
-    "use for (attention sink): the head that gives it most tells little."
-)
+TRIVIAL = "Many heads use the first token as an attention sink: no stronger head is offered."
 
 
 def is_trivial(head: HeadTrace, query: int, key: int) -> bool:

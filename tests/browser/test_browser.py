@@ -115,7 +115,7 @@ def test_the_shown_pair_is_that_of_the_address_after_a_new_text_and_another_view
 
 def test_one_click_opens_the_head_that_links_the_pair_most(visit):
     opened = visit("?view=Neurons&layer=0&head=8")
-    opened.get_by_role("button", name="Open layer 5, head 11").click()
+    opened.get_by_role("button", name="Strongest head for this pair").click()
     opened.get_by_text("Layer 5, head 11", exact=True).wait_for()
     address(opened, r"^((?!layer|head).)*$")  # as it opens
 

@@ -183,9 +183,7 @@ def test_one_click_opens_the_head_that_links_the_pair_most(page, sentence_trace)
     best = linking(sentence_trace, 2, 5).iloc[0]
     assert (best["layer"], best["head"], round(best["weight"], 2)) == (5, 11, 0.58)
     button = page.button(key="open_strongest")
-    assert button.label == (
-        "Open the head that gives most from *flies* to *arrow*: layer 5, head 11, 58.1\u00a0%"
-    )
+    assert button.label == ("Strongest head for this pair: layer 5, head 11, 58.1\u00a0%")
     assert any(
         "In this head *flies* gives *arrow* **3.9\u00a0%**" in m.value for m in page.markdown
     )
