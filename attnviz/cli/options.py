@@ -129,7 +129,7 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--weights",
         action="store_true",
-        help=".csv: the weights alone, a row a query and a column a key",
+        help=".csv: the weights alone, one row per query, one column per key",
     )
     group.add_argument("--transparent", action="store_true", help="a figure without background")
     group.add_argument("--no-caption", action="store_true", help="a figure without caption")

@@ -277,7 +277,7 @@ def test_a_temperature_that_no_scaling_can_replace_is_refused():
 def test_of_a_filtered_head_nothing_is_said_to_be_replayed(sentence_trace):
     head = attnviz.filters.hide_special(sentence_trace).head(0, 8)
     again = own_arrays.read(io.BytesIO(data.to_npz(head)), "x").head(0, 0)
-    assert "they are not replayed" in agreement.check_line(again)
+    assert "they are not recomputed" in agreement.check_line(again)
     np.testing.assert_array_equal(again.weights, head.weights)
     assert again.notes == head.notes
 
@@ -316,7 +316,7 @@ def test_what_is_no_number_is_named():
         broken[1, 2, 3] = bad
         refused(r"k is (nan|-?inf|9999.*) at \(1, 2, 3\)", q, broken, v)
     refused("q is not an array of numbers", [[1, 2], [3]], k, v)
-    refused("q is of '<U1', which are no real numbers", [["a"]], k, v)
+    refused("q is of '<U1', not of real numbers", [["a"]], k, v)
     refused("q is of 'object'", np.array([[{}]], dtype=object), k, v)
     refused("v is of 'complex64'", q, k, v + 1j)
     refused("q is of 'bool'", q > 0, k, v)
@@ -400,7 +400,7 @@ def test_a_file_without_these_arrays_or_with_pickles_is_refused():
         own_arrays.read(packed(q=q, k=k, v=v, scaling=q), "a")
     with pytest.raises(InputError, match="tokens must be a list of strings"):
         own_arrays.read(packed(q=q, k=k, v=v, tokens="abcde"), "a")
-    with pytest.raises(InputError, match="no NPZ file"):
+    with pytest.raises(InputError, match="not an NPZ file"):
         own_arrays.read(io.BytesIO(b"q"), "a")
 
 

@@ -74,7 +74,7 @@ def test_a_score_has_a_place_between_the_highest_and_the_lowest(case):
         f"{number(row[lowest])}."
     )
     if head.is_masked[query, highest]:
-        expected = f"{expected[:-1]}; the mask will hide the first."
+        expected = f"{expected[:-1]}; the mask will hide the highest."
     if key not in (highest, lowest):
         place = sorted(row, reverse=True).index(row[key]) + 1
         expected += f" {key_name} comes {ordinal(place)} of {len(row)}, with {number(row[key])}."
@@ -208,7 +208,7 @@ def test_soft_cap_bias_and_sink_are_said_where_they_are():
         f"than {number(np.abs(capped - head.scaled).max())}."
     )
     assert said(head, "bias", 1, 2).endswith(
-        "From *q1* the bias favours *k4*, with 0.900; *k2* has 0.700."
+        "For *q1* the bias is largest with *k4*, 0.900; with *k2* it is 0.700."
     )
     without, best = (scores[1].argmax() for scores in (capped, capped + bias))
     assert said(head, "biased", 1, 2) == (
@@ -298,18 +298,18 @@ def test_ties_and_zeros_are_not_called_highest_or_favourite():
     head = hand_made.head(np.zeros((2, 3)), np.ones((2, 3)), np.zeros((2, 3)))
     assert said(head, "scores", 0, 1) == "*q0* scores the same with every key: 0."
     assert "is no higher than the next" in said(head, "weights", 0, 0)
-    assert said(head, "updated", 0, 0) == "The update x′ of *q0* is zero: so is every value."
+    assert said(head, "updated", 0, 0) == "The update x′ of *q0* is zero: every value is zero."
     head = hand_made.random_head(bias=np.zeros((5, 5), np.float32))
-    assert said(head, "bias", 1, 2).endswith("From *q1* the bias is 0 for all.")
+    assert said(head, "bias", 1, 2).endswith("the bias is 0 with every key that it sees.")
 
 
 def test_a_bias_is_told_of_keys_that_are_seen():
     bias = -np.abs(np.subtract.outer(np.arange(5), np.arange(5))).astype(np.float32) - 1
     head = hand_made.random_head(bias=bias * np.tri(5, dtype=np.float32), causal=True)
-    assert "From *q2* the bias favours *k2*, with −1.00; *k0* has −3.00." in said(
+    assert "For *q2* the bias is largest with *k2*, −1.00; with *k0* it is −3.00." in said(
         head, "bias", 2, 0
     )
-    assert said(head, "bias", 2, 4).endswith("the bias favours *k2*, with −1.00.")
+    assert said(head, "bias", 2, 4).endswith("the bias is largest with *k2*, −1.00.")
 
 
 def test_a_query_that_sees_nothing_has_no_update_to_speak_of():
@@ -321,7 +321,5 @@ def test_a_query_that_sees_nothing_has_no_update_to_speak_of():
 
 def test_a_mask_that_adds_without_hiding_is_said_to():
     head = hand_made.head(np.eye(2), np.eye(2), np.eye(2), mask=[[0, -0.5], [0.5, 0]])
-    assert said(head, "masked", 0, 1).endswith(
-        "The mask adds a number to some scores all the same."
-    )
+    assert said(head, "masked", 0, 1).endswith("Still, the mask adds a number to some scores.")
     assert "no change" not in look_for(head, step_of(head, "3b"))

@@ -194,5 +194,5 @@ def test_a_file_that_cannot_be_read_is_a_sentence(visit, tmp_path, content):
         tmp_path / "mine.npz"
     )
     page.get_by_test_id("stAlert").first.wait_for(timeout=30_000)
-    assert "no NPZ file" in page.get_by_test_id("stAlert").first.inner_text()
+    assert "not an NPZ file" in page.get_by_test_id("stAlert").first.inner_text()
     assert "Traceback" not in page.locator("body").inner_text()

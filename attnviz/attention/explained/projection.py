@@ -223,7 +223,7 @@ def worked_rotation(head: HeadTrace, letter: Literal["q", "k"], row: int) -> str
         return None
     (a, b), (first, second) = turn.dimensions, turn.before
     name = _name_of_row(head, letter, row)
-    said = f"Dimensions {a} and {b} of {letter} of {name} turn together, by "
+    said = f"Dimensions {a} and {b} of {letter} of {name} rotate together, by "
     if turn.per_position is None:
         said += f"{fixed(np.degrees(turn.angle), 1)}°"
     else:
@@ -234,7 +234,7 @@ def worked_rotation(head: HeadTrace, letter: Literal["q", "k"], row: int) -> str
     cos, sin = fixed(turn.cos, digits), fixed(turn.sin, digits)
     said += f". cos = {cos}, sin = {sin}."
     if turn.factor != 1:
-        said += f" All that is turned is multiplied by {number(turn.factor, 6)}, too."
+        said += f" The rotated dimensions are multiplied by {number(turn.factor, 6)}, too."
     one, other = (fixed(value, DECIMALS + 1) for value in (first, second))
     sums = (
         f"{_times(one, cos)} − {_times(other, sin)}",
