@@ -178,7 +178,9 @@ def where_largest(difference: Difference, names: tuple[str, str] = ("A", "B")) -
             f"**{by}** {word}{than} ({after} instead of {before})"
         )
     if not parts:
-        return f"Nothing differs: no weight of {b} is more than {SMALLEST} from that of {a}."
+        return (
+            f"Nothing differs: no weight of {b} differs from that of {a} by more than {SMALLEST}."
+        )
     if len(parts) == 1:
         other = "less" if seen.max() > SMALLEST else "more"
         parts.append(f"nowhere does it give more than {SMALLEST} {other}")

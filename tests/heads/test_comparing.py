@@ -226,7 +226,7 @@ def test_a_sentence_says_where_it_is_largest_in_both_directions(two):
 def test_a_sentence_says_it_when_nothing_differs(two):
     a, _ = two
     assert where_largest(difference(a, a)) == (
-        "Nothing differs: no weight of B is further than 0.0005 from that of A."
+        "Nothing differs: no weight of B differs from that of A by more than 0.0005."
     )
 
 
