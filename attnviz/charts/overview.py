@@ -148,7 +148,7 @@ def _of_chips(head: HeadTrace, chips: Chips, query: int, key: int) -> dict[str, 
 def _of_panels(
     panels: list[Panel], chips: Chips, opened: str | None, query: int, key: int
 ) -> dict[str, Any]:
-    limits = [panel.limit for panel in panels]
+    limits = [panel.end.limit for panel in panels]
     cells = [
         value
         for panel, limit in zip(panels, limits, strict=True)

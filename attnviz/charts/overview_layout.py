@@ -4,6 +4,7 @@ They are pixels where it is drawn as wide; on a wider page it stretches.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Step, steps_of
 from attnviz.charts.parts.axes import is_of_pairs
 from attnviz.charts.parts.blocks import Blocks, in_blocks
-from attnviz.charts.parts.values import scale_end
+from attnviz.charts.parts.values import ScaleEnd, scale_end
 
 TOTAL = 920
 CHIP_HEIGHT, ROW_PITCH = 30, 38
@@ -58,9 +59,12 @@ class Panel:
     right: float
     gap: float  # to its left
 
-    @property
-    def limit(self) -> float:
-        return 1.0 if self.step.name == "weights" else scale_end(self.blocks.values).limit
+    @cached_property
+    def end(self) -> ScaleEnd:
+        """Where its colours end."""
+        if self.step.name == "weights":
+            return ScaleEnd(1.0, is_cut=False)
+        return scale_end(self.blocks.values)
 
     def per(self, axis: str, side: int) -> int:
         """The tokens of a row (side 0) or a column (1), where that side is this axis; else 0."""

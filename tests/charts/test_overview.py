@@ -44,7 +44,7 @@ def test_every_cell_is_its_matrix_relative_to_the_end_of_its_colours(sentence_tr
         shape = constants["panel_rows"][place], constants["panel_columns"][place]
         drawn = np.array(constants["cells"][first : first + shape[0] * shape[1]]).reshape(shape)
         if shape == array.shape:
-            expected = np.clip(array / np.float32(panel.limit), -1, 1)
+            expected = np.clip(array / np.float32(panel.end.limit), -1, 1)
             np.testing.assert_allclose(drawn, expected, rtol=1e-6, atol=1e-7)
         else:
             assert shape[1] <= 32 < array.shape[1]

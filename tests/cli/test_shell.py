@@ -230,6 +230,7 @@ def test_every_option_is_a_field_of_the_screen(screen, sentence_trace):
     assert (model.measure, model.is_by_measure) == ("distance", True)
     steps = screen("--columns", "--large", "window")
     assert (steps.convention, steps.large) == ("columns", "window")
+    assert screen("--step", "softmax").step == "softmax"
 
 
 def test_filters_are_those_of_the_page(screen, minilm):
@@ -546,6 +547,28 @@ def test_a_figures_look_is_asked_for(shell_of, asked_for, small, tmp_path):
     assert width == pytest.approx(89 / 25.4 * 96, abs=1)
 
 
+def test_one_step_is_drawn_for_a_column_with_letters_as_large_as_asked_for(
+    shell_of, sentence_trace, tmp_path
+):
+    file = tmp_path / "a.svg"
+    look = ("--width", "one", "--letters", 9, "--no-caption")
+    assert shell_of(SENTENCE, "--step", "softmax", *look, "-o", file) == (0, "", "")
+    chart = attnviz.steps_view(sentence_trace.head(0, 8), step="weights")
+    drawing = figures.to_svg(chart, width_mm=89, letter_size=9)
+    assert plain(file.read_text()) == plain(drawing)
+    status, _, said = shell_of(SENTENCE, "--step", "sofmax", "-o", file)
+    assert (status, "no step 'sofmax'" in said, "softmax, update" in said) == (1, True, True)
+
+
+def test_the_step_alone_is_that_of_a_changed_head(shell_of, sentence_trace, tmp_path):
+    file = tmp_path / "a.svg"
+    asked = ("--step", "softmax", "--scaling", 1, "--no-caption")
+    assert shell_of(SENTENCE, *asked, "-o", file) == (0, "", "")
+    changed = attnviz.what_if(sentence_trace.head(0, 8), scaling=1)
+    chart = attnviz.steps_view(changed, step="softmax")
+    assert plain(file.read_text()) == plain(figures.to_svg(chart))
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_is_drawn_and_written(shell_of, screen, asked_for, tmp_path, view):
     starts = {"svg": b"<svg", "html": b"<!DOCTYPE html>"}
@@ -601,6 +624,9 @@ def test_data_are_the_heads_own_arrays(shell_of, sentence_trace, tmp_path):
     with np.load(names[0]) as arrays:
         np.testing.assert_array_equal(arrays["weights"], head.weights)
     assert names[1].read_bytes() == _bytes(data.to_csv(head))
+    table = tmp_path / "weights.csv"
+    assert shell_of(SENTENCE, "--weights", "-o", table) == (0, "", "")
+    assert table.read_bytes() == data.weights_to_csv(head)
     assert names[2].read_bytes() == _bytes(data.to_parquet(head))
     about = data.about(sentence_trace, head, text=SENTENCE, pair=None, target=None)
     assert json.loads(names[3].read_text()) == json.loads(data.to_json(about))

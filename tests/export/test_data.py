@@ -240,9 +240,9 @@ def weights_from_csv(head):
 
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_the_weights_are_a_table_with_a_row_a_query(is_causal):
-    head = hand_made.random_head(
-        4, 4, queries=["a", "b", "a", "c"], causal=is_causal, sink_logit=1.0
-    )
+    names = ["a", "b", "a", "c"]
+    given = {"queries": names, "keys": names, "sink_logit": 1.0}
+    head = hand_made.random_head(4, 4, causal=is_causal, **given)
     header, rows = weights_from_csv(head)
     assert header[0] == "query token"
     assert header[1:] == ["0 a", "1 b", "2 a", "3 c", "sink"]

@@ -62,7 +62,7 @@ def test_a_view_is_given_what_the_screen_has(sentence_trace, view):
     head = sentence_trace.head(3, 5)
     other = sentence_trace.head(1, 2)
     of = {
-        "steps": {"head": head, **chosen},
+        "steps": {"head": head, "step": None, **chosen},
         "neurons": {"head": head, **given},
         "heads": {"trace": sentence_trace, **given},
         "model": {"trace": sentence_trace, **given},

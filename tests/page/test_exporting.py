@@ -68,7 +68,7 @@ def test_an_open_menu_keeps_no_trace_in_memory(page, part):
 
 
 def test_every_picture_on_the_page_can_be_taken_away(page):
-    opened(page, "Steps", "Figure", what_if=True, if_unscaled=True, why_scale=True)
+    opened(page, "Steps", "Figure", all_steps=True, what_if=True, if_unscaled=True, why_scale=True)
     (names,) = (box.options for box in page.selectbox if box.key == "export_figure")
     assert names[0] == "All steps"
     for name in (
@@ -80,7 +80,21 @@ def test_every_picture_on_the_page_can_be_taken_away(page):
         "Update of flies before and after",
     ):
         assert name in names, names
-    assert len(names) == len(set(names)) == len(page.get("vega_lite_chart")) + 1
+    assert len(names) == len(set(names))
+
+
+def test_a_step_that_is_not_open_can_be_taken_away_alone_in_letters_of_a_chosen_size(page):
+    opened(page, "Steps", "Figure", step="softmax")
+    (names,) = (box.options for box in page.selectbox if box.key == "export_figure")
+    assert {"score: query token by key token", "query: query token by dimension (d_head)"} < {
+        *names
+    }
+    page.selectbox(key="export_width").set_value(list(export_parts.WIDTHS)[1])
+    page.selectbox(key="export_figure").set_value("score: query token by key token")
+    run(page)
+    page.selectbox(key="export_letters").set_value("9 points")
+    run(page)
+    assert not page.warning
 
 
 ONE_OF_EACH_KIND = (  # a matrix, rows of bands, lines, and numbers before and after
@@ -93,7 +107,7 @@ ONE_OF_EACH_KIND = (  # a matrix, rows of bands, lines, and numbers before and a
 
 @pytest.mark.parametrize("are_all", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_each_of_them_is_drawn_as_it_stands(page, are_all):
-    opened(page, "Steps", "Figure", what_if=True, if_unscaled=True, why_scale=True)
+    opened(page, "Steps", "Figure", all_steps=True, what_if=True, if_unscaled=True, why_scale=True)
     names = page.selectbox(key="export_figure").options[1:] if are_all else ONE_OF_EACH_KIND
     page.selectbox(key="export_width").set_value(list(export_parts.WIDTHS)[2])  # draws it
     for name in names:
