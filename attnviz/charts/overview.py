@@ -167,6 +167,7 @@ def _of_panels(
         "panel_step": [panel.step.title for panel in panels],
         "panel_note": [f"; {panel.blocks.note}" if panel.blocks.note else "" for panel in panels],
         "panel_limit": limits,
+        "panel_cut": [int(panel.end.is_cut) for panel in panels],
         "panel_size": [" × ".join(map(str, panel.step.array.shape)) for panel in panels],
         "panel_operator": [panel.operator for panel in panels],
         "panel_gap": [panel.gap for panel in panels],

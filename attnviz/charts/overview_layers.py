@@ -251,7 +251,7 @@ def _places_to_click(shape: Shape) -> alt.Chart:
         .transform_calculate(
             says="panel_step[datum.panel] + ': ' + panel_size[datum.panel] + ', colours ' + "
             "(panel_is_weights[datum.panel] ? '0 to 1' : '±' + format(panel_limit[datum.panel], "
-            "'.3~g')) + panel_note[datum.panel]",
+            "'.3~g') + (panel_cut[datum.panel] ? ' and beyond' : '')) + panel_note[datum.panel]",
             top=f"{shape.top}",
             bottom=f"{shape.top + MATRIX_HEIGHT}",
         )
