@@ -136,8 +136,15 @@ def heads_figure(
         structure,
         constants,
         takeaway(call, layer, query, key),
-        n_marks=sum(place is not None for place in strongest["strongest"]) + shape.n_others,
+        n_marks=_n_lines(shape, focus, strongest) + shape.n_others,
     )
+
+
+def _n_lines(shape: Shape, focus: Focus, strongest: dict[str, Any]) -> int:
+    """Of one token all, with a stripe each; of all tokens the strongest."""
+    if focus == "all":
+        return sum(place is not None for place in strongest["strongest"])
+    return 2 * shape.n_heads * (shape.n_keys if focus == "query" else shape.n_queries)
 
 
 def _strongest(

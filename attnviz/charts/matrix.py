@@ -545,17 +545,17 @@ def _printed_values(base: alt.Chart, of: _Structure, value: str) -> alt.Chart:
         number = f"format({value}, {is_small} ? '.' + {decimals} + 'f' : '.3g')"
         number = f"{value} == 0 ? '0' : {number}"
         two = f"{value} == 0 ? '0' : format({value}, '.2~g')"
-    number = f"{is_narrow} ? ({two}) : {number}"
     fitting = f"{cell} * ({is_narrow} ? {SHARE_OF_TWO} : 0.33)"
     chart: alt.Chart = (
         base.transform_filter(f"isValid({value})")
-        .transform_calculate(printed=number)
+        .transform_calculate(printed=number, brief=two)
         .mark_text(
+            # What depends on the width is no part of the data, on which in some figures it depends.
+            text=alt.expr(f"{is_narrow} ? datum.brief : datum.printed"),
             fontSize=alt.expr(printed_size(of.called, fitting)),
             fill=alt.expr(palette.text_on(f"({value} / {of.limit})")),
             tooltip=None,
         )
-        .encode(text="printed:N")
     )
     return chart
 

@@ -13,6 +13,7 @@ import numpy as np
 from attnviz.attention.head import HeadTrace
 from attnviz.charts.overview_layers import Shape, layers
 from attnviz.charts.overview_layout import (
+    MOST_CHIPS,
     Chips,
     Panel,
     chips_of,
@@ -130,15 +131,26 @@ def _of_chips(head: HeadTrace, chips: Chips, query: int, key: int) -> dict[str, 
     if chips.n_others:
         columns.append(np.maximum(others, 0)[:, None])
     given = np.concatenate(columns, axis=1).astype(np.float32)
+    # Which tokens are shown of a long text changes with the pair. Places without a token keep
+    # everything else where it is, so that the browser takes new numbers into its drawing.
+    n_more = MOST_CHIPS - given.shape[1] if chips.n_others else 0
+    n_less = MOST_CHIPS - len(given) if len(given) < len(head.query_tokens) else 0
+    given = np.pad(given, ((0, n_less), (0, n_more)), constant_values=np.nan)
+    n_queries = len(chips.queries) if chips.has_two_rows else 0
+
+    def padded(values: list[Any]) -> list[Any]:
+        upper = [*values[:n_queries], *[None] * (n_less if chips.has_two_rows else 0)]
+        return [*upper, *values[n_queries:], *[None] * n_more]
+
     return {
         "query_names": [short(name) for name in head.query_tokens] if chips.has_two_rows else [],
         "key_names": [short(name) for name in head.key_tokens],
-        "chip_left": chips.left,
-        "chip_right": chips.right,
-        "chip_position": chips.positions,
+        "chip_left": padded(chips.left),
+        "chip_right": padded(chips.right),
+        "chip_position": padded(chips.positions),
         "given": [value for row in nested(given) for value in row],
         "n_others": chips.n_others,
-        "n_query_chips": len(chips.queries),
+        "n_query_chips": len(given) if chips.has_two_rows else 0,
         "query_at": chips.queries.index(query),
         "query_position": query,
         "key_position": key,

@@ -62,8 +62,10 @@ def _sentence(shape: Shape) -> list[alt.Chart]:
     names = f"{is_query} ? query_names[datum.position] : key_names[datum.position]"
     # How many there are is a number too, and so the same for each pair of a text.
     one = alt.Chart(alt.sequence(1, as_="one"))
-    all_chips = one.transform_calculate(chip="sequence(length(chip_left))").transform_flatten(
-        ["chip"]
+    all_chips = (
+        one.transform_calculate(chip="sequence(length(chip_left))")
+        .transform_flatten(["chip"])
+        .transform_filter("isValid(chip_left[datum.chip])")
     )
     # A weight that is hidden has no value, and a query in a row of its own has no weight.
     chips = all_chips.transform_calculate(

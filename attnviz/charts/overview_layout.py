@@ -20,6 +20,7 @@ CHIP_FONT_SIZE, LETTER = 16, 9.4  # px; LETTER: how wide one is
 LONGEST_NAME = 16  # letters
 BETWEEN_CHIPS = 6
 SINK, OTHERS = -1, -2  # positions of what is no token
+MOST_CHIPS = 20  # in a row: more have no room
 SENTENCE_HEIGHT = 52  # of one row of tokens and their percentages
 TITLES_HEIGHT, MATRIX_HEIGHT, SIZES_HEIGHT = 22, 76, 14
 MAX_ROWS, MAX_COLUMNS = 24, 32  # of blocks

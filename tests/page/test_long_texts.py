@@ -29,7 +29,8 @@ def opened(page):
     """The page at a link, with a long text."""
 
     def open_at(n_tokens=N, **parameters):
-        page.query_params.update({"text": text_of(n_tokens), "layer": "0", "head": "8"})
+        shown = {"layer": "0", "head": "8", "all_steps": "true"}
+        page.query_params.update({"text": text_of(n_tokens), **shown})
         for name, value in parameters.items():
             page.query_params[name] = value
         return run(page)

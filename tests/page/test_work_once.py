@@ -238,7 +238,8 @@ def matrices(page):
 def test_another_pair_in_the_exact_window_builds_no_structure_and_leaves_it_the_same(opened, built):
     """Where the window moves, its tokens have other names, which are part of what is compared."""
     page = opened("Steps", 128)
-    choose(page, all_steps=True, large="window", query=2, key=5)
+    page.session_state["all_steps"] = True
+    choose(page, large="window", query=2, key=5)
     specs, unnamed = matrices(page)
     assert len(specs) == 8  # of nine, without the updates'
     names = constants(page)["weights_rows"]

@@ -16,6 +16,7 @@ PARAMETERS = {
     "view": VIEWS,
     "talk": ("embeddings", "softmax"),
     "step": ("embeddings", "softmax"),
+    "all_steps": ("true",),
     "columns": ("true",),
     "large": ("mean", "exact near pair"),
     "why_scale": ("true",),
