@@ -72,7 +72,7 @@ def test_it_opens_in_blocks_of_their_maximum(opened, head):
     np.testing.assert_allclose(
         weights(page), in_blocks(head.weights, None, "maximum", max_columns=40).values, atol=1e-5
     )
-    assert notes(page).count("each cell: the maximum of 9 values") == 4
+    assert notes(page).count("each cell: the maximum of 9 values") == 3
 
 
 @pytest.mark.parametrize("spelled", ["mean", LARGE["mean"]])
@@ -83,7 +83,7 @@ def test_a_link_to_the_mean_is_followed(opened, head, spelled):
     np.testing.assert_allclose(
         weights(page), in_blocks(head.weights, None, "mean", max_columns=40).values, atol=1e-5
     )
-    assert notes(page).count("each cell: the mean of 9 values") == 4
+    assert notes(page).count("each cell: the mean of 9 values") == 3
 
 
 @pytest.mark.parametrize("spelled", ["window", LARGE["window"]])
@@ -92,7 +92,7 @@ def test_a_link_to_the_exact_part_is_followed(opened, head, spelled):
     assert not page.warning
     assert page.selectbox(key="large").value == "window"
     np.testing.assert_allclose(weights(page), head.weights[30:70, :40], atol=1e-5)
-    assert notes(page).count("queries 30 to 69 of 100, keys 0 to 39 of 100") == 4
+    assert notes(page).count("queries 30 to 69 of 100, keys 0 to 39 of 100") == 3
     sent = constants(page)
     for name in ("q", "updated"):
         np.testing.assert_allclose(np.float32(sent[name]), getattr(head, name)[30:70], atol=1e-5)

@@ -26,19 +26,19 @@ SHORT = 100_000  # bytes, of 7 tokens
 # “Steps, exact” is the timeline with the exact part of large matrices, “all marked” the scatter
 # with an area around every head. Compare has another text that is as long.
 SENT_AND_DRAWN = [
-    ("bundled", "Steps", 7, 83_055, 3_289),
-    ("bundled", "Steps", 32, 171_580, 13_471),
-    ("bundled", "Steps", 128, 181_572, 13_471),
-    ("bundled", "Steps", 512, 222_129, 17_823),
-    ("bundled", "Steps, exact", 512, 212_443, 17_823),
+    ("bundled", "Steps", 7, 32_115, 1_669),
+    ("bundled", "Steps", 32, 51_419, 4_962),
+    ("bundled", "Steps", 128, 60_881, 6_795),
+    ("bundled", "Steps", 512, 71_767, 8_034),
+    ("bundled", "Steps, exact", 512, 70_419, 8_034),
     ("bundled", "Neurons", 7, 65_251, 1_021),
     ("bundled", "Neurons", 32, 120_044, 4_496),
     ("bundled", "Neurons", 128, 155_875, 5_643),
     ("bundled", "Neurons", 512, 155_876, 5_643),
-    ("bundled", "Heads", 7, 35_702, 600),
-    ("bundled", "Heads", 32, 149_202, 2_164),
-    ("bundled", "Heads", 128, 207_770, 2_196),
-    ("bundled", "Heads", 512, 207_770, 2_196),
+    ("bundled", "Heads", 7, 35_710, 232),
+    ("bundled", "Heads", 32, 142_807, 932),
+    ("bundled", "Heads", 128, 201_365, 1_156),
+    ("bundled", "Heads", 512, 201_365, 1_156),
     ("bundled", "Model", 7, 23_490, 165),
     ("bundled", "Model", 32, 76_787, 165),
     ("bundled", "Model", 128, 73_848, 165),
@@ -59,16 +59,16 @@ SENT_AND_DRAWN = [
     ("bundled", "Compare", 32, 33_998, 2_031),
     ("bundled", "Compare", 128, 59_314, 4_803),
     ("bundled", "Compare", 512, 59_433, 4_806),
-    ("gpt2", "Steps", 7, 101_913, 5_209),
-    ("gpt2", "Steps", 128, 243_642, 19_647),
-    ("gpt2", "Steps", 1024, 302_160, 25_591),
-    ("gpt2", "Steps, exact", 1024, 292_220, 25_591),
+    ("gpt2", "Steps", 7, 35_773, 1_725),
+    ("gpt2", "Steps", 128, 74_649, 7_788),
+    ("gpt2", "Steps", 1024, 94_605, 9_394),
+    ("gpt2", "Steps, exact", 1024, 78_487, 8_614),
     ("gpt2", "Neurons", 7, 73_259, 1_941),
     ("gpt2", "Neurons", 128, 221_597, 10_753),
     ("gpt2", "Neurons", 1024, 221_600, 10_753),
-    ("gpt2", "Heads", 7, 35_702, 387),
-    ("gpt2", "Heads", 128, 207_760, 2_196),
-    ("gpt2", "Heads", 1024, 207_762, 2_196),
+    ("gpt2", "Heads", 7, 35_710, 220),
+    ("gpt2", "Heads", 128, 201_404, 1_156),
+    ("gpt2", "Heads", 1024, 201_498, 1_156),
     ("gpt2", "Model", 7, 15_298, 90),
     ("gpt2", "Model", 128, 35_061, 90),
     ("gpt2", "Model", 1024, 32_082, 90),
@@ -108,11 +108,10 @@ MORE_BYTES, MORE_MARKS = 1.3, 1.1  # times what was; beyond it something has gro
 
 # The most marks of a view, of a model with 12 heads of at most 64 dimensions, and why.
 MOST_MARKS = {
-    # x, q, k, v, x′ and the output in 40 × 64 cells each, and one row of x and of the output
-    # exactly: 15,360 and 1,536. Four matrices of pairs in 40 × 40 cells, in two of which a hidden
-    # cell is grey and crossed out: 6,400 and at most 2 × 1,600. A band of 64 cells for 8 keys, the
-    # others and the sum, with 8 marks a row: 720. Frames and gaps: 40.
-    "Steps": 27_300,
+    # Of the head at a glance x, q, k, v, x′ and the output in 24 × 32 cells, four matrices of pairs
+    # in 24 × 24 cells, and 20 tokens: 6,990. Of the open step W and what it makes in 40 × 64 cells
+    # each, or one of pairs in 40 × 40, in which a hidden cell is grey and crossed out: 5,120.
+    "Steps": 12_200,
     # q of 40 queries, k and q × k of 40 keys, w · v of them and two sums, in 64 cells each:
     # 10,368. For a key a line, a bar, three numbers and two tokens, for a query one, what answers
     # the pointer, and titles: 500.

@@ -55,7 +55,7 @@ def show_steps(followed: Followed, steps: list[Step], *, is_alone: bool = True) 
     Where one number `is_alone` on the screen, one of several arrays of it is chosen there.
     """
     first, convention = steps[0], followed.convention
-    with st.container(key=None if followed.is_large else f"words_{first.number}"):
+    with st.container(key=None if followed.is_large else f"words_of_{first.number}"):
         words = explanation(followed.head, first.number, convention, is_short=followed.is_large)
         st.markdown(words)
     if followed.is_large and first.name == "bias":
