@@ -20,7 +20,6 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from attnviz.attention.explained.sentences import headline
 from tests.support.browsing import WATCH, rest
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.places import ROOT
@@ -35,23 +34,21 @@ MAX_BYTES = 200_000
 MAX_DIFFERENCE = 0.5
 _REDUCED = 4
 _SAME_COLOURS = ("--force-color-profile=srgb",)
-_TO_TOP = "element => { element.style.scrollMarginTop = '16px'; element.scrollIntoView() }"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A state of the page, and as much of it as is kept."""
+    """A state of the page, from its top down to a height."""
 
     name: str  # of its file
     link: str
     scheme: Literal["light", "dark"]
     height: int  # px
-    top: str | None = None  # the headline it begins with, if not with the page
 
 
 _FLIES = "?layer=5&head=11&query=2+flies&key=5+arrow"
 PICTURES = (
-    Picture("steps.png", _FLIES, "light", 708, headline("3c")),
+    Picture("steps.png", _FLIES, "light", 720),
     Picture("neurons.png", f"{_FLIES}&view=Neurons", "dark", 770),
 )
 
@@ -66,9 +63,6 @@ def made(picture: Picture, browser: Any, address: str) -> bytes:
     context.add_init_script(WATCH)
     page = context.new_page()
     page.goto(address + picture.link)
-    rest(page)
-    if picture.top is not None:
-        page.get_by_text(picture.top, exact=True).evaluate(_TO_TOP)
     rest(page)
     drawn = Image.open(io.BytesIO(page.screenshot(animations="disabled", caret="hide")))
     context.close()
