@@ -79,29 +79,31 @@ def _choose(beats: list[str]) -> tuple[bool, str]:
     if st.session_state.get("step", OPENING) not in beats:
         st.session_state["step"] = OPENING  # of a head that has other steps
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        beat: str = st.session_state.get("step", OPENING)
-        _move("Previous", "Left", beats, -1)
-        bar = st.container(width="content")
-        _move("Next", "Right", beats, 1)
+        previous, bar, following = (st.container(width="content") for _ in range(3))
         are_all = st.toggle("All steps", key="all_steps", bind="query-params")
         links.check_switch("all_steps", "All steps", are_all)
-        with bar:
-            chosen = st.segmented_control(
-                "Step",
-                beats,
-                default=OPENING,
-                required=True,
-                key="step",
-                bind="query-params",
-                label_visibility="collapsed",
-                disabled=are_all,
-            )
-    links.check("step", "step", beats, chosen or beat)
-    return are_all, chosen or beat
+    chosen = bar.segmented_control(
+        "Step",
+        beats,
+        default=OPENING,
+        required=True,
+        key="step",
+        bind="query-params",
+        label_visibility="collapsed",
+        disabled=are_all,
+    )
+    beat: str = chosen or OPENING
+    links.check("step", "step", beats, beat)
+    # After the control: before it, nothing knows the step that a link asks for.
+    place = beats.index(beat)
+    with previous:
+        _move("Previous", "Left", beats, place - 1)
+    with following:
+        _move("Next", "Right", beats, place + 1)
+    return are_all, beat
 
 
-def _move(label: str, shortcut: str, beats: list[str], by: int) -> None:
-    place = beats.index(st.session_state.get("step", OPENING)) + by
+def _move(label: str, shortcut: str, beats: list[str], place: int) -> None:
     is_there = place in range(len(beats))
     st.button(
         label,
