@@ -93,6 +93,7 @@ def _sentence(shape: Shape) -> list[alt.Chart]:
         chips.transform_calculate(drawn="isValid(datum.weight) ? datum.weight : 0")
         .mark_rect(
             cornerRadius=5,
+            fillOpacity=alt.expr("isValid(datum.weight) ? 1 : 0"),
             stroke=alt.expr(edge),
             strokeWidth=alt.expr(f"{is_first} ? 3 : 2"),
             cursor="pointer" if shape.reports_clicks else "default",
@@ -132,7 +133,12 @@ def _sentence(shape: Shape) -> list[alt.Chart]:
         .mark_text(fontSize=12, fill=alt.expr(palette.TEXT), tooltip=None, aria=False)
         .encode(x=_x("middle"), y=_y("share_y"), text="share:N")
     )
-    return [boxes, names, shares]
+    hidden = (
+        chips.transform_filter("!isValid(datum.weight)")
+        .mark_rect(cornerRadius=5, fill=alt.expr(palette.HIDDEN), tooltip=None, aria=False)
+        .encode(**_box("left", "right", "top", "bottom"))
+    )
+    return [hidden, boxes, names, shares]
 
 
 # The matrices

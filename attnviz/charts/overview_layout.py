@@ -148,8 +148,7 @@ def panels_of(head: HeadTrace) -> list[Panel]:
     panels, left, number = [], 2.0, ""
     for step, operator, gap, share in zip(steps, operators, gaps, shares, strict=True):
         left += gap
-        title = _TITLES.get(step.name, step.title).replace("rotated query", "rotated q")
-        title = title.replace("rotated key", "rotated k")
+        title = _TITLES.get(step.name, step.title).removeprefix("rotated ")
         is_first = step.number != number and step.number[0].isdigit()
         title, number = f"{step.number} {title}" if is_first else title, step.number
         blocks = _in_blocks(step)

@@ -54,10 +54,10 @@ def test_every_cell_is_its_matrix_relative_to_the_end_of_its_colours(sentence_tr
 @pytest.mark.parametrize(
     ("model_type", "there", "not_there"),
     [
-        ("llama", ["1b rotated q", "3b mask"], ["3a bias"]),
+        ("llama", ["1b query", "3b mask"], ["3a bias"]),
         ("gemma2", ["soft-cap"], []),
-        ("bloom", ["bias", "3b mask"], ["1b rotated q"]),
-        ("bert", [], ["3b mask", "bias", "soft-cap", "1b rotated q"]),
+        ("bloom", ["bias", "3b mask"], ["1b query"]),
+        ("bert", [], ["3b mask", "bias", "soft-cap", "1b query"]),
     ],
 )
 def test_steps_that_a_model_has_more_are_there_and_those_it_has_not_are_not(
