@@ -53,7 +53,9 @@ LARGE_FONT_SIZE = 17  # px, on a projector
 # whole head at a glance.
 HEIGHT, PRINTED_HEIGHT = 400, 200
 LOW_HEIGHT, PRINTED_LOW_HEIGHT = 240, 168  # of rows of numbers, which have other things beside them
-LARGE_HEIGHT = 350
+NARROW_HEIGHT = 150  # of numbers beside the matrix that they are made with
+CLOSE = 4  # px, between the parts of a narrow matrix of numbers
+LARGE_HEIGHT = 320
 LARGE_LOW_HEIGHT = 280  # below standing labels
 LARGE_NARROW_HEIGHT, LARGE_DIMENSIONS_HEIGHT = 170, 280
 # The selection parameter that reports a clicked cell by its `row` and `column` in the drawing.
@@ -88,6 +90,11 @@ class _Structure:
     @property
     def is_of_pairs(self) -> bool:
         return set(self.axes) == {"query_pos", "key_pos"}
+
+    @property
+    def is_low(self) -> bool:
+        """Whether it stands beside another matrix of numbers, on one screen with words."""
+        return self.is_narrow and not self.is_large and not self.is_of_pairs
 
     @property
     def n_cells(self) -> int:
@@ -260,6 +267,7 @@ def _structure(of: _Structure) -> dict[str, Any]:
                 is_below=is_below,
                 font_size=of.font_size,
                 field=of.value_title,
+                **({"offset": CLOSE, "titlePadding": CLOSE} if of.is_low else {}),
             ),
         )
     )
@@ -284,7 +292,9 @@ def _structure(of: _Structure) -> dict[str, Any]:
     )
     if of.has_note:
         note = alt.expr(f"{of.called}_note")
-        chart = chart.properties(title=alt.Title(note, fontSize=of.font_size, anchor="end"))
+        offset: Any = CLOSE if of.is_low else alt.Undefined
+        title = alt.Title(note, fontSize=of.font_size, anchor="end", offset=offset)
+        chart = chart.properties(title=title)
     return structure_of(chart)
 
 
@@ -456,6 +466,7 @@ def _x(of: _Structure) -> alt.X:
             "labelAngle": 0,
             "values": _named(of.n_columns, 6 if of.is_narrow else 16, False),
             "labelOverlap": "parity",  # on a telephone every other number
+            **({"titlePadding": CLOSE} if of.is_low else {}),
         }
     title = AXIS_TITLES[of.axes[1]]
     column_axis = axis(title, orient="top", font_size=font_size, **options)
@@ -500,6 +511,8 @@ def _row_height(of: _Structure) -> int:
         if not of.is_of_pairs:
             height = LARGE_NARROW_HEIGHT if of.is_narrow else LARGE_DIMENSIONS_HEIGHT
         return max(4, min(48, height // n_rows))
+    if of.is_low:
+        return max(3, min(22, NARROW_HEIGHT // n_rows))
     if is_flat:
         height = PRINTED_HEIGHT if of.is_of_pairs else PRINTED_LOW_HEIGHT
         return min(30 if of.is_of_pairs else 22, height // n_rows)

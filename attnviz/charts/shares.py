@@ -14,8 +14,7 @@ from attnviz.charts.parts.figure import ASIDE, Figure, structure_of
 from attnviz.charts.parts.values import largest, nested, scale_end
 
 MAX_KEYS = 8  # with a band of their own; the others are added up
-PITCH = 22  # px a row
-LARGE_PITCH = 27
+PITCH, COMPACT_PITCH, LARGE_PITCH = 22, 20, 27  # px a row
 BAND_WIDTH, COMPACT_BAND_WIDTH = 224, 160
 BAR_WIDTH = 88
 NUMBER_WIDTH = 62
@@ -106,7 +105,7 @@ def _structure(
     n_rows: int, d_value: int, names_width: int, is_large: bool, is_compact: bool
 ) -> dict[str, Any]:
     font_size = FONT_SIZE + 4 if is_large else FONT_SIZE + 1
-    height = alt.Step(LARGE_PITCH if is_large else PITCH)
+    height = alt.Step(LARGE_PITCH if is_large else COMPACT_PITCH if is_compact else PITCH)
     place = alt.Y("place:O", axis=None, scale=alt.Scale(padding=0))
     tooltip = [
         alt.Tooltip("name:N", title="key token"),

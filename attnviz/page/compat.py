@@ -28,7 +28,7 @@ def uploads() -> MemoryUploadedFileManager | None:
 CHART = "[data-testid=stVegaLiteChart]"
 MAIN = "[data-testid=stMainBlockContainer]"
 HEADER = "[data-testid=stHeader]"
-TABS = "[data-testid=stTabs]"
+TABS, PANEL = "[data-testid=stTabs]", "[data-testid=stTabPanel]"
 ELEMENT, COLUMN = "[data-testid=stElementContainer]", "[data-testid=stColumn]"
 LAYOUT = "[data-testid=stLayoutWrapper]"
 SIDEBAR = "[data-testid=stSidebar]"

@@ -12,6 +12,7 @@ from attnviz.page.compat import (
     HEADER,
     LAYOUT,
     MAIN,
+    PANEL,
     SIDEBAR,
     SIDEBAR_TOP,
     TABS,
@@ -38,9 +39,12 @@ _RULES = f"""
 {_WIDE} svg {{user-select: none}}
 {_WIDE} {CHART} {{min-width: 760px}}
 {MAIN} {{padding-left: 2rem; padding-right: 2rem}}
+{PANEL} {{padding-top: .5rem}}
 {SIDEBAR_TOP} {{position: absolute; right: 0; z-index: 1}}
-{keyed_like("words_")} p {{font-size: .9rem; line-height: 1.45}}
-{keyed("open_strongest")} button {{min-height: 1.6rem; padding-top: 0; padding-bottom: 0}}
+{keyed_like("words_")} p {{font-size: .9rem; line-height: 1.4; margin-bottom: .5rem}}
+{keyed("open_strongest")} button {{min-height: 1.6rem}}
+{keyed_like("step_left", "step_right")} button {{min-height: 2rem}}
+{keyed_like("open_strongest", "step_left", "step_right")} button {{padding-block: 0}}
 @media (max-width: 640px) {{ {MAIN} {{padding-left: 1rem; padding-right: 1rem}} }}
 @media (min-width: 800px) {{
   {layout_of(keyed("strip"))} {{
@@ -65,12 +69,15 @@ _OF_TALK = f"""
 html.pointer-moves {keyed("talk_bar")}, {keyed("talk_bar")}:focus-within {{opacity: 1}}
 html:not(.pointer-moves) {MAIN} {{cursor: none}}
 """
-# In a slide: pictures and one line of words, and nothing to choose.
+# In a slide: pictures and one line of words, and nothing to choose. All of it is to be seen at
+# 960 × 540: the line stands in the room that Streamlit leaves below a chart.
 _OF_EMBED = f"""
-{MAIN} {{padding: .5rem 1rem 0}}
+{MAIN} {{padding: 0 1rem}}
 {SIDEBAR}, {HEADER}, {MAIN} {ELEMENT}, {MAIN} {COLUMN}:not(:has({CHART})),
 {MAIN} {LAYOUT}:not(:has({CHART})), {TABS} [role=tablist] {{display: none}}
 {MAIN} {ELEMENT}:has({CHART}) {{display: block}}
+{layout_of(keyed("embed_line"))} {{margin-top: -1.25rem}}
+{keyed_like("model_")} {{zoom: .9}}
 {MAIN} {layout_of(keyed("embed_line"))}, {keyed("embed_line")} {ELEMENT} {{display: block}}
 {MAIN} [data-testid=stVerticalBlock] {{gap: .25rem}}
 """

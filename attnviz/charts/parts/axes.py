@@ -102,12 +102,13 @@ def colour(
     is_below: bool,
     font_size: int = FONT_SIZE,
     field: str = "v",
+    **options: Any,
 ) -> alt.Color:
     """A step's colours, with a legend in numbers: both ends and the middle.
 
-    They end where `ScaleEnd.constants` of what they are `called` says.
+    They end where `ScaleEnd.constants` of what they are `called` says. `options` are the legend's.
     """
-    place = _legend_place(is_below)
+    place = _legend_place(is_below) | options
     if name == "weights":
         return alt.Color(
             f"{field}:Q",

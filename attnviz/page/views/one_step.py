@@ -1,6 +1,6 @@
 """One step of the timeline: formula, words made from the numbers, and the matrix."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,7 @@ from attnviz.charts.parts.window import window_around
 from attnviz.charts.projection import projection_chart
 from attnviz.charts.row import row_chart
 from attnviz.charts.shares import shares_chart
+from attnviz.page.compat import DeltaGenerator
 from attnviz.page.controls import pair
 from attnviz.page.controls.pair import Followed
 from attnviz.page.figures import Width, show_figure
@@ -62,7 +63,10 @@ def show_steps(followed: Followed, steps: list[Step], *, is_alone: bool = True) 
         steps = steps[:1]  # one screen; the scores with their bias are what the mask is added to
     if len(steps) > 1 and not is_of_pairs(first):
         if not followed.is_large:
-            for step in [_one_of(steps)] if is_alone else steps:
+            if is_alone:
+                _show_beside_words(followed, *steps)
+                return
+            for step in steps:
                 _show_beside_words(followed, step)
             return
         for column, step in zip(st.columns(len(steps)), steps, strict=True):
@@ -79,7 +83,7 @@ def show_steps(followed: Followed, steps: list[Step], *, is_alone: bool = True) 
         st.markdown(nearest_values(followed.head, followed.query))
 
 
-def _one_of(steps: list[Step]) -> Step:
+def _one_of(steps: Sequence[Step]) -> Step:
     """Of several arrays that one step makes, the one that is chosen; the first, of another step."""
     key = f"array_{steps[0].number}"
     by_title = {step.title: step for step in steps}
@@ -96,8 +100,16 @@ def _one_of(steps: list[Step]) -> Step:
     return by_title[chosen or steps[0].title]
 
 
-def _show_beside_words(followed: Followed, step: Step) -> None:
-    words, picture = st.columns([5, 9], gap="medium")
+def _show_beside_words(followed: Followed, *steps: Step) -> None:
+    """One step beside its picture; of several the one that is chosen above the picture."""
+    is_projected = steps[0].number == "1" and not followed.is_large
+    # What is worked out of a projection has more words than any other step.
+    words, picture = st.columns([6, 8] if is_projected else [5, 9], gap="medium")
+    with picture:
+        picture = st.container(gap="xsmall")
+        heading = picture.container(horizontal=True, vertical_alignment="center")
+    with heading:
+        step = _one_of(steps) if len(steps) > 1 else steps[0]
     is_update = step.name == "updated"
     with words, st.container(gap="xsmall", key=None if followed.is_large else f"words_{step.name}"):
         _show_words(followed, step)
@@ -106,11 +118,10 @@ def _show_beside_words(followed: Followed, step: Step) -> None:
         if not followed.is_large:
             _show_more(followed, step)
     with picture:
-        letter: Any = step.name[0] if step.number == "1" and not followed.is_large else None
         if is_update:
             _show_shares(followed)
-        elif letter is not None:
-            _show_projection(followed, step, letter)
+        elif is_projected:
+            _show_projection(followed, step, heading)
         else:
             _show_chart(followed, step)
         if step.name == "weights" and followed.large == "window":
@@ -118,8 +129,9 @@ def _show_beside_words(followed: Followed, step: Step) -> None:
             pair.show_outside(followed.head, followed.query, shown)
 
 
-def _show_projection(followed: Followed, step: Step, letter: Letter) -> None:
+def _show_projection(followed: Followed, step: Step, heading: DeltaGenerator) -> None:
     """W beside what it makes of x, with the column of the number that is worked out."""
+    letter: Any = step.name[0]
     head, dimension = followed.head, _dimension(followed, letter)
     weights, made = st.columns(2)
     with weights:
@@ -129,10 +141,9 @@ def _show_projection(followed: Followed, step: Step, letter: Letter) -> None:
         if step_of_w is None or figure is None:
             st.caption(no_weights(head, letter) or "")
         else:
-            st.markdown(f"${step_of_w.formula}$")
+            heading.markdown(f"${step_of_w.formula}$", width="content")
             show_figure(figure, f"matrix_w_{letter}", f"{name}: dimension of x by dimension")
     with made:
-        st.markdown(f"**{step.title}**")
         _show_chart(followed, step, is_narrow=True, dimension=dimension)
 
 

@@ -49,7 +49,7 @@ def _show_all(trace: Trace, head: HeadTrace) -> None:
             with _expander(name):
                 _show(followed, name, beats[name], is_alone=False)
     else:
-        with st.container(key=f"step_{beat}", gap="small"):
+        with st.container(key=f"step_{beat}", gap="xsmall"):
             _show(followed, beat, beats[beat])
     change = what_if.show(followed)
     glossary.show()
