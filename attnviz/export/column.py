@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element
 
 from attnviz.charts.parts.axes import CHARACTER
 from attnviz.charts.parts.figure import ASIDE, INK, PRINTED
-from attnviz.export.fonts import width_of
+from attnviz.export.fonts import PLAIN, runs, width_of
 
 Part = dict[str, Any]
 
@@ -25,6 +25,7 @@ SCREEN = 13  # px: the letters that columns of a fixed width are made for
 NAMES = 5.5  # letters: about how wide a column of names is
 LEAST = 24  # px of a part
 LABEL_PADDING = 6
+WIDER = 1.2  # than they are: how lines are measured that have a character of another font
 BOLD = 0.92  # of a line's room for bold letters: they are wider than those that are measured
 _SIZES = ("labelFontSize", "titleFontSize", "fontSize", "subtitleFontSize")
 _WIDTH = re.compile(r"\bwidth\b")
@@ -166,11 +167,17 @@ def _lines(paragraph: str, width: float, letters: float) -> Iterator[str]:
     line = ""
     for word in paragraph.split(" "):
         longer = f"{line} {word}" if line else word
-        if line and width_of(longer, letters) > width:
+        if line and _measured(longer, letters) > width:
             yield line
             longer = word
         line = longer
     yield line
+
+
+def _measured(line: str, letters: float) -> float:
+    """How wide the drawing takes a line to be: all of it in a font that has its rarest sign (‖)."""
+    is_plain = all(run.font is not None and run.font.family in PLAIN for run in runs(line))
+    return width_of(line, letters) * (1 if is_plain else WIDER)
 
 
 # Sizes
@@ -279,9 +286,9 @@ def _fit_legend(layer: Part, room: float, *, is_narrow: bool) -> None:
 
 def _know_width(layer: Part, room: float) -> None:
     """Numbers in cells ask how wide the whole is, which a part of a figure does not know."""
-    size = layer["mark"].get("fontSize") if isinstance(layer["mark"], dict) else None
-    if isinstance(size, dict):
-        size["expr"] = _WIDTH.sub(f"{room:.6g}", size["expr"])
-        for one in layer.get("transform", []):
-            if "calculate" in one:
-                one["calculate"] = _WIDTH.sub(f"{room:.6g}", one["calculate"])
+    if not isinstance(layer["mark"], dict):
+        return
+    for name in ("text", "fontSize"):
+        own = layer["mark"].get(name)
+        if isinstance(own, dict):
+            own["expr"] = _WIDTH.sub(f"{room:.6g}", own["expr"])

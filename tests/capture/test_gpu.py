@@ -112,6 +112,9 @@ def out_of_memory(*args, **kwargs):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
+N_WEIGHTS = 7  # of each layer: W and b of the query, the key and the value; W_O
+
+
 def test_what_a_trace_holds_of_a_model_is_its_own_weights(minilm, monkeypatch):
     """A tensor of the pass that it held would stay on the GPU, where no call is made again."""
     monkeypatch.setattr(inputs, "keeps_weights", lambda *_: True)  # as if it had been one
@@ -120,7 +123,7 @@ def test_what_a_trace_holds_of_a_model_is_its_own_weights(minilm, monkeypatch):
     trace = attnviz.trace(model, tokenizer, "hello there")
     held = tensors_in(trace)
     weights = [tensor for tensor in held if tensor.is_floating_point()]
-    assert len(weights) == len(trace.layers())
+    assert len(weights) == N_WEIGHTS * len(trace.layers())
     assert all(tensor.untyped_storage().data_ptr() in own for tensor in weights)
 
 
@@ -130,7 +133,7 @@ def test_on_a_cpu_it_holds_what_each_call_is_made_again_from_too(minilm):
     trace = attnviz.trace(model, tokenizer, "hello there")
     held = [tensor for tensor in tensors_in(trace) if tensor.is_floating_point()]
     others = [tensor for tensor in held if tensor.untyped_storage().data_ptr() not in own]
-    assert len(held) - len(others) == len(trace.layers())
+    assert len(held) - len(others) == N_WEIGHTS * len(trace.layers())
     given = [
         tensor
         for layer in trace.layers()

@@ -21,7 +21,7 @@ def tiny_t5():
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t "])
 def test_a_blank_text_is_refused(minilm, text):
-    with pytest.raises(attnviz.InputError, match="is blank"):
+    with pytest.raises(attnviz.InputError, match="Enter a text"):
         attnviz.trace(*minilm, text)
 
 

@@ -295,8 +295,8 @@ def test_a_formula_says_no_more_than_is_known(model_type, formulas):
     for formula, start in zip(own, formulas, strict=True):
         assert formula.startswith(f"{start} : " if start != "v = x" else start), formula
     words = explanation(head, "1")
-    assert ("f is what the module makes" in words) == (model_type == "deepseek_v3")
-    assert ("The norm is the module" in words) == (model_type == "qwen3")
+    assert ("f stands for all that the module computes" in words) == (model_type == "deepseek_v3")
+    assert ("The norm is part of the module" in words) == (model_type == "qwen3")
 
 
 @pytest.mark.parametrize("model_type", ["bert", "t5", "llama", "qwen3_next", "gpt_oss", "phi"])
@@ -417,8 +417,8 @@ def test_what_it_does_to_the_score_of_a_pair_is_worked_out():
     head = turned_head()
     step = next(step for step in head.steps if (step.name, step.number) == ("k", "1b"))
     assert arithmetic(head, step, 1, 0) == (
-        "q of *q1* · k of *k0* would be 50.0000 without the rotary embedding; with it, it is "
-        "**0.0000**."
+        "q of *q1* · k of *k0* would be 50.0000 without the rotary embedding; with it, the "
+        "score is **0.0000**."
     )
 
 
@@ -438,7 +438,9 @@ def test_every_step_has_words_and_a_beat():
 
 def test_the_page_shows_the_rotary_step(offering, tmp_path):
     folder = save_tiny(tmp_path / "llama", "llama")
-    page = run(offering(folder))
+    page = offering(folder)
+    page.query_params["all_steps"] = "true"
+    run(page)
     model, tokenizer = attnviz.load(str(folder))
     head = attnviz.trace(model, tokenizer, "time flies like an arrow").head(0, 0)
     sent = constants(page)

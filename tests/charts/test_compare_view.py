@@ -198,12 +198,12 @@ def test_it_says_in_words_where_the_difference_is_largest(two):
 def test_what_is_left_out_is_said(causal, long):
     assert compare_figure(causal).constants["note"] == [
         "left out: attention to the sink of A",
-        "difference: what is hidden from one of them counts there as 0",
+        "difference: a cell hidden in one of them counts as 0 there",
     ]
     assert compare_figure(long, 50, 60).constants["note"] == [
         "shown: queries 30 to 69 of 99, keys 40 to 79 of 99, of those that are aligned",
         "left out, without a partner: 1 query of A, 1 query of B, 1 key of A, 1 key of B",
-        "colours of A and B end at 0.5, not at 1",
+        "the colours of A and B end at 0.5, not at 1",
     ]
 
 

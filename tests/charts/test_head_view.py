@@ -196,7 +196,7 @@ def test_what_is_to_be_seen_is_said_in_words(call):
     assert said.startswith("Head view of layer 2, 12 heads. The largest weight from flies to time")
     assert f"head {strongest}: {100 * call.own_weights[strongest, 2, 1]:.1f}" in said
     said = who_links(call, 2, 2, 1, list(range(12)))
-    assert said.index(f"head {strongest} ") < said.index("the mean of all 12 heads")
+    assert said.index(f"head {strongest} ") < said.index("mean of all 12 heads")
     others = [head for head in range(12) if head != strongest]
     assert f"head {strongest} " not in who_links(call, 2, 2, 1, others)
     assert "No head is on" in who_links(call, 2, 2, 1, [])

@@ -193,7 +193,7 @@ def test_a_replay_that_is_off_is_said_to_be(sentence_trace, monkeypatch):
     monkeypatch.setattr("attnviz.attention.maths.scale", lambda scores, scaling: scores)
     page = page_of(sentence_trace, "neurons")
     assert "⚠ Recomputed weights differ from the model's own by up to" in page.text
-    assert "are the model's own; the steps before them are replayed" in page.text
+    assert "are the model's own. The steps before them are recomputed" in page.text
 
 
 @pytest.mark.parametrize("view", VIEWS[1:])
@@ -264,7 +264,7 @@ def test_a_page_of_two_texts_has_both_checks_one_sentence_and_every_pair(minilm,
     assert f"B: {check_line(b)}" in page.text
     differs = attnviz.heads.difference(a, b)
     assert page.text.count(plain(where_largest(differs))) == 1
-    assert "B, compared with it: layer 5, head 2, “fruit flies like a banana”." in page.text
+    assert "Compared with B: layer 5, head 2, “fruit flies like a banana”." in page.text
     assert [row[-3:] for row in page.rows] == [
         [fixed(one.weight_a, 4), fixed(one.weight_b, 4), fixed(one.difference, 4)]
         for one in differs.table().itertuples()
