@@ -439,7 +439,7 @@ def test_every_step_has_words_and_a_beat():
 def test_the_page_shows_the_rotary_step(offering, tmp_path):
     folder = save_tiny(tmp_path / "llama", "llama")
     page = offering(folder)
-    page.query_params["all_steps"] = "true"
+    page.query_params |= {"all_steps": "true", "layer": "0", "head": "0"}
     run(page)
     model, tokenizer = attnviz.load(str(folder))
     head = attnviz.trace(model, tokenizer, "time flies like an arrow").head(0, 0)

@@ -227,8 +227,7 @@ def test_heads_without_a_number_are_left_out_and_counted(table):
     sent = scatter_figure(some, 0, 1).constants
     assert len(sent["point_x"]) == 69
     assert sent["note"] == [
-        "3 of 72 heads are left out, without entropy or mean distance, among them the selected "
-        "head"
+        "3 of 72 heads are left out, without entropy or mean distance, among them the selected head"
     ]
     assert len(points(scatter_view(some))) == 69
     some = table.assign(output=table["output"].where(table.index > 0))
