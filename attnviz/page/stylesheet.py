@@ -77,6 +77,7 @@ _OF_EMBED = f"""
 {MAIN} {LAYOUT}:not(:has({CHART})), {TABS} [role=tablist] {{display: none}}
 {MAIN} {ELEMENT}:has({CHART}) {{display: block}}
 {layout_of(keyed("embed_line"))} {{margin-top: -1.25rem}}
+{keyed("embed_line")} p {{margin: 0}}
 {keyed_like("model_")} {{zoom: .9}}
 {MAIN} {layout_of(keyed("embed_line"))}, {keyed("embed_line")} {ELEMENT} {{display: block}}
 {MAIN} [data-testid=stVerticalBlock] {{gap: .25rem}}

@@ -27,7 +27,8 @@ def test_it_opens_without_a_request_to_anywhere_else(visit):
         assert re.match(r"(http|ws)://127\.0\.0\.1:\d+/|data:|blob:", url), url
 
 
-def test_every_value_of_the_small_matrices_can_be_read_on_the_screen(opened, head):
+def test_every_value_of_the_small_matrices_can_be_read_on_the_screen(visit, head):
+    opened = visit("?all_steps=true")
     # Three significant digits, and no more decimals than the largest number has with four.
     for name, decimals in (("scores", 2), ("scaled", 3), ("weights", 3)):
         shown = [t.replace("−", "-") for t in texts(opened, f"matrix_{name}")]
@@ -70,7 +71,7 @@ def test_back_returns_to_the_head_before(visit):
 
 def test_hovering_over_a_cell_gives_its_full_value_without_asking_the_server(visit, head):
     sent = []
-    page = visit("", on_sent=lambda frame: sent.append(frame))
+    page = visit("?step=score", on_sent=lambda frame: sent.append(frame))
     n_before = len(sent)
     chart(page, "matrix_scores").scroll_into_view_if_needed()
     page.mouse.move(*cell(page, "matrix_scores", 2, 5, 7))
@@ -106,7 +107,7 @@ def test_the_shown_pair_is_that_of_the_address_after_a_new_text_and_another_view
     chart(opened, "neurons").wait_for()
     opened.get_by_text("say gives ripe").first.wait_for()
     opened.get_by_role("tab", name="Steps").click()
-    chart(opened, "matrix_updated").wait_for()
+    chart(opened, "matrix_weights").wait_for()
     opened.get_by_text("say gives ripe").first.wait_for()
     opened.reload()
     rest(opened)

@@ -54,7 +54,7 @@ def model_list(page):
 
 def wait_until_shown(page):
     """Until the model is there and drawn, however busy the machine is."""
-    page.locator("[class*='st-key-matrix_updated'] .marks").wait_for(timeout=120_000)
+    page.locator("[class*='st-key-matrix_weights'] .marks").wait_for(timeout=120_000)
 
 
 def moments(page, n):

@@ -141,7 +141,8 @@ DONE = {
             "head": press("head_previous"),
             "query": choose("query", "4 an"),
             "key": choose("key", "1 time"),
-            "columns": switch("columns"),
+            **inside("steps_options", {"columns": switch("columns")}),
+            "step": pick("step", "scale"),
             "why_scale": open_part("why_scale"),
             "what_if": open_part("what_if"),
             "if_causal": choose("if_causal", "on"),
@@ -152,7 +153,14 @@ DONE = {
             "if_unscaled": switch("if_unscaled"),
         },
     ),
-    "a long text": ("", {"text": write("text", LONG), "large": choose("large", "blocks: mean")}),
+    "all steps": ("", {"all_steps": switch("all_steps")}),
+    "a long text": (
+        "",
+        {
+            "text": write("text", LONG),
+            **inside("steps_options", {"large": choose("large", "blocks: mean")}),
+        },
+    ),
     "a talk": (
         "?layer=1",
         {"talk": press("present")},
@@ -182,7 +190,7 @@ DONE = {
         "?view=Heads",
         {
             "pair": write("pair", "fruit flies"),
-            "lines": pick("lines", "from the query token"),
+            "lines": pick("lines", "of all tokens"),
             **inside("choose_heads", {"heads": pick("heads", "3")}),
             **inside("filters", {"segments": choose("segments", "A → B")}),
         },
@@ -263,8 +271,8 @@ def translator(tmp_path_factory):
 def test_model_target_and_kind_are_there_in_a_fresh_browser(visit, translator):
     acts = {
         "model": choose("model", "tiny"),
+        "kind": choose("kind", "cross"),  # the steps of which have the target's tokens
         "target": write("target", "Zeit"),
-        "kind": choose("kind", "cross"),
         "query": choose("query", "3 i"),
     }
     there_and_back(visit, "", acts, at=translator)
@@ -273,7 +281,7 @@ def test_model_target_and_kind_are_there_in_a_fresh_browser(visit, translator):
 def test_every_parameter_was_set_by_hand():
     acts = {parameter for _, acts in DONE.values() for parameter in acts}
     # A device needs a GPU, and an area or an alignment is drawn and edited, not set in a control.
-    elsewhere = {"model", "target", "kind", "step", "device"}
+    elsewhere = {"model", "target", "kind", "device"}
     elsewhere |= {"other_model", "area", "aligned_queries", "aligned_keys"}
     assert acts | elsewhere == links.PARAMETERS
 
@@ -320,7 +328,7 @@ def test_a_link_opens_light_or_dark_whatever_the_visitors_own_setting(visit, own
         page = visit(f"?embed_options={theme}_theme&view=Neurons&layer=1&query=1", scheme=own)
         assert colour(page) == COLOURS[theme]
         press("layer_next")(page)
-        page.get_by_text("Layer 2, head 8", exact=True).wait_for()
+        page.get_by_text("Layer 2, head 11", exact=True).wait_for()
         page.reload()
         rest(page)
         assert colour(page) == COLOURS[theme]
@@ -383,30 +391,13 @@ def test_a_text_of_two_thousand_characters_comes_with_its_link(visit, text):
 # A step
 
 
-@pytest.mark.parametrize(
-    ("query", "height"),
-    [
-        ("step=softmax", 720),
-        ("step=update&query=1&layer=3", 1080),
-        ("step=output&columns=true&text=" + "a+b+" * 30, 720),
-    ],
-)
-def test_a_link_to_a_step_opens_the_page_there(visit, query, height):
-    page = visit(f"?{query}", height=height)
-    step = parse_qs(query)["step"][0]
-    headline = page.locator(f".st-key-step_{step} summary").first
-    box = headline.bounding_box()
-    assert -1 < box["y"] < box["y"] + box["height"] <= height
-    assert headline.evaluate(
-        """headline => {
-            const {left, top, width, height} = headline.getBoundingClientRect()
-            return headline.contains(
-                document.elementFromPoint(left + width / 2, top + height / 2))
-        }"""
-    )
-    main = page.locator("[data-testid=stMain]")
-    assert main.evaluate("main => main.scrollTop") > 1000
-    main.evaluate("main => main.scrollTo(0, 0)")
-    press("layer_next")(page)
-    rest(page)
-    assert main.evaluate("main => main.scrollTop") < 100
+def test_a_link_to_a_step_opens_it_alone_and_another_head_keeps_it(visit):
+    page = visit("?step=output&columns=true&text=" + "a+b+" * 30, height=720)
+    for layer in (5, 4):
+        assert page.get_by_text(f"Layer {layer}, head 11", exact=True).is_visible()
+        (box,) = (one.bounding_box() for one in page.locator(".st-key-step_output").all())
+        assert 0 < box["y"] < 720
+        assert page.locator(".st-key-step_softmax").count() == 0
+        assert asked(page)["step"] == ["output"]
+        press("layer_previous")(page)
+        rest(page)

@@ -1,0 +1,132 @@
+"""Steps in a real Chromium: what a click on the strip does, and that each step is seen whole."""
+
+from urllib.parse import urlencode
+
+import pytest
+
+import attnviz
+from attnviz.charts.overview_layout import (
+    CHIP_HEIGHT,
+    MATRIX_HEIGHT,
+    SENTENCE_HEIGHT,
+    TITLES_HEIGHT,
+    TOTAL,
+    chips_of,
+    panels_of,
+)
+from tests.support.browsing import address, rest
+
+pytestmark = pytest.mark.browser
+
+TEXTS = {
+    7: "time flies like an arrow",
+    14: "the animal did not cross the street because it was too tired",
+    20: "the quick brown fox jumps over the lazy dog and runs far away into the very dark forest",
+}
+BEATS = ("embeddings", "project", "score", "scale", "softmax", "update", "output")
+
+
+@pytest.fixture(scope="module")
+def head():
+    return attnviz.trace(*attnviz.load(), TEXTS[7]).head(5, 11)
+
+
+def click(page, x, y):
+    """In the strip, at a place in the units of its layout."""
+    box = page.locator("[class*='st-key-overview_'] .marks").bounding_box()
+    page.mouse.click(box["x"] + x * box["width"] / TOTAL, box["y"] + y)
+
+
+def click_token(page, head, position):
+    chips = chips_of(head, 2, 5)
+    place = chips.positions.index(position)
+    click(page, (chips.left[place] + chips.right[place]) / 2, CHIP_HEIGHT / 2)
+
+
+def click_matrix(page, head, name):
+    panel = next(panel for panel in panels_of(head) if panel.step.name == name)
+    middle = SENTENCE_HEIGHT + TITLES_HEIGHT + MATRIX_HEIGHT / 2
+    click(page, (panel.left + panel.right) / 2, middle)
+
+
+def opens(page, beat):
+    page.locator(f".st-key-step_{beat}").wait_for()
+    rest(page)
+
+
+def test_a_click_on_a_token_of_the_strip_makes_it_the_query(visit, head):
+    page = visit("")
+    click_token(page, head, 4)
+    address(page, r"query=4\+an")
+    page.get_by_text("an gives arrow").first.wait_for()
+    click_token(page, head, 1)
+    address(page, r"query=1\+time")
+    click_token(page, head, 4)
+    address(page, r"query=4\+an")
+
+
+def test_a_click_on_a_matrix_of_the_strip_opens_its_step_each_time(visit, head):
+    page = visit("")
+    click_matrix(page, head, "k")
+    opens(page, "project")
+    page.locator(".st-key-step_right button").click()
+    opens(page, "score")
+    click_matrix(page, head, "k")
+    opens(page, "project")
+    click_matrix(page, head, "output")
+    opens(page, "output")
+    address(page, "step=output")
+
+
+def test_keys_and_buttons_go_on_from_the_step_of_a_link(visit):
+    page = visit("?step=embeddings")
+    page.locator(".st-key-step_right button").click()
+    opens(page, "project")
+    page.keyboard.press("ArrowRight")
+    opens(page, "score")
+    page.keyboard.press("ArrowLeft")
+    opens(page, "project")
+
+
+BOTTOM = "all => Math.max(...all.map(one => one.getBoundingClientRect().bottom))"
+
+
+@pytest.mark.parametrize("n_tokens", TEXTS)
+def test_each_step_is_seen_whole_on_a_screen_of_a_laptop(visit, n_tokens):
+    query = urlencode({"text": TEXTS[n_tokens], "layer": 5, "head": 11, "step": BEATS[0]})
+    page = visit(f"?{query}", height=720)
+    for beat in BEATS:
+        if beat != BEATS[0]:
+            page.locator(".st-key-step_right button").click()
+            opens(page, beat)
+        # Behind the question of the scale step there is more, to be scrolled to.
+        parts = "[data-testid=stColumn]" if beat == "scale" else ""
+        assert page.locator(f".st-key-step_{beat} {parts}").evaluate_all(BOTTOM) <= 720, beat
+
+
+def test_each_array_of_a_projection_is_chosen_above_its_picture(visit, head):
+    page = visit("?step=project", height=720)
+    for name, letter in (("query", "q"), ("key", "k"), ("value", "v")):
+        page.locator(".st-key-array_1").get_by_text(name, exact=True).click()
+        rest(page)
+        drawn = page.locator("[class*='st-key-matrix_'] .marks")
+        assert drawn.count() == 2
+        assert page.locator(f"[class*='st-key-matrix_w_{letter}'] .marks").count() == 1
+        assert page.locator(".st-key-step_project").evaluate_all(BOTTOM) <= 720
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        *({"step": beat} for beat in BEATS),
+        *({"view": view} for view in ("Neurons", "Heads", "Model", "Find", "Compare")),
+    ],
+    ids=lambda shown: next(iter(shown.values())),
+)
+def test_each_view_is_seen_whole_in_a_slide(visit, shown):
+    query = urlencode({"text": TEXTS[14], "layer": 5, "head": 11, "embed": "true"} | shown)
+    page = visit(f"?{query}", width=960, height=540)
+    assert page.locator(".marks:visible").count()
+    assert page.locator(".st-key-embed_line").inner_text().endswith("layer 5, head 11")
+    main = page.locator("[data-testid=stMain]")
+    assert main.evaluate("main => main.scrollHeight") <= 540
