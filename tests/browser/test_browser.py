@@ -29,8 +29,9 @@ def test_it_opens_without_a_request_to_anywhere_else(visit):
 
 def test_every_value_of_the_small_matrices_can_be_read_on_the_screen(visit, head):
     opened = visit("?all_steps=true")
-    # Three significant digits, and no more decimals than the largest number has with four.
-    for name, decimals in (("scores", 2), ("scaled", 3), ("weights", 3)):
+    # Three significant digits, and no more than three decimals, as the largest is above 1.
+    decimals = 3
+    for name in ("scores", "scaled", "weights"):
         shown = [t.replace("−", "-") for t in texts(opened, f"matrix_{name}")]
         for value in getattr(head, name).ravel():
             is_short = name == "weights" or abs(value) < 10.0 ** (2 - decimals)
