@@ -8,6 +8,7 @@ from attnviz.attention.trace import Trace
 from attnviz.attention.what_if import can_be_causal, is_causal
 from attnviz.heads.finding import linking
 from attnviz.page.controls.sidebar import open_head
+from attnviz.page.service import loading
 from attnviz.text.phrases import counted, escaped, percent, token_at
 
 
@@ -31,11 +32,17 @@ def show(trace: Trace, head: HeadTrace) -> None:
 
 
 def show_in_one_line(trace: Trace, head: HeadTrace) -> None:
-    """The same in a slide: which model and head, and where it does not match the model."""
-    words = f"{escaped(trace.model_name)} · layer {head.layer}, head {head.head}"
+    """The same in a slide: which text, model and head, and where it does not match the model."""
+    text = (loading.text_of(trace) or "").replace("\n", " ")
+    said = f"“{text if len(text) <= LONGEST else f'{text[:LONGEST]}…'}”" if text else ""
     is_wrong = head.is_compared and not head.is_exact
+    parts = [said, trace.model_name, f"layer {head.layer}, head {head.head}"]
     with st.container(key="embed_line"):
+        words = " · ".join(escaped(part) for part in parts if part)
         st.caption(f"{words} · {check_line(head)}" if is_wrong else words)
+
+
+LONGEST = 80  # letters of a text in one line
 
 
 def _check(head: HeadTrace) -> str:
