@@ -33,7 +33,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
 
 def show_in_one_line(trace: Trace, head: HeadTrace) -> None:
     """The same in a slide: which text, model and head, and where it does not match the model."""
-    text = (loading.text_of(trace) or "").replace("\n", " ")
+    is_of_model = loading.model_of(trace) is not None
+    text = loading.text_of(trace).replace("\n", " ") if is_of_model else ""
     said = f"“{text if len(text) <= LONGEST else f'{text[:LONGEST]}…'}”" if text else ""
     is_wrong = head.is_compared and not head.is_exact
     parts = [said, trace.model_name, f"layer {head.layer}, head {head.head}"]
