@@ -28,6 +28,7 @@ _WIDE, _DRAWN = keyed_like("neurons_", "heads_", "overview_"), keyed_like("model
 # On a narrow screen a figure with many columns scrolls, not the page. The head at a glance stays
 # at the top of the window, and what is shown stands beside the names of the views.
 # Streamlit's captions have six tenths of the text's ink: a contrast of 4.1 : 1 with the sidebar.
+# So have the keys that are named on buttons.
 # Beside its icon a button of a stepper has no room for a name, which is to be heard all the same.
 _STEPPERS = ", ".join(
     f"{keyed(f'{stepper}_{way.lower()}')} {BUTTON_LABEL}" for stepper in STEPPERS for way in WAYS
@@ -42,6 +43,7 @@ _RULES = f"""
 {PANEL} {{padding-top: .5rem}}
 {SIDEBAR_TOP} {{position: absolute; right: 0; z-index: 1}}
 {keyed_like("words_")} p {{font-size: .9rem; line-height: 1.4; margin-bottom: .5rem}}
+{MAIN} button kbd {{color: inherit; opacity: 1}}
 {keyed("open_strongest")} button {{min-height: 1.6rem}}
 {keyed_like("step_left", "step_right")} button {{min-height: 2rem}}
 {keyed_like("open_strongest", "step_left", "step_right")} button {{padding-block: 0}}

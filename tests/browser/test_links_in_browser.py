@@ -155,7 +155,7 @@ DONE = {
     ),
     "all steps": ("", {"all_steps": switch("all_steps")}),
     "a long text": (
-        "",
+        "?all_steps=true",  # some of them are not drawn on a canvas
         {
             "text": write("text", LONG),
             **inside("steps_options", {"large": choose("large", "blocks: mean")}),
