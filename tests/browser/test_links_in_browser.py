@@ -37,6 +37,9 @@ SEEN = """() => {
             const drawn = looks.map(name => one.getAttribute(name))
             add('mark', one.textContent + String(drawn).replace(/url\\([^)]*\\)/g, 'a gradient'))
         }
+        for (const one of part.querySelectorAll('canvas.marks')) {
+            add('canvas', one.toDataURL())
+        }
     }
     return seen.sort()  // a drawing that was changed has its marks in another order
 }"""
@@ -155,7 +158,7 @@ DONE = {
     ),
     "all steps": ("", {"all_steps": switch("all_steps")}),
     "a long text": (
-        "?all_steps=true",  # some of them are not drawn on a canvas
+        "",
         {
             "text": write("text", LONG),
             **inside("steps_options", {"large": choose("large", "blocks: mean")}),
