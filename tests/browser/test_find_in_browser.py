@@ -32,7 +32,7 @@ def marks(page, name, said):
 
 def test_a_click_on_the_head_that_links_two_tokens_opens_it_in_every_view(visit):
     page = visit("?view=Find&query=2+flies&key=5+arrow&layer=0&head=8", height=1300)
-    page.get_by_text("0.581 of its weight").wait_for()
+    page.get_by_text(": 0.581").wait_for()
     marks(page, "find", "self, layer 5, head 11").click()
     page.get_by_text("It is the selected head").wait_for()
     page.get_by_role("tab", name="Neurons").click()
@@ -45,7 +45,7 @@ def test_the_list_of_the_strongest_opens_heads_too(visit):
     table.scroll_into_view_if_needed()
     box = table.bounding_box()
     page.mouse.click(box["x"] + 18, box["y"] + 35 + 17)  # the box of its first row
-    page.get_by_text("It is the head that is open").wait_for()
+    page.get_by_text("It is the selected head").wait_for()
 
 
 def test_the_same_two_tokens_are_found_in_more_texts(visit):
@@ -98,6 +98,6 @@ def test_a_click_on_a_cell_is_marked_in_both_heads_and_in_their_difference(visit
 
 def test_the_largest_difference_is_a_click_away(visit):
     page = visit("?view=Compare&layer=5&head=2&query=3+like", height=1300)
-    page.get_by_role("button", name="Choose the largest difference").click()
+    page.get_by_role("button", name="Select the largest difference").click()
     wait_for(page, key="1\\+time")
     page.get_by_text(re.compile("From flies to time / fruit A gives 0.694 and B 0.047")).wait_for()
