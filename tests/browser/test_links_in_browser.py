@@ -395,7 +395,7 @@ def test_a_text_of_two_thousand_characters_comes_with_its_link(visit, text):
 
 
 def test_a_link_to_a_step_opens_it_alone_and_another_head_keeps_it(visit):
-    page = visit("?step=output&columns=true&text=" + "a+b+" * 30, height=720)
+    page = visit("?layer=5&head=11&step=output&columns=true&text=" + "a+b+" * 30, height=720)
     for layer in (5, 4):
         assert page.get_by_text(f"Layer {layer}, head 11", exact=True).is_visible()
         (box,) = (one.bounding_box() for one in page.locator(".st-key-step_output").all())

@@ -80,4 +80,4 @@ def test_the_next_visitor_waits_for_no_import_no_load_no_model_and_no_chart(firs
     assert again["counts"] == {}
     assert not [event for event in again["events"] if event.startswith("import ")]
     assert again["modules"] == first["modules"]
-    assert len(again["events"]) > 90
+    assert len(again["events"]) > 45
