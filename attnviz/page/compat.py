@@ -33,6 +33,7 @@ ELEMENT, COLUMN = "[data-testid=stElementContainer]", "[data-testid=stColumn]"
 LAYOUT = "[data-testid=stLayoutWrapper]"
 SIDEBAR = "[data-testid=stSidebar]"
 SIDEBAR_TOP = "[data-testid=stSidebarHeader]"
+ALERT = "[data-testid=stAlert]"
 CAPTION = "[data-testid=stCaptionContainer]"
 BUTTON_LABEL = "button [data-testid=stMarkdownContainer]"
 CODE_TOOLBAR = "div:has([data-testid=stElementToolbarButton])"  # seen under the pointer alone

@@ -4,6 +4,7 @@ import streamlit as st
 
 from attnviz.charts.parts.palette import PALETTES
 from attnviz.page.compat import (
+    ALERT,
     BUTTON_LABEL,
     CAPTION,
     CHART,
@@ -71,13 +72,13 @@ _OF_TALK = f"""
 html.pointer-moves {keyed("talk_bar")}, {keyed("talk_bar")}:focus-within {{opacity: 1}}
 html:not(.pointer-moves) {MAIN} {{cursor: none}}
 """
-# In a slide: pictures and one line of words, and nothing to choose. All of it is to be seen at
-# 960 × 540: the line stands in the room that Streamlit leaves below a chart.
+# In a slide: pictures and one line of words, what cannot be shown, and nothing to choose. All of it
+# is to be seen at 960 × 540: the line stands in the room that Streamlit leaves below a chart.
 _OF_EMBED = f"""
 {MAIN} {{padding: 0 1rem}}
 {SIDEBAR}, {HEADER}, {MAIN} {ELEMENT}, {MAIN} {COLUMN}:not(:has({CHART})),
-{MAIN} {LAYOUT}:not(:has({CHART})), {TABS} [role=tablist] {{display: none}}
-{MAIN} {ELEMENT}:has({CHART}) {{display: block}}
+{MAIN} {LAYOUT}:not(:has({CHART}, {ALERT})), {TABS} [role=tablist] {{display: none}}
+{MAIN} {ELEMENT}:has({CHART}), {MAIN} {ELEMENT}:has({ALERT}) {{display: block}}
 {layout_of(keyed("embed_line"))} {{margin-top: -1.25rem}}
 {keyed("embed_line")} p {{margin: 0}}
 {keyed_like("model_")} {{zoom: .9}}
@@ -111,11 +112,12 @@ fit()
 _POINTER = """
 if (!window.attnvizPointer) {
   window.attnvizPointer = true
+  const moves = on => document.documentElement.classList.toggle('pointer-moves', on)
   let timer
   addEventListener('pointermove', () => {
-    root.classList.add('pointer-moves')
+    moves(true)
     clearTimeout(timer)
-    timer = setTimeout(() => root.classList.remove('pointer-moves'), 2500)
+    timer = setTimeout(moves, 2500, false)
   })
 }
 """

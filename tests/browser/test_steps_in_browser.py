@@ -130,3 +130,27 @@ def test_each_view_is_seen_whole_in_a_slide(visit, shown):
     assert page.locator(".st-key-embed_line").inner_text().endswith("layer 5, head 11")
     main = page.locator("[data-testid=stMain]")
     assert main.evaluate("main => main.scrollHeight") <= 540
+
+
+def test_a_slide_says_what_it_cannot_show(visit):
+    page = visit("?embed=true&query=99", width=960, height=540)
+    assert page.locator("[data-testid=stAlert]", has_text="“99”").is_visible()
+    assert page.locator(".marks:visible").count() == 2
+
+
+def test_what_moves_a_talk_is_seen_when_the_pointer_moves_and_goes_again(visit):
+    page = visit("?talk=softmax", height=720)
+
+    def has_opacity(expected):
+        page.wait_for_function(
+            "expected => getComputedStyle(document.querySelector('.st-key-talk_bar')).opacity"
+            " === expected",
+            arg=expected,
+            timeout=10_000,
+        )
+
+    has_opacity("0")
+    page.mouse.move(300, 300)
+    page.mouse.move(320, 310)
+    has_opacity("1")
+    has_opacity("0")
