@@ -286,7 +286,7 @@ def test_what_somebody_changes_about_a_chart_is_shown_as_they_want_it(charts):
 @pytest.mark.process
 def test_a_kernel_hands_the_notebook_the_frame_and_the_line(shown_in_notebook, minilm):
     for display_mode, data in shown_in_notebook.items():
-        shown = attnviz.show(*minilm, SENTENCE, display_mode=display_mode)
+        shown = attnviz.show(*minilm, SENTENCE, layer=0, head=8, display_mode=display_mode)
         assert data == {"text/html": shown._repr_html_(), "text/plain": repr(shown)}
 
 
