@@ -29,6 +29,11 @@ def scale(
     return scores * np.float32(scaling)
 
 
+def is_one_over_root(scaling: float, d_head: int) -> bool:
+    """Whether a factor is 1/√d_head, as in nearly every model."""
+    return bool(np.isclose(scaling, d_head**-0.5))
+
+
 def cap(
     scaled: Float[np.ndarray, "query_pos key_pos"], softcap: float
 ) -> Float[np.ndarray, "query_pos key_pos"]:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from attnviz.attention import maths
 from attnviz.attention.lasting import Lasting
 from attnviz.attention.replay import Replay
 from attnviz.text.characters import quoted
@@ -227,6 +228,6 @@ def _meaningless(head: Replay, array: np.ndarray) -> UInt8[np.ndarray, "rows col
 
 def _scaling(scaling: float, d_head: int) -> tuple[str, str]:
     """The factor in LaTeX and as text: 1/√d_head where it is that."""
-    if np.isclose(scaling, d_head**-0.5):
+    if maths.is_one_over_root(scaling, d_head):
         return rf"\tfrac{{1}}{{\sqrt{{{d_head}}}}}", f"1/√{d_head}"
     return f"{scaling:.4g}", f"{scaling:.4g}"

@@ -1,7 +1,7 @@
 """The whole head at a glance: the sentence with its weights, above every step's matrix, small.
 
 What a click chooses is reported by two selections: CHOSEN, a token by its `position` and `side`,
-and OPENED, a step by the `number` of its panel.
+and OPENED, a step by the `panel` that shows it, from the left.
 """
 
 from functools import lru_cache
@@ -14,12 +14,14 @@ from attnviz.attention.head import HeadTrace
 from attnviz.charts.overview_layers import Shape, layers
 from attnviz.charts.overview_layout import (
     MOST_CHIPS,
+    TOTAL,
     Chips,
     Panel,
     chips_of,
     height_of,
     panels_of,
     short,
+    steps_shown,
 )
 from attnviz.charts.parts.figure import MAX_STRUCTURES, MOST_CELLS_IN_SVG, Figure, structure_of
 from attnviz.charts.parts.in_notebook import displayed
@@ -27,8 +29,6 @@ from attnviz.charts.parts.pair import pair_of
 from attnviz.charts.parts.palette import DisplayMode
 from attnviz.charts.parts.values import nested
 from attnviz.text.phrases import percent, plain, token_at
-
-WIDTH = 920  # px, where it stands alone
 
 
 def overview(
@@ -50,8 +50,8 @@ def overview(
     """
     pair = pair_of(head, query, key)
     query = len(head.query_tokens) - 1 if pair.query is None else pair.query
-    key = _strongest(head, query) if pair.key is None else pair.key
-    chart = overview_chart(head, query, key).chart().properties(width=WIDTH)
+    key = int(np.argmax(head.weights[query])) if pair.key is None else pair.key
+    chart = overview_chart(head, query, key).chart().properties(width=TOTAL)
     shown: alt.LayerChart = displayed(chart, display_mode or "light")
     return shown
 
@@ -83,7 +83,7 @@ def overview_chart(
     )
     constants = {
         **_of_chips(head, chips, query, key),
-        **(_of_panels(panels, chips, opened, query, key) if panels else {}),
+        **(_of_panels(panels, opened) if panels else {}),
     }
     return Figure(
         _structure(shape),
@@ -92,12 +92,8 @@ def overview_chart(
         n_marks=n_cells,
         most_in_svg=MOST_CELLS_IN_SVG,
         is_rounded=True,
-        width=WIDTH,
+        width=TOTAL,
     )
-
-
-def _strongest(head: HeadTrace, query: int) -> int:
-    return int(np.argmax(head.weights[query]))
 
 
 def takeaway(head: HeadTrace, query: int, key: int) -> str:
@@ -109,7 +105,7 @@ def takeaway(head: HeadTrace, query: int, key: int) -> str:
 
 def numbers_of_panels(head: HeadTrace) -> list[str]:
     """The number of the step that each panel shows, from left to right."""
-    return [panel.step.number for panel in panels_of(head)]
+    return [step.number for step in steps_shown(head)]
 
 
 @lru_cache(MAX_STRUCTURES)
@@ -157,9 +153,7 @@ def _of_chips(head: HeadTrace, chips: Chips, query: int, key: int) -> dict[str, 
     }
 
 
-def _of_panels(
-    panels: list[Panel], chips: Chips, opened: str | None, query: int, key: int
-) -> dict[str, Any]:
+def _of_panels(panels: list[Panel], opened: str | None) -> dict[str, Any]:
     limits = [panel.end.limit for panel in panels]
     cells = [
         value

@@ -87,8 +87,7 @@ def _sentence(shape: Shape) -> list[alt.Chart]:
     else:
         is_first = f"datum.position == {_SHOWN_POSITION}"
         is_framed = f"({is_first} || datum.position == key_position)"
-    accent = f"({palette.IS_LIGHT} ? '{palette.ACCENT[0]}' : '{palette.ACCENT[1]}')"
-    edge = f"{is_framed} ? ({is_first} ? {accent} : {palette.TEXT}) : 'transparent'"
+    edge = f"{is_framed} ? ({is_first} ? {palette.ACCENT} : {palette.TEXT}) : 'transparent'"
     boxes = (
         chips.transform_calculate(drawn="isValid(datum.weight) ? datum.weight : 0")
         .mark_rect(
@@ -240,8 +239,7 @@ def _words(shape: Shape) -> list[alt.Chart]:
         ).encode(x=_x(x), y=_y("y"), text=f"{field}:N")
         return drawn
 
-    accent = f"({palette.IS_LIGHT} ? '{palette.ACCENT[0]}' : '{palette.ACCENT[1]}')"
-    of_title = f"panel_is_open[datum.panel] ? {accent} : {palette.TEXT}"
+    of_title = f"panel_is_open[datum.panel] ? {palette.ACCENT} : {palette.TEXT}"
     return [
         text("title", "middle", shape.top - 9, _TITLE_SIZE, of_title, fontWeight="bold"),
         text("size", "middle", shape.top + MATRIX_HEIGHT + 8, _SMALL, palette.GREY),
@@ -252,8 +250,7 @@ def _words(shape: Shape) -> list[alt.Chart]:
 
 def _places_to_click(shape: Shape) -> alt.Chart:
     """Over each matrix, to answer the pointer; the open step's are framed."""
-    accent = f"({palette.IS_LIGHT} ? '{palette.ACCENT[0]}' : '{palette.ACCENT[1]}')"
-    line = f"panel_is_open[datum.panel] ? {accent} : {palette.HIDDEN}"
+    line = f"panel_is_open[datum.panel] ? {palette.ACCENT} : {palette.HIDDEN}"
     places = (
         _panels(shape)
         .transform_calculate(

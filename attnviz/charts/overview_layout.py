@@ -8,6 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from attnviz.attention import maths
+from attnviz.attention.explained.sentences import mask_changes
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Step, steps_of
 from attnviz.charts.parts.axes import is_of_pairs
@@ -139,8 +141,8 @@ def _places(names: list[str]) -> tuple[list[float], list[float]]:
 
 
 def panels_of(head: HeadTrace) -> list[Panel]:
-    """Those that this head computes: a mask that hides nothing, or a bias alone, is left out."""
-    steps = _shown(head)
+    """The matrices that this head computes, from left to right."""
+    steps = steps_shown(head)
     operators = [_operator(head, step) for step in steps]
     gaps = [0.0, *(_gap(operator) for operator in operators[1:])]
     shares = [_OF_D_MODEL if "d_model" in step.axes else 1.0 for step in steps]
@@ -157,26 +159,17 @@ def panels_of(head: HeadTrace) -> list[Panel]:
     return panels
 
 
-def _shown(head: HeadTrace) -> list[Step]:
-    shown: list[Step] = []
-    for step in steps_of(head):
-        is_same = step.name == "masked" and not _hides(step)
-        if step.name == "bias" or (is_same and np.array_equal(step.array, shown[-1].array)):
-            continue
-        shown.append(step)
-    return shown
-
-
-def _hides(step: Step) -> bool:
-    """Whether a mask hides anything."""
-    return step.is_hidden is not None and bool(step.is_hidden.any())
+def steps_shown(head: HeadTrace) -> list[Step]:
+    """Those with a panel: a mask that changes nothing, or a bias alone, has none."""
+    without = {"bias"} if mask_changes(head) else {"bias", "masked"}
+    return [step for step in steps_of(head) if step.name not in without]
 
 
 def _operator(head: HeadTrace, step: Step) -> str:
     """What leads to a step's matrix from those before it."""
     if step.name == "scaled":
         d_head = head.q.shape[1]
-        is_usual = bool(np.isclose(head.scaling, d_head**-0.5))
+        is_usual = maths.is_one_over_root(head.scaling, d_head)
         return f"÷ √{d_head}" if is_usual else f"× {head.scaling:.3g}"
     if step.name == "q" and step.number == "1b":
         return "rotate"

@@ -25,7 +25,7 @@ from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Step, step_called, steps_of
 from attnviz.attention.trace import Trace
 from attnviz.charts.matrix import is_in_blocks, matrix_chart
-from attnviz.charts.parts.axes import AXIS_TITLES, is_of_pairs
+from attnviz.charts.parts.axes import is_of_pairs, matrix_title
 from attnviz.charts.parts.blocks import MAX_DIMENSIONS
 from attnviz.charts.parts.document import Picture
 from attnviz.charts.parts.figure import Figure, structure_of
@@ -158,8 +158,7 @@ class Steps:
         pair, large = Pair(self.query, self.key), self.screen.large
         is_narrow = least_width == NARROW
         figure = matrix_chart(self.head, step, pair, large=large, is_narrow=is_narrow)
-        name = f"{step.title}: {' by '.join(AXIS_TITLES[axis] for axis in step.axes)}"
-        return self._picture(figure, name, least_width)
+        return self._picture(figure, matrix_title(step), least_width)
 
     def _picture(
         self, figure: Figure | alt.LayerChart, name: str, least_width: int = FIGURE

@@ -8,6 +8,7 @@ as printed.
 import numpy as np
 import pandas as pd
 
+from attnviz.attention import maths
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Step
 from attnviz.text.phrases import added, fixed, number, percent, rounded_together, token_at
@@ -85,7 +86,7 @@ def _scaled(head: HeadTrace, query: int, key: int) -> str | None:
     if head.scaling == 1:
         return None
     d_head = head.q.shape[1]
-    is_root = np.isclose(head.scaling, d_head**-0.5)
+    is_root = maths.is_one_over_root(head.scaling, d_head)
     by = f"÷ √{d_head}" if is_root else f"× {_given(head.scaling)}"
     return f"{_score(head.scores[query, key])} {by} = **{_score(head.scaled[query, key])}**"
 

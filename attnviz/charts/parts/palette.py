@@ -55,11 +55,9 @@ IDENTITY: dict[DisplayMode, dict[str, str]] = {
     "dark": {"q": "#9a78fa", "k": "#22a877", "v": "#e5608f", "updated": "#bd8726"},
 }
 
-# Of what is chosen; the page's own accent.
-ACCENT = ("#0f766e", "#2aa198")  # light, dark
-
 # Vega knows the colour of the page it is drawn on as the signal `background`.
 IS_LIGHT = "(luminance(background) > 0.5)"
+ACCENT = f"({IS_LIGHT} ? '#0f766e' : '#2aa198')"  # of what is chosen; the page's own
 TEXT = f"({IS_LIGHT} ? '{PALETTES['light'].text}' : '{PALETTES['dark'].text}')"
 GREY = f"({IS_LIGHT} ? '#6a7079' : '#9aa4af')"
 FAINT = f"({IS_LIGHT} ? '#6f7680' : '#7f8994')"  # what has no meaning of its own

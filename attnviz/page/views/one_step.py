@@ -26,7 +26,7 @@ from attnviz.attention.explained.sentences import (
 )
 from attnviz.attention.steps import Step
 from attnviz.charts.matrix import drawn_cells, matrix_chart
-from attnviz.charts.parts.axes import AXIS_TITLES, is_of_pairs
+from attnviz.charts.parts.axes import is_of_pairs, matrix_title
 from attnviz.charts.parts.blocks import MAX_DIMENSIONS
 from attnviz.charts.parts.pair import Pair
 from attnviz.charts.parts.window import window_around
@@ -186,13 +186,13 @@ def _more(label: str, step: Step) -> Any:
 
 
 def _show_in_a_column(followed: Followed, step: Step) -> None:
-    """A matrix with a row for each token, in a narrow place."""
+    """A matrix with a row for each token, in a narrow place of a talk or a slide."""
     colour = IDENTITY.get(step.name)
     title = f":{colour}[**{step.title}**]" if colour else f"**{step.title}**"
     st.markdown(f"{title} ${step.formula}$")
     _show_chart(followed, step, is_narrow=True)
     words = sentence(followed.head, step, followed.query, followed.key)
-    st.markdown(f"{words.partition(';')[0]}." if followed.is_large else words)
+    st.markdown(f"{words.partition(';')[0]}.")
 
 
 def _show_words(followed: Followed, step: Step) -> None:
@@ -258,7 +258,7 @@ def _show_chart(
     followed: Followed, step: Step, *, is_narrow: bool = False, dimension: int | None = None
 ) -> None:
     chart_key = f"matrix_{step.name}"
-    alternative = f"{step.title}: {' by '.join(AXIS_TITLES[axis] for axis in step.axes)}"
+    alternative = matrix_title(step)
     followed_pair = Pair(followed.query, followed.key)
     figure = matrix_chart(
         followed.head,

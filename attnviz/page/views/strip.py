@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from attnviz.charts.overview import numbers_of_panels, overview_chart, takeaway
+from attnviz.charts.overview import numbers_of_panels, overview_chart
 from attnviz.charts.overview_layers import CHOSEN, OPENED
 from attnviz.page.controls.chart_clicks import pinned
 from attnviz.page.controls.pair import Followed
@@ -32,7 +32,7 @@ def show(followed: Followed, beat: str | None) -> None:
         figure,
         key,
         "The head at a glance: the sentence with its weights, and the matrix of each step",
-        words=takeaway(head, followed.query, followed.key),
+        words=figure.description,
         on_select=lambda: _follow(key, panels),
         selection_mode=(CHOSEN, OPENED),
     )
@@ -40,12 +40,12 @@ def show(followed: Followed, beat: str | None) -> None:
 
 def show_sentence(followed: Followed, width: Width = "stretch") -> None:
     """The sentence with its weights alone, with nothing to click."""
-    head, query, key = followed.head, followed.query, followed.key
+    figure = overview_chart(followed.head, followed.query, followed.key, has_matrices=False)
     show_figure(
-        overview_chart(head, query, key, has_matrices=False),
+        figure,
         f"{KEY}_sentence",
         "The sentence with its weights",
-        words=takeaway(head, query, key),
+        words=figure.description,
         width=width,
     )
 
