@@ -38,10 +38,10 @@ print("ready", flush=True)
 """
 
 FRAME = "[data-testid=stSidebar] h1"
-FIRST_PICTURE = "[class*=st-key-matrix_] svg.marks"
+FIRST_PICTURE = "[class*=st-key-overview] .marks"
 # All elements have come once the last one is there; then every chart has its drawing.
 EVERY_PICTURE = """() =>
-    document.body.innerText.includes("Words and sources")
+    document.body.innerText.includes("Glossary and sources")
     && [...document.querySelectorAll("[data-testid=stVegaLiteChart]")]
         .every(chart => chart.querySelector("svg.marks, canvas.marks"))
 """
