@@ -349,6 +349,11 @@ class Replay(Lasting):
         return _frozen(maths.hidden(self.mask, self.scores.shape))
 
     @cached_property
+    def has_mask(self) -> bool:
+        """Whether the mask hides a key or changes a score."""
+        return self.mask is not None and bool(self.mask.any())
+
+    @cached_property
     def hiding(self) -> Hiding:
         """Why each of these keys is hidden.
 

@@ -5,7 +5,7 @@ soft-cap, a bias) is not in its list.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -38,6 +38,7 @@ class Step(Lasting):
     axes: tuple[str, str]  # what a row is and what a column is
     hidden_because: UInt8[np.ndarray, "rows columns"] | None = None  # a code of masks
     sink: Float[np.ndarray, " query_pos"] | None = None  # a key more, which is no token
+    is_of_all_tokens: bool = False  # a row's token is a query and a key alike
 
     @property
     def is_hidden(self) -> Bool[np.ndarray, "rows columns"] | None:
@@ -78,11 +79,29 @@ def step_called(name: str, steps: Sequence[Step]) -> Step:
     raise InputError(f"The head has no step {quoted(name)}.\n\nHint: its steps are {titles}.")
 
 
+def softmax_input(head: Replay) -> str:
+    """The name of the step that the softmax is given: the last one that this head has."""
+    if head.has_mask:
+        return "masked"
+    if head.bias is not None:
+        return "biased"
+    return "scaled" if head.softcap is None else "capped"
+
+
+def scaling_factor(head: Replay) -> str:
+    """What scores are multiplied by: "1/√32" where it is 1/√d_head, else the number."""
+    d_head = head.q.shape[1]
+    if head.scaling != 1 and maths.is_one_over_root(head.scaling, d_head):
+        return f"1/√{d_head}"
+    return f"{head.scaling:.4g}"
+
+
 def _inputs(head: Replay) -> list[Step]:
     if head.x_query is None:
         return []
     if head.x_key is head.x_query:
-        return [_input("x_query", "token embeddings", "x", "x", head.x_query, "query_pos")]
+        x = _input("x_query", "token embeddings", "x", "x", head.x_query, "query_pos")
+        return [replace(x, is_of_all_tokens=True)]
     latex, title = r"x_{\text{query}}", "queries' embeddings"
     steps = [_input("x_query", title, latex, "x_query", head.x_query, "query_pos")]
     if head.x_key is not None:  # None where a cache has keys of what is no more there
@@ -176,9 +195,10 @@ def _scores(head: Replay, convention: Convention) -> list[Step]:
     product = rf"q_i \cdot k_j = \sum_{{d=1}}^{{{d_head}}} q_{{id}}\,k_{{jd}}"
     steps = [step("scores", "2", "score", f"{named('scores')} = {product}", "q · k")]
 
-    by, by_text = _scaling(head.scaling, d_head)
-    latex = rf"{named('scaled')} = {named('scores')} \times {by}"
-    steps.append(step("scaled", "3a", "scale", latex, f"scores × {by_text}"))
+    by = scaling_factor(head)
+    by_latex = rf"\tfrac{{1}}{{\sqrt{{{d_head}}}}}" if "√" in by else by
+    latex = rf"{named('scaled')} = {named('scores')} \times {by_latex}"
+    steps.append(step("scaled", "3a", "scale", latex, f"scores × {by}"))
     if head.softcap is not None:
         cap = f"{head.softcap:g}"
         latex = rf"{named('capped')} = {cap} \cdot \tanh({named('scaled')} / {cap})"
@@ -202,9 +222,10 @@ def _scores(head: Replay, convention: Convention) -> list[Step]:
 
     t = "" if head.temperature == 1 else f" / {head.temperature:g}"
     sink = rf" + \exp(\text{{sink}}{t})" if head.sink_logits is not None else ""
-    every = named("masked", ij.replace("j", "j'"))
-    share = rf"\frac{{\exp({named('masked')}{t})}}{{\sum_{{j'}} \exp({every}{t}){sink}}}"
-    text = f"softmax of masked{t} over the keys{' and the sink' if sink else ''}"
+    given = softmax_input(head)
+    every = named(given, ij.replace("j", "j'"))
+    share = rf"\frac{{\exp({named(given)}{t})}}{{\sum_{{j'}} \exp({every}{t}){sink}}}"
+    text = f"softmax of {given}{t} over the keys{' and the sink' if sink else ''}"
     steps.append(step("weights", "3c", "softmax", f"w_{{{ij}}} = {share}", text))
     return steps
 
@@ -224,10 +245,3 @@ def _meaningless(head: Replay, array: np.ndarray) -> UInt8[np.ndarray, "rows col
         return None
     because = np.where(head.is_meaningless, head.hiding.codes[:, 0], 0).astype(np.uint8)
     return np.repeat(because[:, None], array.shape[1], axis=1)
-
-
-def _scaling(scaling: float, d_head: int) -> tuple[str, str]:
-    """The factor in LaTeX and as text: 1/√d_head where it is that."""
-    if maths.is_one_over_root(scaling, d_head):
-        return rf"\tfrac{{1}}{{\sqrt{{{d_head}}}}}", f"1/√{d_head}"
-    return f"{scaling:.4g}", f"{scaling:.4g}"

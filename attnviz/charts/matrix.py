@@ -14,9 +14,9 @@ from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Step
 from attnviz.charts.parts import palette, sink
 from attnviz.charts.parts.axes import (
-    AXIS_TITLES,
     FONT_SIZE,
     axis,
+    axis_titles,
     colour,
     edge_to_edge,
     is_of_pairs,
@@ -71,6 +71,7 @@ class _Structure:
     name: str
     called: str  # in a figure of several, as its constants are
     axes: tuple[str, str]
+    titles: tuple[str, str]  # of rows and columns
     n_rows: int
     n_columns: int
     per_column: int  # how many of the whole matrix, where it is drawn in blocks
@@ -176,6 +177,7 @@ def matrix_chart(
         name=step.name,
         called=called,
         axes=step.axes,
+        titles=axis_titles(step),
         n_rows=len(shown.starts[0]),
         n_columns=len(shown.starts[1]),
         per_column=blocks.columns,
@@ -226,7 +228,7 @@ def _width_alone(step: Step) -> int:
 @lru_cache(8 * MAX_STRUCTURES)
 def _structure(of: _Structure) -> dict[str, Any]:
     # What is not drawn but said on hover is copied to each cell, not computed: there are many.
-    row_title, column_title = (AXIS_TITLES[axis] for axis in of.axes)
+    row_title, column_title = of.titles
     names = f"slice({of.called}_columns, 0, {of.n_columns})"
     drawn = (
         alt.Chart(alt.sequence(of.n_rows, as_="row"))
@@ -468,8 +470,7 @@ def _x(of: _Structure) -> alt.X:
             "labelOverlap": "parity",  # on a telephone every other number
             **({"titlePadding": CLOSE} if of.is_low else {}),
         }
-    title = AXIS_TITLES[of.axes[1]]
-    column_axis = axis(title, orient="top", font_size=font_size, **options)
+    column_axis = axis(of.titles[1], orient="top", font_size=font_size, **options)
     return alt.X("column:O", axis=column_axis, scale=edge_to_edge())
 
 
@@ -478,7 +479,7 @@ def _y(of: _Structure) -> alt.Y:
     font_size = min(of.font_size, max(SMALLEST_FONT_SIZE, row_height))
     n_names = of.all_rows * row_height // font_size  # as many as do not overlap
     row_axis = axis(
-        AXIS_TITLES[of.axes[0]],
+        of.titles[0],
         labelExpr=f"{of.called}_rows[datum.value]",
         font_size=font_size,
         values=_named(of.n_rows, n_names, of.sink_along == "y"),

@@ -245,7 +245,7 @@ def _softmax_input(head: HeadTrace) -> tuple[str, ...]:
     return (
         "scaled" if head.softcap is None else "capped",
         *(["+ bias"] if head.bias is not None else []),
-        *(["+ mask"] if head.mask is not None else []),
+        *(["+ mask"] if head.has_mask else []),
     )
 
 

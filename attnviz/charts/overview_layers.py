@@ -18,7 +18,7 @@ from attnviz.charts.overview_layout import (
 )
 from attnviz.charts.parts import palette
 from attnviz.charts.parts.pointer import LEAVES
-from attnviz.charts.parts.values import signed_scale, weights_scale
+from attnviz.charts.parts.values import signed_scale, three_digits, weights_scale
 
 CHOSEN, OPENED = "chosen_token", "opened_step"  # selections
 _POINTED = "pointed_token"
@@ -255,8 +255,9 @@ def _places_to_click(shape: Shape) -> alt.Chart:
         _panels(shape)
         .transform_calculate(
             says="panel_step[datum.panel] + ': ' + panel_size[datum.panel] + ', colours ' + "
-            "(panel_is_weights[datum.panel] ? '0 to 1' : '±' + format(panel_limit[datum.panel], "
-            "'.3~g') + (panel_cut[datum.panel] ? ' and beyond' : '')) + panel_note[datum.panel]",
+            "(panel_is_weights[datum.panel] ? '0 to 1' : '±' + "
+            f"{three_digits('panel_limit[datum.panel]')} + "
+            "(panel_cut[datum.panel] ? ' and beyond' : '')) + panel_note[datum.panel]",
             top=f"{shape.top}",
             bottom=f"{shape.top + MATRIX_HEIGHT}",
         )

@@ -8,10 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from attnviz.attention import maths
-from attnviz.attention.explained.sentences import mask_changes
 from attnviz.attention.head import HeadTrace
-from attnviz.attention.steps import Step, steps_of
+from attnviz.attention.steps import Step, scaling_factor, steps_of
 from attnviz.charts.parts.axes import is_of_pairs
 from attnviz.charts.parts.blocks import Blocks, in_blocks
 from attnviz.charts.parts.values import ScaleEnd, scale_end
@@ -161,16 +159,14 @@ def panels_of(head: HeadTrace) -> list[Panel]:
 
 def steps_shown(head: HeadTrace) -> list[Step]:
     """Those with a panel: a mask that changes nothing, or a bias alone, has none."""
-    without = {"bias"} if mask_changes(head) else {"bias", "masked"}
+    without = {"bias"} if head.has_mask else {"bias", "masked"}
     return [step for step in steps_of(head) if step.name not in without]
 
 
 def _operator(head: HeadTrace, step: Step) -> str:
     """What leads to a step's matrix from those before it."""
     if step.name == "scaled":
-        d_head = head.q.shape[1]
-        is_usual = maths.is_one_over_root(head.scaling, d_head)
-        return f"÷ √{d_head}" if is_usual else f"× {head.scaling:.3g}"
+        return f"× {scaling_factor(head)}"
     if step.name == "q" and step.number == "1b":
         return "rotate"
     return _OPERATORS.get(step.name, "")

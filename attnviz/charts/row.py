@@ -10,8 +10,8 @@ from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Step
 from attnviz.charts.parts import palette, sink
 from attnviz.charts.parts.axes import (
-    AXIS_TITLES,
     axis,
+    axis_titles,
     colour,
     labels_of,
     names_of,
@@ -53,7 +53,9 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> Figure:
     has_hidden = step.hidden_because is not None and bool(np.isnan(values).any())
     if step.hidden_because is not None and has_hidden:
         constants[f"{step.name}_row_because"] = step.hidden_because[row].tolist()
-    structure = _structure(step.name, step.axes[1], len(values), has_sink, has_hidden)
+    structure = _structure(
+        step.name, axis_titles(step)[1], are_tokens, len(values), has_sink, has_hidden
+    )
     return Figure(
         structure,
         constants,
@@ -65,7 +67,12 @@ def row_chart(head: HeadTrace, step: Step, row: int) -> Figure:
 
 @cache
 def _structure(
-    step_name: str, column_axis: str, n_values: int, has_sink: bool, has_hidden: bool
+    step_name: str,
+    title: str,
+    are_tokens: bool,
+    n_values: int,
+    has_sink: bool,
+    has_hidden: bool,
 ) -> dict[str, Any]:
     n_lines, n_places = -(-n_values // PER_LINE), min(n_values, PER_LINE)
     labels: dict[str, Any] = {}
@@ -73,7 +80,7 @@ def _structure(
         labels["labelExpr"] = (
             f"datum.value == {n_lines * PER_LINE} ? '{sink.LABEL}' : '' + datum.value"
         )
-    name, title = f"{step_name}_row", AXIS_TITLES[column_axis]
+    name = f"{step_name}_row"
     what = value_title(step_name)
     tooltip = [alt.Tooltip("column_token:N", title=title)]
     base = (
@@ -87,7 +94,7 @@ def _structure(
         .transform_calculate(
             column="datum.line + datum.place",
             column_token=f"{name}_columns[datum.line + datum.place]"
-            if column_axis in ("query_pos", "key_pos")
+            if are_tokens
             else "'' + (datum.line + datum.place)",
         )
         .encode(

@@ -6,6 +6,7 @@ import pandas as pd
 
 from attnviz.attention.explained.scaling import FACTORS, entropy_curve
 from attnviz.attention.head import HeadTrace
+from attnviz.attention.steps import scaling_factor
 from attnviz.charts.parts import palette
 from attnviz.charts.parts.axes import FONT_SIZE, axis
 
@@ -63,7 +64,8 @@ def entropy_chart(head: HeadTrace, query: int) -> alt.LayerChart:
             ],
         )
     )
-    marks = [{"factor": head.scaling, "label": f"this head: {head.scaling:.4g}", "side": "left"}]
+    own = f"this head: {scaling_factor(head)}"
+    marks = [{"factor": head.scaling, "label": own, "side": "left"}]
     if head.scaling != 1 and factors[0] < 1 < factors[-1]:
         marks.append({"factor": 1.0, "label": "no scaling: 1", "side": "left"})
     marked = alt.Chart(pd.DataFrame(marks))

@@ -11,7 +11,7 @@ from attnviz.attention.head import HeadTrace
 from attnviz.charts.parts import palette
 from attnviz.charts.parts.axes import FONT_SIZE, colour
 from attnviz.charts.parts.figure import ASIDE, Figure, structure_of
-from attnviz.charts.parts.values import largest, nested, scale_end
+from attnviz.charts.parts.values import largest, nested, scale_end, three_digits
 
 MAX_KEYS = 8  # with a band of their own; the others are added up
 PITCH, COMPACT_PITCH, LARGE_PITCH = 22, 20, 27  # px a row
@@ -49,6 +49,8 @@ def shares_chart(
     is_compact: bool = False,
 ) -> Figure:
     """One row a key: its weight, ‖v‖, ‖w·v‖, and w·v itself; the last row is their sum, x′.
+
+    The largest ‖w·v‖ comes first, which the arrow behind its title says.
 
     Beyond 8 keys the others are added up in one row; a sink has a row with a weight alone. Beside
     them stand cosine and distance of x′ to each v; one key may be marked. `is_large` is for a
@@ -120,12 +122,12 @@ def _structure(
         .properties(width=names_width, height=height),
         *(
             _bars(base, field, colour, font_size).properties(
-                name=name, title=_title(FIELDS[field], font_size), height=height
+                name=name, title=_title(f"{FIELDS[field]}{order}", font_size), height=height
             )
-            for name, field, colour in (
-                ("weight", "weight", palette.LINE),
-                (f"{ASIDE}value_norm", "value_norm", palette.GREY),
-                ("share_norm", "share_norm", palette.GREY),
+            for name, field, colour, order in (
+                ("weight", "weight", palette.LINE, ""),
+                (f"{ASIDE}value_norm", "value_norm", palette.GREY, ""),
+                ("share_norm", "share_norm", palette.GREY, " ↓"),
             )
         ),
         _bands(n_rows, d_value, font_size, is_compact).properties(
@@ -134,13 +136,13 @@ def _structure(
     ]
     if not is_large and not is_compact:
         columns += [
-            _numbers(base, field, form, font_size).properties(
+            _numbers(base, field, font_size).properties(
                 name=f"{ASIDE}{field}",
                 title=_title(FIELDS[field], font_size),
                 width=NUMBER_WIDTH,
                 height=height,
             )
-            for field, form in (("cosine", ".2f"), ("distance", ".3~g"))
+            for field in ("cosine", "distance")
         ]
     chart = alt.hconcat(*columns, spacing=12, bounds="flush").resolve_scale(
         y="shared", x="independent", color="independent"
@@ -163,17 +165,21 @@ def _bars(row: alt.Chart, field: str, fill: str, font_size: int) -> alt.LayerCha
     x = alt.X(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, limit], nice=False))
     shared: Any = alt.Chart().encode(x=x, y=row.encoding.y, tooltip=row.encoding.tooltip)
     bar = known.mark_bar(height=12, fill=alt.expr(fill), fillOpacity=0.75)
-    number = known.mark_text(
-        align="left", dx=4, fontSize=font_size, fill=alt.expr(palette.TEXT)
-    ).encode(text=alt.Text(f"{field}:Q", format=".3f" if field == "weight" else ".3~g"))
+    said = f"format(datum.{field}, '.3f')" if field == "weight" else three_digits(f"datum.{field}")
+    number = (
+        known.transform_calculate(said=said)
+        .mark_text(align="left", dx=4, fontSize=font_size, fill=alt.expr(palette.TEXT))
+        .encode(text="said:N")
+    )
     return alt.LayerChart(layer=[bar, number], encoding=shared.encoding, width=BAR_WIDTH)
 
 
-def _numbers(base: alt.Chart, field: str, form: str, font_size: int) -> alt.Chart:
+def _numbers(base: alt.Chart, field: str, font_size: int) -> alt.Chart:
     chart: alt.Chart = (
         base.transform_filter(f"isValid(datum.{field})")
+        .transform_calculate(said=three_digits(f"datum.{field}"))
         .mark_text(align="left", fontSize=font_size, fill=alt.expr(palette.TEXT))
-        .encode(x=alt.value(0), text=alt.Text(f"{field}:Q", format=form))
+        .encode(x=alt.value(0), text="said:N")
     )
     return chart
 

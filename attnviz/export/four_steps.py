@@ -130,7 +130,7 @@ def _weighed(head: HeadTrace) -> list[str]:
     d_head = head.q.shape[1]
     if head.scaling != 1:
         is_usual = math.isclose(head.scaling, d_head**-0.5, rel_tol=1e-6)
-        factor = f"/ {d_head}**0.5" if is_usual else f"* {literal(head.scaling)}"
+        factor = f"* {d_head}**-0.5" if is_usual else f"* {literal(head.scaling)}"
         lines.append(f"scaled = scores {factor}")
         done, last = ["scale"], "scaled"
     if head.softcap is not None:
@@ -164,7 +164,7 @@ def _weighed(head: HeadTrace) -> list[str]:
 
 def _mask_of(head: HeadTrace) -> np.ndarray | None:
     """The head's mask; None where it changes nothing."""
-    return head.mask if head.mask is not None and head.mask.any() else None
+    return head.mask if head.has_mask else None
 
 
 def _is_causal(mask: np.ndarray) -> bool:

@@ -10,6 +10,7 @@ import altair as alt
 from attnviz.attention.agreement import check_of_output
 from attnviz.attention.explained.arithmetic import arithmetic, products
 from attnviz.attention.explained.sentences import (
+    LOOK_FOR_IN_SHARES,
     about_row,
     changes,
     effect,
@@ -91,6 +92,7 @@ class Steps:
         if first.name == "updated":
             name = "What each value adds to the update of the query token"
             yield self._picture(shares_chart(self.head, self.query, self.key), name)
+            yield paragraphs(f"**Look for** {LOOK_FOR_IN_SHARES}")
             yield paragraphs(nearest_values(self.head, self.query))
 
     def _step(self, step: Step) -> Pieces:

@@ -26,6 +26,8 @@ from attnviz.page.controls.sidebar import STEPPERS, WAYS
 _LIGHT, _DARK = (PALETTES[mode].background for mode in ("light", "dark"))
 _WIDE, _DRAWN = keyed_like("neurons_", "heads_", "overview_"), keyed_like("model_", "find_")
 
+_OPENED_BELOW = f"{keyed('why_scale')}, {keyed('what_if')}"  # what covers them: a bar, or the strip
+
 # On a narrow screen a figure with many columns scrolls, not the page. The head at a glance stays
 # at the top of the window, and what is shown stands beside the names of the views.
 # Streamlit's captions have six tenths of the text's ink: a contrast of 4.1 : 1 with the sidebar.
@@ -44,6 +46,7 @@ _RULES = f"""
 {PANEL} {{padding-top: .5rem}}
 {SIDEBAR_TOP} {{position: absolute; right: 0; z-index: 1}}
 {keyed_like("words_")} p {{font-size: .9rem; line-height: 1.4; margin-bottom: .5rem}}
+{_OPENED_BELOW} {{scroll-margin-top: 4rem}}
 {MAIN} button kbd {{color: inherit; opacity: 1}}
 {keyed("open_strongest")} button {{min-height: 1.6rem}}
 {keyed_like("step_left", "step_right")} button {{min-height: 2rem}}
@@ -53,6 +56,7 @@ _RULES = f"""
   {layout_of(keyed("strip"))} {{
     position: sticky; top: 0; z-index: 9; background: light-dark({_LIGHT}, {_DARK})
   }}
+  {_OPENED_BELOW} {{scroll-margin-top: 17rem}}
 }}
 @media (min-width: 1100px) {{
   {layout_of(keyed("header"))} {{z-index: 1; width: fit-content; margin: 0 0 -3.5rem auto}}
@@ -100,6 +104,18 @@ def apply_to_embed() -> None:
     st.html(f"<style>{_OF_EMBED}</style>")
 
 
+def scroll_to(key: str) -> None:
+    """Bring what has this key into sight, and keep its beginning there while it unfolds."""
+    script = _SCROLL.format(place=keyed(key))
+    st.html(f"<script>{{{script}}}</script>", unsafe_allow_javascript=True)
+
+
+_SCROLL = """
+const place = document.querySelector('{place}')
+const unfolding = new ResizeObserver(() => place.scrollIntoView())
+unfolding.observe(place)
+setTimeout(() => unfolding.disconnect(), 1000)
+"""
 _FITS = """
 const fit = () => document.documentElement.style.setProperty(
   '--fits', Math.min(innerWidth / 1280, innerHeight / 720))

@@ -79,8 +79,8 @@ def check_products(head, query, key):
 def check_chain(head, query, key):
     """From the printed score to the printed weight, each from the printed line before it."""
     score = numbers(worked_out(head, "scores", query, key).rsplit(" = ", 1)[1])[0][0]
-    (first, d_head, scaled), units = numbers(worked_out(head, "scaled", query, key))
-    assert (first, d_head) == (score, head.q.shape[1])
+    (first, one, d_head, scaled), units = numbers(worked_out(head, "scaled", query, key))
+    assert (first, one, d_head) == (score, 1, head.q.shape[1])
     assert abs(first / np.sqrt(d_head) - scaled) < 1.01 * units[-1]
     assert scaled == pytest.approx(float(head.scaled[query, key]), abs=units[-1] / 2 * 1.01)
     if head.is_masked[query, key]:

@@ -1,15 +1,23 @@
 """Every number in a sentence is recomputed from the trace."""
 
+import re
+
 import numpy as np
 import pytest
 
+from attnviz.attention.explained.arithmetic import arithmetic
 from attnviz.attention.explained.sentences import (
+    changes,
     explanation,
     headline,
     look_for,
     sentence,
-    softmax_input,
 )
+from attnviz.attention.steps import step_called, steps_of
+from attnviz.attention.what_if import Change
+from attnviz.charts.neurons import _softmax_input
+from attnviz.charts.overview_layout import panels_of
+from attnviz.page.views.why_scale import derivatives
 from attnviz.text.phrases import number, ordinal, percent, token
 from tests.support import hand_made
 
@@ -83,11 +91,11 @@ def test_a_score_has_a_place_between_the_highest_and_the_lowest(case):
 
 def test_scaling_is_said_by_what_it_does_to_the_spread(case):
     head, query, key = case
-    scores = head.q @ head.k.T
+    scores, d_head = head.q @ head.k.T, head.q.shape[1]
     assert said(head, "scaled", query, key) == (
-        f"Multiplying by {number(head.scaling)} brings the standard deviation of all scores from "
-        f"{number(scores.std())} to {number(scores.std() * head.scaling)}. The order of the keys "
-        "stays the same."
+        f"Multiplying by 1/√{d_head} = {number(head.scaling)} brings the standard deviation of all "
+        f"scores from {number(scores.std())} to {number(scores.std() * head.scaling)}. The order "
+        "of the keys stays the same."
     )
 
 
@@ -276,22 +284,51 @@ def test_words_follow_the_convention():
     assert look_for(head, step_of(head, "2"), "columns").startswith("a row of one colour: a key")
 
 
-def test_nothing_is_to_be_looked_for_in_a_mask_that_hides_nothing():
+def test_what_to_look_for_is_true_of_the_picture_beside():
+    unchanged, adds = "no change from the picture before.", np.full((5, 5), 0.5, np.float32)
     assert "hatched" in hint(hand_made.random_head(causal=True))
-    assert "hatched" not in hint(hand_made.random_head())
+    assert hint(hand_made.random_head()) == unchanged
+    assert "the mask adds a number" in hint(hand_made.random_head().replaced(mask=adds))
+    assert look_for(hand_made.random_head(), step_of(hand_made.random_head(), "3a")) != unchanged
+    bare = hand_made.head(np.eye(2), np.eye(2), np.eye(2), scaling=1.0)
+    assert look_for(bare, step_of(bare, "3a")) == unchanged
 
 
 @pytest.mark.parametrize(
-    ("changes", "name"),
+    ("made_of", "name"),
     [
-        ({}, "scaled score"),
-        ({"softcap": 1.0}, "capped score"),
-        ({"bias": np.zeros((5, 5), np.float32)}, "biased score"),
-        ({"causal": True}, "masked score"),
+        ({}, "scaled"),
+        ({"mask": np.zeros((5, 5), np.float32)}, "scaled"),
+        ({"softcap": 1.0}, "capped"),
+        ({"softcap": 1.0, "bias": np.zeros((5, 5), np.float32)}, "biased"),
+        ({"bias": np.zeros((5, 5), np.float32), "causal": True}, "masked"),
     ],
 )
-def test_what_the_softmax_is_given_has_the_name_of_what_was_done_last(changes, name):
-    assert softmax_input(hand_made.random_head(**changes)) == name
+def test_formula_and_words_of_the_softmax_name_the_step_that_feeds_it(made_of, name):
+    given = {what: one for what, one in made_of.items() if what != "causal"}
+    head = hand_made.random_head(causal="causal" in made_of).replaced(**given)
+    for convention in ("rows", "columns"):
+        softmax = step_called("softmax", steps_of(head, convention))
+        assert set(re.findall(r"\\text{(\w+)}", softmax.formula)) == {name}
+        assert softmax.formula_text == f"weights = softmax of {name} over the keys"
+    assert f": its {name} score, " in sentence(head, softmax, 1, 2)
+    last = {"biased": "+ bias", "masked": "+ mask"}
+    assert _softmax_input(head)[-1] == last.get(name, name)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "d_head", "factor"), [(32**-0.5, 32, "1/√32"), (0.2, 32, "0.2"), (1.0, 1, "1")]
+)
+def test_the_factor_of_the_scores_is_written_one_way_everywhere(scaling, d_head, factor):
+    head = hand_made.head(*np.random.default_rng(0).normal(size=(3, 4, d_head)), scaling=scaling)
+    [strip] = (panel for panel in panels_of(head) if panel.step.name == "scaled")
+    assert strip.operator == f"× {factor}"
+    assert step_called("scale", head.steps).formula_text == f"scaled = scores × {factor}"
+    assert f"instead of {factor}." in changes(head, Change(scaling=3.0))
+    if scaling != 1:
+        assert said(head, "scaled", 1, 2).startswith(f"Multiplying by {factor} ")
+        assert f" × {factor} = **" in arithmetic(head, strip.step, 1, 2)
+        assert f"× {factor}" in derivatives(head, 1, 2).index
 
 
 def test_ties_and_zeros_are_not_called_highest_or_favourite():

@@ -9,6 +9,7 @@ import attnviz
 from attnviz.attention.explained.projection import (
     dimension_of_pair,
     input_products,
+    no_rotation,
     no_weights,
     turn_of,
     weights_step,
@@ -202,3 +203,15 @@ def test_what_is_not_turned_in_pairs_or_not_at_all_is_not_worked_out(sentence_tr
     before, after, keys = (rng.normal(size=(5, 4)).astype(np.float32) for _ in range(3))
     head = hand_made.head(after, keys, keys, q_before_rotary=before, k_before_rotary=keys)
     assert worked_rotation(head, "q", 1) is None
+    assert no_rotation(head, "q", 1) == (
+        "No rotation is worked out: for q, no pairs of dimensions, d and d + half of them or 2d "
+        "and 2d + 1, keep their length for all tokens."
+    )
+    zero = before.copy()
+    zero[1] = 0
+    head = hand_made.head(zero, keys, keys, q_before_rotary=zero, k_before_rotary=keys)
+    assert worked_rotation(head, "q", 1) is None
+    assert no_rotation(head, "q", 1).startswith("No rotation is worked out for q of *q1*: its num")
+    assert worked_rotation(head, "q", 2) is not None
+    assert no_rotation(head, "q", 2) is None
+    assert no_rotation(sentence_trace.head(0, 0), "q", 1) is None

@@ -8,9 +8,8 @@ as printed.
 import numpy as np
 import pandas as pd
 
-from attnviz.attention import maths
 from attnviz.attention.head import HeadTrace
-from attnviz.attention.steps import Step
+from attnviz.attention.steps import Step, scaling_factor
 from attnviz.text.phrases import added, fixed, number, percent, rounded_together, token_at
 
 DECIMALS = 4  # of every score, so that a factor below 1 does not make a rounding larger
@@ -85,10 +84,9 @@ def _scores(head: HeadTrace, query: int, key: int) -> str:
 def _scaled(head: HeadTrace, query: int, key: int) -> str | None:
     if head.scaling == 1:
         return None
-    d_head = head.q.shape[1]
-    is_root = maths.is_one_over_root(head.scaling, d_head)
-    by = f"÷ √{d_head}" if is_root else f"× {_given(head.scaling)}"
-    return f"{_score(head.scores[query, key])} {by} = **{_score(head.scaled[query, key])}**"
+    factor = scaling_factor(head)
+    by = factor if "√" in factor else _given(head.scaling)
+    return f"{_score(head.scores[query, key])} × {by} = **{_score(head.scaled[query, key])}**"
 
 
 def _capped(head: HeadTrace, query: int, key: int) -> str:

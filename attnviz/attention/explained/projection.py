@@ -183,10 +183,10 @@ def turn_of(head: HeadTrace, letter: Literal["q", "k"], row: int) -> Turn | None
     It follows from the numbers before and after. None where there is no rotary embedding, and
     where it does not turn pairs of dimensions: with cos² + sin² = 1 for all tokens alike.
     """
-    all_before, all_after = getattr(head, f"{letter}_before_rotary"), getattr(head, letter)
+    all_before = getattr(head, f"{letter}_before_rotary")
     if all_before is None:
         return None
-    before, after = all_before.astype(np.float64), all_after.astype(np.float64)
+    before, after = all_before.astype(np.float64), _after(head, letter)
     bound = _ROUNDING[head.dtype]
     found = _pairs(before, after, bound)
     if found is None:
@@ -216,7 +216,7 @@ def turn_of(head: HeadTrace, letter: Literal["q", "k"], row: int) -> Turn | None
 def worked_rotation(head: HeadTrace, letter: Literal["q", "k"], row: int) -> str | None:
     """How a rotary embedding turns one pair of dimensions of a row, as Markdown.
 
-    None where there is none, or none that turns pairs of dimensions.
+    None where there is none, or none that turns pairs of dimensions: `no_rotation` says why.
     """
     turn = turn_of(head, letter, row)
     if turn is None:
@@ -246,6 +246,30 @@ def worked_rotation(head: HeadTrace, letter: Literal["q", "k"], row: int) -> str
         for dimension, total, value in zip((a, b), sums, turn.after, strict=True)
     ]
     return "\n\n".join([said, *lines])
+
+
+def no_rotation(head: HeadTrace, letter: Literal["q", "k"], row: int) -> str | None:
+    """Why no pair of dimensions of a row is worked out, as Markdown; None where one is, and where
+    there is no rotary embedding.
+    """
+    before: np.ndarray | None = getattr(head, f"{letter}_before_rotary")
+    if before is None or turn_of(head, letter, row) is not None:
+        return None
+    name = _name_of_row(head, letter, row)
+    if _pairs(before.astype(np.float64), _after(head, letter), _ROUNDING[head.dtype]) is None:
+        return (
+            f"No rotation is worked out: for {letter}, no pairs of dimensions, d and d + half of "
+            "them or 2d and 2d + 1, keep their length for all tokens."
+        )
+    return (
+        f"No rotation is worked out for {letter} of {name}: its numbers are too small, or too "
+        f"coarsely rounded ({head.dtype}), to tell an angle from them."
+    )
+
+
+def _after(head: HeadTrace, letter: str) -> np.ndarray:
+    after: np.ndarray = getattr(head, letter)
+    return after.astype(np.float64)
 
 
 def _times(one: str, other: str) -> str:

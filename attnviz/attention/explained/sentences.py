@@ -10,7 +10,7 @@ import numpy as np
 from attnviz.attention import masks
 from attnviz.attention.explained.shares import value_shares
 from attnviz.attention.head import HeadTrace
-from attnviz.attention.steps import Convention, Step
+from attnviz.attention.steps import Convention, Step, scaling_factor, softmax_input
 from attnviz.attention.what_if import Change
 from attnviz.text.phrases import escaped, fixed, number, ordinal, percent, ranges, token, token_at
 
@@ -88,20 +88,28 @@ _EXPLANATIONS = {
 # By a step's name, or by its number.
 _LOOK_FOR = {
     "in": "columns of one colour: dimensions with similar values for all tokens, if any.",
-    "1": "columns of one colour: a dimension with one value for all tokens tells none apart.",
+    "1": "columns of one colour in q, k or v: a dimension with one value for all tokens tells none "
+    "apart.",
     "1b": "columns that look as they did before: dimensions that rotate slowly, or not at all.",
     "2": "a {column} of one colour: a key that every query scores high, or low.",
     "scaled": "the same pattern as before; only the ends of the legend change.",
     "capped": "the strongest colours: large scores change most.",
     "bias": "stripes along the diagonal, or columns: a bias that depends on position alone. "
     "Without that order it depends on the words, too.",
-    "biased": "changes from the scores: the bias is large there.",
+    "biased": "cells that have another colour than before: the bias is large there.",
     "3b": "hatched cells: hidden keys, which get no weight at all.",
     "3c": "one strongly coloured cell in a {row}: nearly all weight on one key. A {row} of one "
     "shade: equal weights. A strongly coloured {column}: a key that many queries attend to{sink}.",
     "4": "rows that look alike: queries with similar weights get similar updates.",
     "beyond": "columns of one colour: dimensions in which this head changes all tokens alike.",
 }
+_UNCHANGED = "no change from the picture before."
+_ADDED = "cells that have another colour than before: the mask adds a number there."
+# In the picture of the values that make up one update, not of all updates.
+LOOK_FOR_IN_SHARES = (
+    "a long bar of w beside a short bar of ‖w·v‖: a large weight on a small value adds little. "
+    "Keys are sorted by ‖w·v‖, the largest first."
+)
 
 
 def headline(number: str) -> str:
@@ -155,22 +163,19 @@ def _projected(head: HeadTrace, plain_words: str) -> str:
 
 def look_for(head: HeadTrace, step: Step, convention: Convention = "rows") -> str:
     """What is worth finding in the picture of a step."""
-    if step.name == "masked" and not mask_changes(head):
-        return "no change from the picture before."
     row, column = _lines(convention)
     words = _LOOK_FOR.get(step.name) or _LOOK_FOR[step.number]
+    if step.name == "masked" and not head.is_masked.any():
+        words = _ADDED if head.has_mask else _UNCHANGED
+    elif step.name == "scaled" and head.scaling == 1:
+        words = _UNCHANGED
     sink = "" if step.sink is None else ", or the sink: attention that goes to no token"
     return words.format(row=row, column=column, sink=sink)
 
 
-def mask_changes(head: HeadTrace) -> bool:
-    """Whether the mask hides a key from a query, or adds something to a score."""
-    return bool(head.is_masked.any()) or _adds(head)
-
-
 def no_mask(head: HeadTrace) -> str:
     """One line for a mask that changes nothing; empty for any other."""
-    return "" if mask_changes(head) else "3b · No mask: every query may attend to every key."
+    return "" if head.has_mask else "3b · No mask: every query may attend to every key."
 
 
 def _lines(convention: Convention) -> tuple[str, str]:
@@ -183,15 +188,6 @@ def sentence(head: HeadTrace, step: Step, query: int, key: int) -> str:
     if step.is_hidden is not None and head.is_meaningless[query]:
         return _meaningless(head, query)
     return _SENTENCES[step.name](head, step, query, key)
-
-
-def softmax_input(head: HeadTrace) -> str:
-    """What to call a number that the softmax is given."""
-    if head.mask is not None:
-        return "masked score"
-    if head.bias is not None:
-        return "biased score"
-    return "scaled score" if head.softcap is None else "capped score"
 
 
 def _meaningless(head: HeadTrace, query: int) -> str:
@@ -300,12 +296,18 @@ def _scaled(head: HeadTrace, step: Step, query: int, key: int) -> str:
             "have any scale that it needs."
         )
     if head.scores.size == 1:
-        return f"Scaling multiplies the only score by {number(head.scaling)}."
+        return f"Scaling multiplies the only score by {_factor(head)}."
     return (
-        f"Multiplying by {number(head.scaling)} brings the standard deviation of all scores from "
+        f"Multiplying by {_factor(head)} brings the standard deviation of all scores from "
         f"{number(head.scores.std())} to {number(head.scaled.std())}. The order of the keys stays "
         "the same."
     )
+
+
+def _factor(head: HeadTrace) -> str:
+    """The factor as everywhere, and as a number where that is another."""
+    factor = scaling_factor(head)
+    return f"{factor} = {number(head.scaling)}" if "√" in factor else factor
 
 
 def _capped(head: HeadTrace, step: Step, query: int, key: int) -> str:
@@ -452,7 +454,7 @@ def _weights(head: HeadTrace, step: Step, query: int, key: int) -> str:
         lead = scores[first] - scores[others[0]]
         above = f"{number(lead)} above the next" if lead else "no higher than the next"
         most += (
-            f": its {softmax_input(head)}, {number(scores[first])}, is {above}, "
+            f": its {softmax_input(head)} score, {number(scores[first])}, is {above}, "
             f"{token_at(head.key_tokens, others[0])}."
         )
     if key != first:
@@ -573,8 +575,8 @@ def changes(head: HeadTrace, change: Change) -> str:
     """What a change does to a head, in a sentence, as Markdown."""
     done = []
     if change.scaling is not None:
-        own = number(head.scaling, 4)
-        done.append(f"scores are multiplied by {number(change.scaling, 4)} instead of {own}")
+        own, other = scaling_factor(head), f"{change.scaling:.4g}"
+        done.append(f"scores are multiplied by {other} instead of {own}")
     if change.temperature is not None:
         done.append(f"the softmax has a temperature of {number(change.temperature)}")
     if change.is_causal is not None:

@@ -155,9 +155,17 @@ def printed_size(called: str, fitting: str) -> str:
     return f"width == 0 ? {sizes}[0] : {fitting} < {sizes}[1] ? 0 : min({sizes}[0], {fitting})"
 
 
+def axis_titles(step: Step) -> tuple[str, str]:
+    """What a row and a column of a step's matrix are called."""
+    rows, columns = (AXIS_TITLES[axis] for axis in step.axes)
+    if step.name == "output":
+        columns = "dimension of the output (d_model)"
+    return "token" if step.is_of_all_tokens else rows, columns
+
+
 def matrix_title(step: Step) -> str:
     """What a step's matrix is, for a list of figures."""
-    return f"{step.title}: {' by '.join(AXIS_TITLES[axis] for axis in step.axes)}"
+    return f"{step.title}: {' by '.join(axis_titles(step))}"
 
 
 def is_of_pairs(step: Step) -> bool:

@@ -9,7 +9,7 @@ from attnviz.attention.call import LayerTrace
 from attnviz.attention.explained.shares import value_shares
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Step
-from attnviz.charts.parts.axes import AXIS_TITLES, labels_of
+from attnviz.charts.parts.axes import axis_titles, labels_of
 from attnviz.charts.parts.sink import LABEL, SINK_ROW
 
 
@@ -30,7 +30,7 @@ def step_table(head: HeadTrace, step: Step) -> pd.DataFrame:
     elif step.sink is not None:
         table.loc[len(table)] = step.sink
         row_names.append(LABEL)
-    table.insert(0, AXIS_TITLES[step.axes[0]], row_names)
+    table.insert(0, axis_titles(step)[0], row_names)
     return table
 
 

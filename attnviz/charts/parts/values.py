@@ -78,10 +78,16 @@ def _magnitudes(values: np.ndarray) -> np.ndarray:
     return size[size > 0]
 
 
+def three_digits(value: str) -> str:
+    """The Vega expression for a number as `phrases.number` writes it: "3.30", "1240", "0"."""
+    form = f"abs({value}) >= 999.5 && abs({value}) < 999500 ? '.3r' : '.3g'"
+    return f"({value} == 0 ? '0' : format({value}, {form}))"
+
+
 def legend_number(is_cut: str) -> str:
-    """A legend's number where its ends may stand for what is beyond them: "≥ 2.1"."""
+    """A legend's number where its ends may stand for what is beyond them: "≥ 2.10"."""
     sign = f"{is_cut} ? (datum.value < 0 ? '≤ ' : '≥ ') : ''"
-    return f"datum.value == 0 ? '0' : ({sign}) + format(datum.value, '.3~g')"
+    return f"(datum.value == 0 ? '' : {sign}) + {three_digits('datum.value')}"
 
 
 def weights_scale(end: str | None = None) -> alt.Scale:

@@ -2,7 +2,6 @@
 
 from itertools import groupby
 
-from attnviz.attention.explained.sentences import mask_changes
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Convention, Step, steps_of
 
@@ -28,7 +27,7 @@ def beats_of(head: HeadTrace, convention: Convention = "rows") -> dict[str, list
     """
     by_number = groupby(steps_of(head, convention), key=lambda step: step.number)
     beats = {BEATS[number]: list(steps) for number, steps in by_number}
-    if not mask_changes(head):
+    if not head.has_mask:
         beats.pop(BEATS["3b"], None)
     return beats | {BEATS["beyond"]: beats.get(BEATS["beyond"], [])}
 

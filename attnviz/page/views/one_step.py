@@ -12,12 +12,14 @@ from attnviz.attention.explained.arithmetic import arithmetic, products
 from attnviz.attention.explained.projection import (
     Letter,
     dimension_of_pair,
+    no_rotation,
     no_weights,
     weights_step,
     worked_projection,
     worked_rotation,
 )
 from attnviz.attention.explained.sentences import (
+    LOOK_FOR_IN_SHARES,
     about_row,
     explanation,
     look_for,
@@ -113,8 +115,10 @@ def _show_beside_words(followed: Followed, *steps: Step) -> None:
     is_update = step.name == "updated"
     with words, st.container(gap="xsmall", key=None if followed.is_large else f"words_{step.name}"):
         _show_words(followed, step)
-        if not (followed.is_large and is_update):
-            _show_look_for(followed, step)
+        if not followed.is_large:
+            _show_look_for(LOOK_FOR_IN_SHARES if is_update else _hint(followed, step))
+        elif not is_update:
+            _show_look_for(_hint(followed, step))
         if not followed.is_large:
             _show_more(followed, step)
     with picture:
@@ -167,6 +171,7 @@ def _show_more(followed: Followed, step: Step) -> None:
         if popover.open:
             with popover:
                 _show_chart(followed, step)
+                _show_look_for(_hint(followed, step))
                 st.markdown(nearest_values(followed.head, followed.query))
     elif _has_wide_rows(step):
         popover = _more(f"All {step.array.shape[1]} values of the row", step)
@@ -216,11 +221,15 @@ def _worked_out(followed: Followed, step: Step) -> Iterator[str | None]:
     if step.number == "1":
         yield worked_projection(head, letter, _row(followed, letter), _dimension(followed, letter))
     if step.number == "1b":
-        yield worked_rotation(head, letter, _row(followed, letter))
+        row = _row(followed, letter)
+        yield worked_rotation(head, letter, row) or no_rotation(head, letter, row)
 
 
-def _show_look_for(followed: Followed, step: Step) -> None:
-    words = look_for(followed.head, step, followed.convention)
+def _hint(followed: Followed, step: Step) -> str:
+    return look_for(followed.head, step, followed.convention)
+
+
+def _show_look_for(words: str) -> None:
     st.caption(f":material/visibility: **Look for** {words}")
 
 

@@ -10,7 +10,7 @@ from attnviz.attention.head import HeadTrace
 from attnviz.attention.steps import Step, steps_of
 from attnviz.attention.trace import Trace
 from attnviz.charts.parts.tables import step_table
-from attnviz.page import header
+from attnviz.page import header, opened_below
 from attnviz.page.compat import DeltaGenerator
 from attnviz.page.controls import export_menu, links, pair, tables
 from attnviz.page.controls.pair import Followed
@@ -40,7 +40,9 @@ def _show_all(trace: Trace, head: HeadTrace) -> None:
         return
     with st.container(key="strip", gap="xsmall"):
         at_a_glance = st.container()
-        header.show_strongest(trace, head, followed.query, followed.key)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            header.show_strongest(trace, head, followed.query, followed.key)
+            mark = st.container(width="content")
         are_all, beat = _choose(list(beats))
     with at_a_glance:
         strip.show(followed, None if are_all else beat)
@@ -52,7 +54,10 @@ def _show_all(trace: Trace, head: HeadTrace) -> None:
         with st.container(key=f"step_{beat}", gap="xsmall"):
             _show(followed, beat, beats[beat])
     change = what_if.show(followed)
+    with mark:
+        what_if.show_mark(head, change)
     glossary.show()
+    opened_below.scroll()
     with menu:
         screen = export_menu.screen_of(
             trace,
@@ -125,10 +130,15 @@ def _show(followed: Followed, beat: str, steps: list[Step], *, is_alone: bool = 
         st.markdown(no_output(head))
         return
     one_step.show_steps(followed, steps, is_alone=is_alone)
-    if beat == BEATS["3c"] and (said := no_mask(head)):
-        st.caption(said)
     if beat == BEATS["3a"]:
         why_scale.show(head, followed.query, followed.key)
+        what_if.show_way("Change the scaling")
+    if beat == BEATS["3b"]:
+        what_if.show_way("Change the mask")
+    if beat == BEATS["3c"] and (said := no_mask(head)):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(said, width="content")
+            what_if.show_way("Add a mask")
 
 
 def _expander(beat: str) -> DeltaGenerator:

@@ -2,10 +2,12 @@
 
 import streamlit as st
 
-from attnviz.attention.explained.sentences import effect
+from attnviz.attention.explained.sentences import changes, effect
 from attnviz.attention.head import HeadTrace
+from attnviz.attention.steps import scaling_factor
 from attnviz.attention.what_if import NO_CHANGE, Change, can_be_causal, is_causal
 from attnviz.charts.what_if import TITLES, compared
+from attnviz.page import opened_below
 from attnviz.page.controls import links
 from attnviz.page.controls.pair import Followed
 from attnviz.page.figures import show_figure
@@ -14,18 +16,41 @@ from attnviz.text.phrases import plain, token_at
 
 def show(followed: Followed) -> Change:
     """A closed expander; nothing is computed until it is opened. What is changed, if it is."""
-    expander = st.expander(
-        "What if?", key="what_if", icon=":material/experiment:", bind="query-params"
-    )
-    links.check_switch("what_if", "What if?", bool(expander.open))
+    opened = opened_below.expander("What if?", KEY, ICON)
     change = NO_CHANGE
-    if expander.open:
-        with expander:
+    if opened is not None:
+        with opened:
             change = _show(followed)
-    links.check_closed("What if?", () if expander.open else CONTROLS)
+    links.check_closed("What if?", CONTROLS if opened is None else ())
     return change
 
 
+def show_mark(head: HeadTrace, change: Change) -> None:
+    """Where one begins to read: that something is changed below, what it is, and the way back."""
+    if change:
+        st.button(
+            "What if? is on: reset",
+            icon=ICON,
+            key="reset_what_if",
+            type="tertiary",
+            on_click=_reset,
+            help=f"{changes(head, change)} The result is below; the steps stay unchanged.",
+        )
+
+
+def show_way(label: str) -> None:
+    """From a step to what may be changed in it."""
+    key = f"to_what_if_{label.split()[-1]}"
+    st.button(
+        label, icon=ICON, key=key, type="tertiary", on_click=opened_below.open_it, args=(KEY,)
+    )
+
+
+def _reset() -> None:
+    st.session_state.update({control: links.AS_OPENED[control] for control in CONTROLS})
+
+
+KEY, ICON = "what_if", ":material/experiment:"
 CONTROLS = "if_unscaled", "if_factor", "if_temperature", "if_causal", "if_hidden", "if_zeroed"
 FACTORS = 0.0001, 1000.0
 TEMPERATURES = 0.01, 100.0
@@ -86,7 +111,7 @@ def _chosen(head: HeadTrace) -> Change:
             value=None,
             min_value=FACTORS[0],
             max_value=FACTORS[1],
-            placeholder=f"{head.scaling:.4g}, the model's own",
+            placeholder=f"{scaling_factor(head)}, the model's own",
             format="%.4g",
             key="if_factor",
             bind="query-params",

@@ -11,22 +11,20 @@ from attnviz.attention.explained.scaling import (
     spread,
 )
 from attnviz.attention.head import HeadTrace
+from attnviz.attention.steps import scaling_factor
 from attnviz.attention.what_if import what_if
 from attnviz.charts.scaling import entropy_chart
 from attnviz.charts.strips import strips_chart
-from attnviz.page.controls import links
+from attnviz.page import opened_below
 from attnviz.page.figures import show_figure
 from attnviz.text.phrases import fixed, number, percent, token_at
 
 
 def show(head: HeadTrace, query: int, key: int) -> None:
     """A closed expander; nothing is computed until it is opened."""
-    expander = st.expander(
-        "Why scale?", key="why_scale", icon=":material/help:", bind="query-params"
-    )
-    links.check_switch("why_scale", "Why scale?", bool(expander.open))
-    if expander.open:
-        with expander:
+    opened = opened_below.expander("Why scale?", "why_scale", ":material/help:")
+    if opened is not None:
+        with opened:
             _show(head, query, key)
 
 
@@ -47,7 +45,7 @@ def _show(head: HeadTrace, query: int, key: int) -> None:
         st.dataframe(derivatives(head, query, key), width="content")
         unscaled = what_if(head, scaling=1)
         rows = {
-            f"× {number(head.scaling, 4)}": head.weights[query],
+            f"× {scaling_factor(head)}": head.weights[query],
             "not scaled": unscaled.weights[query],
         }
         sinks: list[float] = []
@@ -121,7 +119,7 @@ def derivatives(head: HeadTrace, query: int, key: int) -> pd.DataFrame:
     rows = {}
     for one in (head, what_if(head, scaling=1)):
         by_input, by_score = softmax_derivative(one, query), derivative_by_score(one, query)
-        rows["not scaled" if one.scaling == 1 else f"× {number(one.scaling, 4)}"] = {
+        rows["not scaled" if one.scaling == 1 else f"× {scaling_factor(one)}"] = {
             "pair, by softmax input": number(by_input[key]),
             "row sum, by softmax input": number(by_input.sum()),
             "pair, by q·kᵀ": number(by_score[key]),
