@@ -163,9 +163,9 @@ def test_the_share_in_the_update_is_the_weighted_value(case):
     update = np.linalg.norm(head.weights[query] @ head.v)
     n_seen = int((~head.is_masked[query]).sum())
     assert line == (
-        f"‖v‖ of *{escaped(head.key_tokens[key])}* is {number(norm, 4)}; times w, "
-        f"{number(weight, 4)}, it is **{number(weight * norm)}**. The {n_seen} rows w·v add up to "
-        f"x′, with norm {number(update)}."
+        f"‖w·v‖ of *{escaped(head.key_tokens[key])}* = {number(weight, 4)} × {number(norm, 4)} = "
+        f"**{number(weight * norm)}**. The {n_seen} rows w·v add up to x′, with norm "
+        f"{number(update)}."
     )
 
 

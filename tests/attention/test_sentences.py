@@ -236,8 +236,8 @@ def test_the_largest_part_of_the_update_is_named(case):
     largest = int(np.argmax(norms))
     expected = (
         f"The largest part of the update x′ of {query_name} comes from "
-        f"{token(head.key_tokens[largest])}: w·v has norm {number(norms[largest])}, "
-        f"{percent(norms[largest] / sum(norms))} of the sum of these norms."
+        f"{token(head.key_tokens[largest])}: its w·v has norm {number(norms[largest])}, "
+        f"{percent(norms[largest] / sum(norms))} of the sum over all keys."
     )
     if key != largest:
         expected += f" {key_name} adds {percent(norms[key] / sum(norms))}."

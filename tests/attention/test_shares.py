@@ -1,14 +1,20 @@
 """What each value adds to an update, and each head to the output."""
 
 import json
+import re
 
+import altair as alt
 import numpy as np
 import pytest
 
 from attnviz import export
 from attnviz.attention.explained.shares import head_norms, value_shares
+from attnviz.charts.parts.values import three_digits
 from attnviz.charts.shares import MAX_KEYS, OTHERS, SINK, SUM, shares_chart
+from attnviz.text.phrases import number
 from tests.support import hand_made, marks
+
+SAID = three_digits("datum.v")
 
 
 @pytest.fixture(params=range(4))
@@ -73,6 +79,26 @@ def test_the_rows_are_called_what_the_chart_says():
         assert name in svg
 
 
+def test_a_number_beside_a_bar_is_written_as_in_the_sentences_and_the_order_is_said(head):
+    svg = export.to_svg(shares_chart(head, 3).chart(), outlines=False)
+    table = value_shares(head, 3)
+    printed = re.findall(r">([^<>]+)</text>", svg)
+    for field in ("value_norm", "share_norm", "cosine", "distance"):
+        for value in table[field]:
+            assert number(value) in printed
+    assert [title for title in printed if "↓" in title] == ["‖w·v‖ ↓"]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(3.3, "3.30"), (-0.05, "−0.0500"), (999.6, "1000"), (12345.6, "12300"), (0, "0")],
+)
+def test_charts_and_sentences_write_three_digits_alike(value, written):
+    drawn = alt.Chart(alt.sequence(1)).mark_text().transform_calculate(v=f"{value}", said=SAID)
+    assert f">{written}</text>" in export.to_svg(drawn.encode(text="said:N"), outlines=False)
+    assert number(value) == written
+
+
 @pytest.mark.parametrize("n_keys", [5, MAX_KEYS, MAX_KEYS + 1, 40])
 def test_the_bands_add_up_to_the_update(n_keys):
     head = hand_made.random_head(n_keys=n_keys)
@@ -112,8 +138,8 @@ def test_what_a_row_says_is_worked_out_once_for_all_columns(head):
 
 def test_a_heads_norm_is_that_of_its_output(sentence_trace):
     norms = head_norms(sentence_trace.layer(2), 3)
-    for number, norm in enumerate(norms):
-        own = np.linalg.norm(sentence_trace.head(2, number).output[3])
+    for place, norm in enumerate(norms):
+        own = np.linalg.norm(sentence_trace.head(2, place).output[3])
         assert norm == pytest.approx(own, rel=1e-4)
 
 

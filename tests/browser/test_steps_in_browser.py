@@ -104,6 +104,33 @@ def test_each_step_is_seen_whole_on_a_screen_of_a_laptop(visit, n_tokens):
         assert page.locator(f".st-key-step_{beat} {parts}").evaluate_all(BOTTOM) <= 720, beat
 
 
+@pytest.mark.parametrize(
+    ("step", "opens", "shows"),
+    [
+        ("scale", ".st-key-why_scale summary", "Without scaling, large scores"),
+        ("softmax", ".st-key-what_if summary", "Nothing is changed yet"),
+        ("softmax", ".st-key-to_what_if_mask button", "Nothing is changed yet"),
+    ],
+)
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
+def test_what_opens_below_the_fold_is_scrolled_to(visit, step, opens, shows, width, height):
+    page = visit(f"?step={step}", width=width, height=height)
+    assert page.get_by_text(shows).count() == 0
+    page.locator(opens).click()
+    rest(page)
+    key = "why_scale" if step == "scale" else "what_if"
+    page.wait_for_function(
+        """([key, covered, shows]) => {
+            const place = document.querySelector(`.st-key-${key}`).getBoundingClientRect()
+            const words = [...document.querySelectorAll('p')].find(p =>
+                p.textContent.includes(shows)).getBoundingClientRect()
+            return place.top >= covered && place.top < 400 && words.top < innerHeight
+        }""",
+        arg=[key, 200 if width > 800 else 50, shows],
+        timeout=5_000,
+    )
+
+
 def test_each_array_of_a_projection_is_chosen_above_its_picture(visit, head):
     page = visit("?step=project", height=720)
     for name, letter in (("query", "q"), ("key", "k"), ("value", "v")):

@@ -14,8 +14,9 @@ from attnviz.attention.explained.sentences import look_for, sentence
 from attnviz.attention.steps import steps_of
 from attnviz.charts.matrix import is_in_blocks, matrix_chart
 from attnviz.charts.parts import blocks, palette
-from attnviz.charts.parts.axes import AXIS_TITLES
+from attnviz.charts.parts.axes import AXIS_TITLES, axis_titles
 from attnviz.charts.parts.pair import Pair
+from attnviz.charts.parts.tables import step_table
 from attnviz.charts.parts.values import scale_end
 from attnviz.charts.row import row_chart
 from attnviz.charts.strips import strips_chart
@@ -103,8 +104,11 @@ def test_axes_and_legend_name_what_is_shown(head, name):
     step = step_named(head, name)
     specification = matrix_chart(head, step, Pair(2, 5)).to_dict()
     encoding = cells(specification)["encoding"]
-    assert encoding["y"]["axis"]["title"] == AXIS_TITLES[step.axes[0]]
-    assert encoding["x"]["axis"]["title"] == AXIS_TITLES[step.axes[1]]
+    titles = {channel: encoding[channel]["axis"]["title"] for channel in "yx"}
+    assert [*titles.values()] == [
+        "token" if name == "x_query" else AXIS_TITLES[step.axes[0]],
+        AXIS_TITLES[step.axes[1]],
+    ]
     names = constants_of(specification)
     assert names[f"{name}_rows"] == list(head.query_tokens)
     if step.axes[1] == "key_pos":
@@ -125,7 +129,20 @@ def test_axes_and_legend_name_what_is_shown(head, name):
     assert cells(specification)["mark"]["tooltip"] == {"content": "data"}  # all that a cell has
     rows, steps = specification["data"]["sequence"], specification["transform"]
     has = {rows["as"], *(one["as"] for one in steps if "calculate" in one)}
-    assert has == {"row", "column", *(AXIS_TITLES[axis] for axis in step.axes), title}
+    assert has == {"row", "column", *titles.values(), title}
+
+
+def test_rows_of_x_are_of_both_sides_only_where_both_are_one_text_and_the_output_has_its_own_dims(
+    sentence_trace,
+):
+    of_one_text = sentence_trace.head(0, 8)
+    titles = {step.name: axis_titles(step) for step in of_one_text.steps}
+    assert titles["x_query"] == ("token", "dimension of x (d_model)")
+    assert titles["output"] == ("query token", "dimension of the output (d_model)")
+    assert step_table(of_one_text, step_named(of_one_text, "x_query")).columns[0] == "token"
+    of_two = hand_made.random_head(n_keys=3)
+    titles = {step.name: axis_titles(step)[0] for step in of_two.steps}
+    assert (titles["x_query"], titles["x_key"]) == ("query token", "key token")
 
 
 @pytest.mark.parametrize("name", NINE)

@@ -48,7 +48,8 @@ READS = {
     "kind": r"row_kinds\[",
     "row": r"strip_rows\[",
     "dimension of x (d_model)": r"datum\.(column|line)\b",
-    "token": r"tokens_[ab]\[",
+    "dimension of the output (d_model)": r"datum\.(column|line)\b",
+    "token": r"(tokens_[ab]|x_query_rows)\[",
 }
 # Of several layers, which read what the layer before them has, or that count.
 HEADS = r"strongest\[|datum\.place|(tile|point)_head\["

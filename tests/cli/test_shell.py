@@ -594,7 +594,7 @@ def test_a_changed_heads_figure_shows_it_before_and_after(
     assert same(own, head)
     assert same(changed, attnviz.what_if(head, scaling=1))
     assert (query, key, look) == (2, None, {"convention": "columns", "display_mode": "dark"})
-    assert "multiplied by 1.000 instead of 0.1768." in file.read_text()
+    assert "multiplied by 1 instead of 1/√32." in file.read_text()
 
 
 def test_a_page_is_that_of_the_screen(shell_of, screen, sentence_trace, tmp_path):

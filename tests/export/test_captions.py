@@ -68,7 +68,7 @@ def test_it_says_what_decides_the_picture_and_nothing_else(sentence_trace, shown
 def test_a_picture_of_a_change_says_what_is_changed(sentence_trace):
     changed = screen(change=Change(scaling=1.0))
     words = caption(changed, sentence_trace, is_changed=True)
-    assert words.endswith(" Changed: scores are multiplied by 1.000 instead of 0.1768.")
+    assert words.endswith(" Changed: scores are multiplied by 1 instead of 1/√32.")
     assert "Changed" not in caption(changed, sentence_trace)
     assert "Changed" not in caption(screen(), sentence_trace, is_changed=True)
 

@@ -344,7 +344,7 @@ def test_a_change_follows_with_its_own_numbers(sentence_trace):
     page, head = page_of(sentence_trace, "steps", change=change), sentence_trace.head(0, 8)
     assert page.texts["h2"][-1] == "What if?"
     assert (
-        "Changed: scores are multiplied by 1.000 instead of 0.1768; the softmax has a temperature "
+        "Changed: scores are multiplied by 1 instead of 1/√32; the softmax has a temperature "
         "of 2.00; hidden from every query: time; left out of every score: dimension 0 and 3."
     ) in page.text
     difference = np.float64(

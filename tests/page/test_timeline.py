@@ -11,7 +11,13 @@ from transformers import ByT5Tokenizer
 from attnviz.attention.explained.arithmetic import arithmetic
 from attnviz.attention.explained.projection import worked_projection
 from attnviz.attention.explained.scaling import spread
-from attnviz.attention.explained.sentences import effect, explanation, look_for, sentence
+from attnviz.attention.explained.sentences import (
+    LOOK_FOR_IN_SHARES,
+    effect,
+    explanation,
+    look_for,
+    sentence,
+)
 from attnviz.attention.steps import steps_of
 from attnviz.attention.what_if import Change, what_if
 from attnviz.page.controls import examples
@@ -58,7 +64,9 @@ def test_every_step_says_its_formula_its_sentence_its_arithmetic_and_what_to_loo
         worked_out = arithmetic(head, step, 2, 5)
         assert worked_out is None or worked_out in words
         assert explanation(head, step.number) in words
-        assert f":material/visibility: **Look for** {look_for(head, step)}" in captions
+        # Beside the update stand the values that it is made of, not the matrix of all updates.
+        hint = LOOK_FOR_IN_SHARES if step.name == "updated" else look_for(head, step)
+        assert f":material/visibility: **Look for** {hint}" in captions
     for letter, row in (("q", 2), ("k", 5)):
         dimension = int(np.abs(head.q[2] * head.k[5]).argmax())
         assert worked_projection(head, letter, row, dimension) in words
@@ -173,7 +181,7 @@ def test_why_scale_shows_the_spread_before_and_after_beside_the_theory(page, sen
     assert f"its entropy **{number(bits)}** bits." in line
     own = head.weights[2].astype(np.float64)
     slopes = page.dataframe[1].value
-    for row, weights, factor in (("× 0.1768", own, 32**-0.5), ("not scaled", unscaled, 1)):
+    for row, weights, factor in (("× 1/√32", own, 32**-0.5), ("not scaled", unscaled, 1)):
         by_input = weights * (1 - weights)
         assert slopes.loc[row, "row sum, by softmax input"] == number(by_input.sum())
         assert slopes.loc[row, "row sum, by q·kᵀ"] == number(by_input.sum() * factor)
@@ -280,6 +288,37 @@ def test_what_changes_nothing_is_said_to(page):
     assert any("Nothing is changed yet" in text for text in said(page))
     opened_what_if(page, if_causal="off")  # it has none
     assert any("Nothing is changed yet" in text for text in said(page))
+
+
+def has_button(page, key):
+    return any(button.key == key for button in page.button)
+
+
+def test_a_what_if_that_is_on_is_marked_above_the_steps_and_can_be_reset(page):
+    assert not has_button(page, "reset_what_if")
+    opened_what_if(page, if_unscaled=True, if_hidden=["0 [CLS]"], if_causal="on")
+    mark = page.button(key="reset_what_if")
+    assert "scores are multiplied by 1 instead of 1/√32" in mark.help
+    assert "hidden from every query" in mark.help
+    mark.click()
+    run(page)
+    assert not has_button(page, "reset_what_if")
+    assert any("Nothing is changed yet" in text for text in said(page))
+
+
+@pytest.mark.parametrize(
+    ("step", "way"), [("scale", "scaling"), ("softmax", "mask"), ("score", None)]
+)
+def test_scaling_and_mask_have_a_way_to_where_they_are_changed(page, step, way):
+    page.query_params["step"] = step
+    run(page)
+    ways = [button.key for button in page.button if (button.key or "").startswith("to_what_if")]
+    assert ways == ([f"to_what_if_{way}"] if way else [])
+    if way:
+        page.button(key=ways[0]).click()
+        run(page)
+        assert page.query_params["what_if"] == "true"
+        assert page.selectbox(key="if_causal")
 
 
 def test_a_masked_key_gives_way_with_its_text(page):

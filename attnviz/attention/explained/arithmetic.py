@@ -161,7 +161,7 @@ def _updated(head: HeadTrace, query: int, key: int) -> str | None:
     n_seen = int((~head.is_masked[query]).sum())
     rows = f"The {n_seen} rows w·v add up" if n_seen > 1 else "It is the only row w·v, equal"
     return (
-        f"‖v‖ of {token_at(head.key_tokens, key)} is {number(norm, 4)}; times w, "
-        f"{number(weight, 4)}, it is **{number(weight * norm)}**. {rows} to x′, with norm "
+        f"‖w·v‖ of {token_at(head.key_tokens, key)} = {number(weight, 4)} × {number(norm, 4)} = "
+        f"**{number(weight * norm)}**. {rows} to x′, with norm "
         f"{number(np.linalg.norm(head.updated[query]))}."
     )

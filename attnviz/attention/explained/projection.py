@@ -234,7 +234,7 @@ def worked_rotation(head: HeadTrace, letter: Literal["q", "k"], row: int) -> str
     cos, sin = fixed(turn.cos, digits), fixed(turn.sin, digits)
     said += f". cos = {cos}, sin = {sin}."
     if turn.factor != 1:
-        said += f" The rotated dimensions are multiplied by {number(turn.factor, 6)}, too."
+        said += f" The rotated dimensions are also multiplied by {number(turn.factor, 6)}."
     one, other = (fixed(value, DECIMALS + 1) for value in (first, second))
     sums = (
         f"{_times(one, cos)} − {_times(other, sin)}",

@@ -38,8 +38,7 @@ _EXPLANATIONS = {
     "1": (
         "Three learned matrices turn each row of x into what the token looks for (query, q), what "
         "it offers to be matched against (key, k) and what it passes on (value, v).",
-        "b is a bias, 0 where the model has none. Rotary embedding and norms of q and k, if any, "
-        "are already applied.",
+        "",
     ),
     "1b": (
         "Each query and key is rotated, two dimensions at a time, by angles that grow with its "
@@ -66,8 +65,7 @@ _EXPLANATIONS = {
         "",
     ),
     "3b": (
-        "Keys that a query may not attend to, such as later tokens or padding, are hidden from it "
-        "(mask).",
+        "Some keys are hidden from a query, such as later tokens or padding (mask).",
         "",
     ),
     "3c": (
@@ -88,14 +86,14 @@ _EXPLANATIONS = {
 # By a step's name, or by its number.
 _LOOK_FOR = {
     "in": "columns of one colour: dimensions with similar values for all tokens, if any.",
-    "1": "columns of one colour in q, k or v: a dimension with one value for all tokens tells none "
-    "apart.",
+    "1": "columns of one colour in q, k or v: a dimension with the same value for all tokens does "
+    "not tell them apart.",
     "1b": "columns that look as they did before: dimensions that rotate slowly, or not at all.",
     "2": "a {column} of one colour: a key that every query scores high, or low.",
     "scaled": "the same pattern as before; only the ends of the legend change.",
     "capped": "the strongest colours: large scores change most.",
     "bias": "stripes along the diagonal, or columns: a bias that depends on position alone. "
-    "Without that order it depends on the words, too.",
+    "Without such a pattern it depends on the words, too.",
     "biased": "cells that have another colour than before: the bias is large there.",
     "3b": "hatched cells: hidden keys, which get no weight at all.",
     "3c": "one strongly coloured cell in a {row}: nearly all weight on one key. A {row} of one "
@@ -132,7 +130,7 @@ def explanation(
     if number == "1" and head.x_query is None:
         first, more = _GIVEN, ""
     elif number == "1" and not is_short:
-        more = _projected(head, more)
+        more = _projected(head)
     return (first if is_short else f"{first} {more}".rstrip()).format(
         row=row,
         Rows=f"{row.capitalize()}s",
@@ -141,13 +139,10 @@ def explanation(
     )
 
 
-def _projected(head: HeadTrace, plain_words: str) -> str:
+def _projected(head: HeadTrace) -> str:
     """What stands in the formulas of q, k and v, but for x and W."""
     origins = [head.origins.get(letter) for letter in "qkv"]
     known = [origin for origin in origins if origin is not None]
-    is_before = head.q_before_rotary is not None
-    if not is_before and len(known) == 3 and all(not one.is_normed for one in known):
-        return plain_words
     words = ["b is a bias."] if any(origin.has_bias for origin in known) else []
     if any(origin.is_normed for origin in known):
         words.append("The norm is part of the module.")
@@ -156,7 +151,7 @@ def _projected(head: HeadTrace, plain_words: str) -> str:
             "f stands for all that the module computes from x: projections, and any norms or "
             "factors of its own."
         )
-    if is_before:
+    if head.q_before_rotary is not None:
         words.append("A tilde marks q and k before the rotary embedding.")
     return " ".join(words)
 
@@ -292,8 +287,8 @@ def _scores(head: HeadTrace, step: Step, query: int, key: int) -> str:
 def _scaled(head: HeadTrace, step: Step, query: int, key: int) -> str:
     if head.scaling == 1:
         return (
-            "Nothing changes: this head multiplies its scores by 1. Its queries and keys already "
-            "have any scale that it needs."
+            "Nothing changes: this head multiplies its scores by 1. Any scaling is already in its "
+            "queries and keys."
         )
     if head.scores.size == 1:
         return f"Scaling multiplies the only score by {_factor(head)}."
@@ -478,8 +473,8 @@ def _updated(head: HeadTrace, step: Step, query: int, key: int) -> str:
         return f"The update x′ of {token_at(head.query_tokens, query)} is zero: {why}."
     sentence = (
         f"The largest part of the update x′ of {token_at(head.query_tokens, query)} comes from "
-        f"{token_at(head.key_tokens, largest)}: w·v has norm {number(norms[largest])}, "
-        f"{percent(norms[largest] / total)} of the sum of these norms."
+        f"{token_at(head.key_tokens, largest)}: its w·v has norm {number(norms[largest])}, "
+        f"{percent(norms[largest] / total)} of the sum over all keys."
     )
     if key != largest:
         sentence += f" {token_at(head.key_tokens, key)} adds {percent(norms[key] / total)}."

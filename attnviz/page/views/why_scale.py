@@ -34,8 +34,7 @@ def _show(head: HeadTrace, query: int, key: int) -> None:
     if head.scaling == 1:
         st.markdown(
             "**This head multiplies its scores by 1**, so there is no before and after to compare. "
-            "Its queries and keys have any scale that it needs, learned or applied to q before the "
-            "scores."
+            "Any scaling is learned, or applied to q before the scores."
         )
         st.markdown(steepness(head, query, key))
     else:
@@ -84,8 +83,8 @@ def theory(head: HeadTrace) -> str:
     var_q, var_k = float(head.q.var()), float(head.k.var())
     return (
         f"**Spread.** A score is a sum of {d_head} products. If the entries of q and k were "
-        "independent with mean 0 and variance 1, its variance would be d_head = "
-        f"{d_head} and its standard deviation √{d_head} = {number(np.sqrt(d_head))}. Here the "
+        "independent with mean 0 and variance 1, the score would have variance d_head = "
+        f"{d_head} and standard deviation √{d_head} = {number(np.sqrt(d_head))}. Here the "
         f"entries of q have variance {number(var_q)} and those of k {number(var_k)}, which alone "
         f"would give a standard deviation of {number(np.sqrt(d_head * var_q * var_k))}. The "
         "measured value differs because the entries are neither independent nor zero-mean."
