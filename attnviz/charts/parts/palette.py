@@ -77,13 +77,13 @@ def text_on(share: str) -> str:
     """The Vega expression for a readable text colour on a cell.
 
     `share` is an expression for the cell's value relative to the end of its scale, −1 to 1.
-    The bounds are where black and white have equal contrast with the ramp: 4.5 : 1 and more, which
-    no softer pair of inks has on every tone.
+    White as far as it has a contrast of 4.5 : 1 with the ramp, then black, which has it there; no
+    softer pair of inks has it with every tone.
     """
     return (
         f"{IS_LIGHT}"
-        f" ? (abs({share} + 0.100) > 0.881 ? '{WHITE}' : '{BLACK}')"
-        f" : (abs({share} - 0.019) > 0.686 ? '{BLACK}' : '{WHITE}')"
+        f" ? (abs({share} + 0.0985) > 0.872 ? '{WHITE}' : '{BLACK}')"
+        f" : (abs({share} - 0.0195) > 0.693 ? '{BLACK}' : '{WHITE}')"
     )
 
 
