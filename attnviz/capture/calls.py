@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,6 +12,17 @@ from attnviz.capture.compat import times_written
 from attnviz.capture.input_projection import N_REMEMBERED, Projected, Returned, projected_by
 from attnviz.capture.joining import Joining
 from attnviz.capture.rotary import Rotation
+
+
+class Place(NamedTuple):
+    """Which of the computations of a pass a call was, or a part of it was, and from where on.
+
+    The same pass again has the same computations in the same order.
+    """
+
+    number: int
+    first_head: int = 0  # of that computation, which is the call's first
+    first_value: int = 0  # of the call's d_value, which is that computation's first
 
 
 @dataclass(eq=False)
@@ -50,6 +61,7 @@ class Call:
     x_query: Tensor | None = None
     x_key: Tensor | None = None
     is_cross: bool = False
+    places: tuple["Place", ...] = ()  # where in the pass it was computed
     kept: dict[str, Tensor] = field(default_factory=dict)  # copies of x, where one is needed
     seen: list[tuple[Tensor, int | None]] = field(default_factory=list)  # and how often written
 
@@ -102,6 +114,22 @@ def _nothing(module: nn.Module, recording: "Recording") -> AbstractContextManage
     return nullcontext()
 
 
+@dataclass(frozen=True, eq=False)
+class Answering:
+    """The module that makes logits of embeddings, and the positions where they are asked for."""
+
+    module: nn.Module
+    positions: list[int]
+    n_positions: int
+
+    def only(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What the module is given, of these positions alone where it is given all."""
+        given = args[0] if len(args) == 1 else None
+        if isinstance(given, Tensor) and given.ndim == 3 and given.shape[1] == self.n_positions:
+            return (given[:, self.positions],)
+        return args
+
+
 @dataclass
 class Recording:
     """The attention calls of one pass, and the modules whose attention could not be read."""
@@ -121,11 +149,15 @@ class Recording:
     is_seen: bool = False  # hooks see what the pass computes, and may keep it and write into it
     in_hooks_of: nn.Module | None = None  # whose hooks may be running: what they call is no part
     n_called_by_hooks: int = 0  # calls that are running and no part of the pass
+    n_added: int = 0  # calls, those that were dropped too
+    answering: "Answering | None" = None
     _of: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # copies, by the ids
     # What is entered while such a module runs, as attnviz.capture.handwritten has it.
     around: Callable[[nn.Module, "Recording"], AbstractContextManager[Any]] = _nothing
 
     def add(self, call: Call) -> None:
+        call.places = (Place(self.n_added),)
+        self.n_added += 1
         call.rotations = tuple(self.rotations)
         turned = {id(rotation.after) for rotation in self.rotations}  # not projected, but turned
         call.projected = {
@@ -138,6 +170,10 @@ class Recording:
         self.calls.append(call)
         self.awaiting_input.append(call)
         self.awaiting_projection.append(call.joining)
+
+    def handed_on(self, updated: Tensor) -> Tensor:
+        """What the model goes on with where the call that was added last computed these updates."""
+        return updated
 
     def note_x(self, call: Call, x_query: Tensor, x_key: Tensor) -> None:
         """What a call's module was given, which has just returned."""

@@ -74,6 +74,7 @@ class EagerCall(Standin):
             call.given = given | {"module": _AsItWas(given["module"])}
             call.again = functools.partial(_weights, function, call.given)
         recording.add(call)
+        output = recording.handed_on(output)
         if recording.finds_projections:
             output = follow(output, call.joining)
         return output, weights

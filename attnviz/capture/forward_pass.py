@@ -1,7 +1,8 @@
 """One forward pass → query, key, value, mask and weights of every attention call, as arrays."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from attnviz.attention.trace import Trace
 from attnviz.capture import inputs as inputs_module
 from attnviz.capture.accelerate_hooks import device_of, one_at_a_time
 from attnviz.capture.arrays import OfPass, as_arrays
-from attnviz.capture.calls import Call, Recording
+from attnviz.capture.calls import Answering, Call, Place, Recording
 from attnviz.capture.compat import revision
 from attnviz.capture.given import CACHE, copied
 from attnviz.capture.handwritten import Tracing
@@ -25,6 +26,8 @@ from attnviz.capture.stopped import because, check_reads_text, check_tokenizer, 
 from attnviz.capture.traceable import checked, dtype_name, named, nothing_read
 from attnviz.capture.whole_calls import whole_calls
 from attnviz.text.errors import AttnvizError
+
+KEPT = "logits_to_keep"  # how a model's forward is asked for the logits of some positions alone
 
 
 def trace(
@@ -46,13 +49,30 @@ def trace(
     positions or `max_tokens`), UnsupportedModelError for a model that cannot be observed, and
     NoAttentionError for one without softmax attention.
     """
+    return observed(model, tokenizer, text, pair, target, max_tokens).trace
+
+
+def observed(
+    model: Any,
+    tokenizer: Any,
+    text: str,
+    pair: str | None = None,
+    target: str | None = None,
+    max_tokens: int | None = None,
+    *,
+    answers: Callable[[Inputs], Sequence[int]] = lambda inputs: [-1],
+) -> "Observed":
+    """The pass that `trace` shows, and what the model returned in it.
+
+    `answers` says at which positions: where a model can leave logits out, it has no others.
+    """
     model, modules = checked(model)
     check_reads_text(model)
     check_tokenizer(tokenizer)
-    with _running(model, modules) as given:
+    with running(model, modules) as given:
         inputs = inputs_module.from_text(model, tokenizer, text, pair, target, max_tokens)
         given |= inputs.tensors
-        return _trace(model, modules, inputs)
+        return _observed(model, modules, inputs, answers(inputs))
 
 
 def trace_inputs(
@@ -74,14 +94,14 @@ def trace_inputs(
     Raises InputError, beside what `trace` raises, for an input that the model does not read.
     """
     model, modules = checked(model)
-    with _running(model, modules) as given:
+    with running(model, modules) as given:
         made = inputs_module.from_tensors(model, inputs, tokens, target_tokens, tokenizer)
         given |= made.tensors
-        return _trace(model, modules, made)
+        return _observed(model, modules, made, [-1]).trace
 
 
 @contextmanager
-def _running(model: PreTrainedModel, modules: list[nn.Module]) -> Iterator[dict[str, Any]]:
+def running(model: PreTrainedModel, modules: list[nn.Module]) -> Iterator[dict[str, Any]]:
     """What is known of a pass, to be filled with what the model is given, for when it stops."""
     given: dict[str, Any] = {}
     try:
@@ -95,8 +115,25 @@ def _running(model: PreTrainedModel, modules: list[nn.Module]) -> Iterator[dict[
         raise because(model, given, error) from cause
 
 
-def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> Trace:
-    recorded, outputs = _recorded(model, modules, inputs)
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """One pass of a model over one text, and what it takes to run it again."""
+
+    model: PreTrainedModel
+    modules: list[nn.Module]
+    inputs: Inputs
+    trace: Trace
+    outputs: Mapping[str, Any]  # what the model returned
+    options: Mapping[str, Any]  # how it was told what to return
+    answering: Answering | None  # what was told so, where it is not the model itself
+    is_of_all: bool  # whether every attention was read from torch's operations
+    places: Mapping[tuple[str, int], tuple[Place, ...]]  # by kind and layer
+
+
+def _observed(
+    model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs, answers: Sequence[int]
+) -> Observed:
+    recorded, outputs, options, is_of_all = _recorded(model, modules, inputs, list(answers))
     calls, parts = whole_calls(recorded.calls, inputs)
     unread = [*recorded.unread, *parts]
     if not calls:
@@ -123,7 +160,17 @@ def _trace(model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs) -> 
     )
     for call in (*recorded.calls, *calls):
         call.beside = []  # each other: their tensors would stay for the next garbage collection
-    return trace
+    return Observed(
+        model,
+        modules,
+        inputs,
+        trace,
+        outputs,
+        options,
+        recorded.answering,
+        is_of_all,
+        {at: call.places for at, call in read.items()},
+    )
 
 
 def _dtype_of(model: PreTrainedModel, calls: list[Call]) -> str:
@@ -134,40 +181,62 @@ def _dtype_of(model: PreTrainedModel, calls: list[Call]) -> str:
 
 
 def _recorded(
-    model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs
-) -> tuple[Recording, Mapping[str, Any]]:
-    """What was recorded while the model ran, and what it returned."""
+    model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs, answers: list[int]
+) -> tuple[Recording, Mapping[str, Any], Mapping[str, Any], bool]:
+    """What was recorded while the model ran, what it returned, and how it was run."""
     parameters = parameters_of(type(model).forward)
     given = inputs.tensors
     # Under autocast what is computed again later would be computed in another precision.
     keeps_weights = inputs_module.keeps_weights(model, modules) or torch.is_autocast_enabled(
         device_of(model).type
     )
-    wanted = {"output_attentions": keeps_weights, "return_dict": True, "use_cache": False}
+    wanted = {
+        "output_attentions": keeps_weights,
+        "return_dict": True,
+        "use_cache": False,
+        KEPT: torch.tensor(answers, device=device_of(model)),
+    }
     options = {
         name: value
         for name, value in wanted.items()
-        if name in parameters or ("**" in parameters and name != "use_cache")
+        if name in parameters or ("**" in parameters and name not in ("use_cache", KEPT))
     }
     if CACHE in given:
         options.pop("use_cache", None)
+    answering = None if KEPT in options else _answering(model, inputs, answers)
 
     def run(
         modules: list[nn.Module], *, of_all: bool = False, copies: bool = False
     ) -> tuple[Recording, Mapping[str, Any], set[nn.Module]]:
         tracing = Tracing(of_all)
-        recorded = Recording(keeps_weights or of_all, copies=copies, around=tracing)
+        recorded = Recording(
+            keeps_weights or of_all, copies=copies, around=tracing, answering=answering
+        )
         with recording(modules, recorded):
             earlier = {CACHE: copied(given[CACHE])} if CACHE in given else {}
             outputs = model(**given | options | earlier)
         missed = tracing.left_out - {call.module for call in recorded.calls}
         return recorded, outputs if isinstance(outputs, Mapping) else {}, missed
 
+    of_all = False
     recorded, outputs, missed = run(modules)
     if (now := modules_of(model)) != modules:  # it exchanged some while it ran (big_bird)
         recorded, outputs, missed = run(now)
     if missed:  # they can call an eager attention function, and did not
+        of_all = True
         recorded, outputs, _ = run(now, of_all=True)
     if not all(call.is_untouched for call in recorded.calls):  # the model wrote into what it had
-        recorded, outputs, _ = run(now, of_all=bool(missed), copies=True)
-    return recorded, outputs
+        recorded, outputs, _ = run(now, of_all=of_all, copies=True)
+    return recorded, outputs, options, of_all
+
+
+def _answering(model: PreTrainedModel, inputs: Inputs, positions: list[int]) -> Answering | None:
+    """What makes the logits of a model whose forward cannot be asked for some of them."""
+    tokens = inputs.source if inputs.target is None else inputs.target
+    try:
+        head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    except (AttributeError, NotImplementedError):
+        return None
+    if type(head) is not nn.Linear or tokens is None:
+        return None
+    return Answering(head, positions, len(tokens))

@@ -9,6 +9,7 @@ where it hides a key and a bias elsewhere.
 A module with a softmax that cannot be read so (sparse, low-rank) is named, never guessed.
 """
 
+import functools
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,6 +145,9 @@ class Tracer(TorchFunctionMode):
             Operation(torch.reshape, (None, update.out.shape), {}, 0),
             *update.from_out,
         )
+        handed_on = self.recording.handed_on(call.updated)
+        if handed_on is not call.updated:  # a change of it, moved as the model moved its own
+            return functools.reduce(lambda moved, step: step.on(moved), path, handed_on)
         return follow(one.result, call.joining, path)
 
     def _read(self, softmax: Computed, update: Product) -> Call | None:

@@ -52,6 +52,8 @@ class ModuleCall(Standin):
                 recording.n_called_by_hooks -= 1
         if self.compiled_of is not None:  # by torch.compile, as a module of its own
             return self.compiled_of(*args, **kwargs)
+        if recording.answering is not None and module is recording.answering.module:
+            args = recording.answering.only(args)
         if attends(module.__class__):
             recording.n_attending += 1
             before = _times_written(args, kwargs)

@@ -58,8 +58,11 @@ def _stream(call: Call, stream: int) -> Call:
         if one is not None and one.tensor.ndim == 4 and one.tensor.shape[1] == n_heads
     }
     updated = call.updated[:, :, heads]
+    places = tuple(place._replace(first_head=heads.start) for place in call.places)
     projected = call.projected | made
-    return dataclasses.replace(call, **parts, updated=updated, projected=projected, stream=stream)
+    return dataclasses.replace(
+        call, **parts, updated=updated, projected=projected, stream=stream, places=places
+    )
 
 
 def _merged(calls: list[Call]) -> list[Call]:
@@ -72,6 +75,8 @@ def _merged(calls: list[Call]) -> list[Call]:
         last = merged[-1] if merged else None
         if last is not None and last.q is call.q and last.k is call.k:
             last.v = torch.cat([last.v, call.v], dim=-1)
+            n_values = last.updated.shape[-1]
+            last.places += tuple(one._replace(first_value=n_values) for one in call.places)
             last.updated = torch.cat([last.updated, call.updated], dim=-1)
             last.weights_as += call.weights_as
         else:

@@ -1,0 +1,160 @@
+"""What a model is asked: which of its outputs says something, and at which position."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.models.auto import modeling_auto
+
+from attnviz.capture.forward_pass import Observed, observed
+from attnviz.capture.inputs import Inputs, model_name
+from attnviz.capture.unwrapping import unwrapped
+from attnviz.text.errors import InputError
+
+Said = Literal["next token", "masked token", "target token", "class", "embedding"]
+
+# The classes of transformers that say something, by what that is.
+_CLASSES: dict[Said, tuple[str, ...]] = {
+    "target token": ("MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",),
+    "masked token": ("MODEL_FOR_MASKED_LM_MAPPING_NAMES",),
+    "next token": (
+        "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+        "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
+    ),
+    "class": (
+        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
+        "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a model."""
+
+    what: Said
+    position: int | None  # the query whose output answers; None: all of them together
+
+    def logits(self, seen: Observed, outputs: Mapping[str, Any]) -> Tensor:
+        """The answer's logits, as the model itself gives them, (text, vocabulary or class)."""
+        logits: Tensor = outputs["logits"]
+        if logits.ndim == 3:
+            logits = logits[:, 0 if logits.shape[1] == 1 else self.position]
+        return logits.detach()
+
+
+def asked(
+    model: Any,
+    tokenizer: Any,
+    text: str,
+    position: int | None,
+    pair: str | None,
+    target: str | None,
+) -> tuple[Observed, Question]:
+    """One pass over a text, and the question that it answers.
+
+    Raises InputError for a position that the text has not, and for a model that says nothing.
+    """
+    found: list[Question] = []
+
+    def answers(inputs: Inputs) -> list[int]:
+        found.append(_question(seen_model, tokenizer, inputs, position))
+        return [-1 if found[0].position is None else found[0].position]
+
+    seen_model, _ = unwrapped(model)
+    seen = observed(model, tokenizer, text, pair, target, answers=answers)
+    return seen, found[0]
+
+
+def _question(
+    model: PreTrainedModel, tokenizer: Any, inputs: Inputs, position: int | None
+) -> Question:
+    what = _said_by(model, tokenizer, inputs)
+    tokens = inputs.target if what == "target token" else inputs.source
+    n = len(tokens or ())
+    if what == "embedding" or (what == "class" and not _is_of_tokens(model)):
+        if position is not None:
+            raise InputError(
+                f"{model_name(model)} says one thing of the whole text; received position "
+                f"{position}.\n\nHint: leave position out."
+            )
+        return Question(what, None)
+    if position is None:
+        position = _usual_position(what, model, tokenizer, inputs, n)
+    if not isinstance(position, int) or position not in range(n):
+        raise InputError(
+            f"The text's positions run from 0 to {n - 1}; received {position!r}."
+            "\n\nHint: count tokens, not words; trace.tokens lists them."
+        )
+    return Question(what, position)
+
+
+def _usual_position(
+    what: Said, model: PreTrainedModel, tokenizer: Any, inputs: Inputs, n: int
+) -> int:
+    if what == "target token":
+        return 0
+    if what == "next token":
+        return n - 1
+    mask = tokenizer.mask_token
+    ids: list[int] = inputs.tensors["input_ids"][0].tolist()
+    if what == "masked token" and tokenizer.mask_token_id in ids:
+        return ids.index(tokenizer.mask_token_id)
+    if what == "masked token":
+        raise InputError(
+            f"{model_name(model)} says what stands behind a mask, and the text has none."
+            f"\n\nHint: write {mask} in place of a word, or name a position."
+        )
+    raise InputError(
+        f"{model_name(model)} says one thing of each token.\n\nHint: name a position, 0 to {n - 1}."
+    )
+
+
+def _said_by(model: PreTrainedModel, tokenizer: Any, inputs: Inputs) -> Said:
+    name, kind = type(model).__name__, model.config.model_type
+    says = [
+        what
+        for what, mappings in _CLASSES.items()
+        if any(name in _names(mapping, kind) for mapping in mappings)
+    ]
+    if "masked token" in says and "next token" in says:  # one class for both (xlm)
+        has_mask = tokenizer.mask_token_id in inputs.tensors["input_ids"][0].tolist()
+        says = ["masked token" if has_mask else "next token"]
+    if says:
+        return says[0]
+    raise InputError(
+        f"{model_name(model)} was loaded as {name}, which makes embeddings and says nothing of "
+        "tokens or classes.\n\nHint: load the class that its config names, "
+        f"{', '.join(model.config.architectures or ()) or 'such as AutoModelForCausalLM'}."
+    )
+
+
+def _names(mapping: str, kind: str) -> tuple[str, ...]:
+    named = getattr(modeling_auto, mapping, {}).get(kind, ())
+    return (named,) if isinstance(named, str) else tuple(named)
+
+
+def _is_of_tokens(model: PreTrainedModel) -> bool:
+    mapping = "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES"
+    return type(model).__name__ in _names(mapping, model.config.model_type)
+
+
+def log_probabilities(question: Question, model: PreTrainedModel, logits: Tensor) -> Tensor:
+    """log p of each token or class, float64: the model's own softmax of its logits.
+
+    Raises InputError for a model that gives numbers and no probabilities.
+    """
+    config: Any = model.config
+    if question.what == "class" and getattr(config, "problem_type", None) == (
+        "multi_label_classification"
+    ):
+        return torch.nn.functional.logsigmoid(logits.double())
+    if logits.shape[-1] < 2 or getattr(config, "problem_type", None) == "regression":
+        raise InputError(
+            f"{model_name(model)} gives a number, which has no probability."
+            "\n\nHint: choose a model that names a token or a class."
+        )
+    return logits.double().log_softmax(dim=-1)

@@ -1,0 +1,80 @@
+"""Which token of the vocabulary, or which class, somebody means, and what they are called."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from attnviz.effect.answers import Question
+from attnviz.text import tokenizing
+from attnviz.text.characters import quoted
+from attnviz.text.errors import InputError
+
+
+def labels(
+    question: Question, model: PreTrainedModel, tokenizer: Any, ids: Sequence[int]
+) -> list[str]:
+    """What people call these ids."""
+    if question.what == "class":
+        names: dict[Any, str] = model.config.id2label or {}
+        return [str(names.get(at, at)) for at in ids]
+    is_target = question.what == "target token"
+    return [tokenizing.of_ids(tokenizer, [at], of_target=is_target).labels[0] for at in ids]
+
+
+def id_of(
+    token: str | int | None,
+    question: Question,
+    model: PreTrainedModel,
+    tokenizer: Any,
+    logits: np.ndarray,
+) -> int:
+    """The id of a token or class; without one, the model's own first choice.
+
+    A word may be a token with a space before it, and another one without: then the one that the
+    model finds likelier here. Raises InputError for what is no single token.
+    """
+    if token is None:
+        return int(logits.argmax())
+    if isinstance(token, str):
+        found = _classes(model, token) if question.what == "class" else _ids(tokenizer, token)
+        if not found:
+            raise InputError(_none(question, model, token))
+        return max(found, key=lambda at: logits[at])
+    if isinstance(token, bool) or not isinstance(token, int | np.integer):
+        raise InputError(
+            f"A token is a text or an id; received {type(token).__name__}."
+            "\n\nHint: token='Mary', or an id of the tokenizer."
+        )
+    if token not in range(len(logits)):
+        raise InputError(
+            f"Ids run from 0 to {len(logits) - 1:,}; received {token}."
+            "\n\nHint: pass an id of this model's own tokenizer."
+        )
+    return int(token)
+
+
+def _classes(model: PreTrainedModel, name: str) -> list[int]:
+    return [int(at) for at, known in (model.config.id2label or {}).items() if known == name]
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    """The ids of one token that stand for this text, with and without a space before it."""
+    special = tokenizer.get_vocab().get(text)
+    found = [] if special is None else [special]
+    for written in (text, f" {text}"):
+        ids = tokenizer(written, add_special_tokens=False)["input_ids"]
+        if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
+            found += ids
+    return list(dict.fromkeys(found))
+
+
+def _none(question: Question, model: PreTrainedModel, token: str) -> str:
+    if question.what == "class":
+        names = ", ".join(map(str, (model.config.id2label or {}).values()))
+        return f"There is no class {quoted(token)}.\n\nHint: the classes are {names}."
+    return (
+        f"{quoted(token)} is not one token of this model's vocabulary."
+        "\n\nHint: give a shorter word, a piece of it, or an id."
+    )
