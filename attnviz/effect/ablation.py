@@ -37,7 +37,7 @@ class Without:
 
     token: str
     token_id: int
-    what: str  # "next token", "masked token", "target token" or "class"
+    what: str  # "next token", "masked token", "target token", "class of text" or "class of token"
     position: int | None
     logits_before: np.ndarray = field(repr=False)
     logits_after: np.ndarray = field(repr=False)

@@ -2,33 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.models.auto import modeling_auto
 
 from attnviz.capture.forward_pass import Observed, observed
 from attnviz.capture.inputs import Inputs, model_name
 from attnviz.capture.unwrapping import unwrapped
+from attnviz.models.with_head import Said, said_by
 from attnviz.text.errors import InputError
 
-Said = Literal["next token", "masked token", "target token", "class", "embedding"]
-
-# The classes of transformers that say something, by what that is.
-_CLASSES: dict[Said, tuple[str, ...]] = {
-    "target token": ("MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",),
-    "masked token": ("MODEL_FOR_MASKED_LM_MAPPING_NAMES",),
-    "next token": (
-        "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
-        "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
-    ),
-    "class": (
-        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
-        "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES",
-    ),
-}
+CLASSES: tuple[Said, ...] = ("class of text", "class of token")
 
 
 @dataclass(frozen=True)
@@ -75,7 +61,7 @@ def _question(
     what = _said_by(model, tokenizer, inputs)
     tokens = inputs.target if what == "target token" else inputs.source
     n = len(tokens or ())
-    if what == "embedding" or (what == "class" and not _is_of_tokens(model)):
+    if what == "class of text":
         if position is not None:
             raise InputError(
                 f"{model_name(model)} says one thing of the whole text; received position "
@@ -114,32 +100,18 @@ def _usual_position(
 
 
 def _said_by(model: PreTrainedModel, tokenizer: Any, inputs: Inputs) -> Said:
-    name, kind = type(model).__name__, model.config.model_type
-    says = [
-        what
-        for what, mappings in _CLASSES.items()
-        if any(name in _names(mapping, kind) for mapping in mappings)
-    ]
+    name = type(model).__name__
+    says = said_by(name, model.config.model_type)
     if "masked token" in says and "next token" in says:  # one class for both (xlm)
         has_mask = tokenizer.mask_token_id in inputs.tensors["input_ids"][0].tolist()
-        says = ["masked token" if has_mask else "next token"]
+        return "masked token" if has_mask else "next token"
     if says:
         return says[0]
     raise InputError(
         f"{model_name(model)} was loaded as {name}, which makes embeddings and says nothing of "
-        "tokens or classes.\n\nHint: load the class that its config names, "
-        f"{', '.join(model.config.architectures or ()) or 'such as AutoModelForCausalLM'}."
+        "tokens or classes.\n\nHint: load a model whose config names a head, as "
+        "BertForMaskedLM or GPT2LMHeadModel, and whose file has the weights of it."
     )
-
-
-def _names(mapping: str, kind: str) -> tuple[str, ...]:
-    named = getattr(modeling_auto, mapping, {}).get(kind, ())
-    return (named,) if isinstance(named, str) else tuple(named)
-
-
-def _is_of_tokens(model: PreTrainedModel) -> bool:
-    mapping = "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES"
-    return type(model).__name__ in _names(mapping, model.config.model_type)
 
 
 def log_probabilities(question: Question, model: PreTrainedModel, logits: Tensor) -> Tensor:
@@ -148,7 +120,7 @@ def log_probabilities(question: Question, model: PreTrainedModel, logits: Tensor
     Raises InputError for a model that gives numbers and no probabilities.
     """
     config: Any = model.config
-    if question.what == "class" and getattr(config, "problem_type", None) == (
+    if question.what in CLASSES and getattr(config, "problem_type", None) == (
         "multi_label_classification"
     ):
         return torch.nn.functional.logsigmoid(logits.double())

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from attnviz.effect.answers import Question
+from attnviz.effect.answers import CLASSES, Question
 from attnviz.text import tokenizing
 from attnviz.text.characters import quoted
 from attnviz.text.errors import InputError
@@ -16,7 +16,7 @@ def labels(
     question: Question, model: PreTrainedModel, tokenizer: Any, ids: Sequence[int]
 ) -> list[str]:
     """What people call these ids."""
-    if question.what == "class":
+    if question.what in CLASSES:
         names: dict[Any, str] = model.config.id2label or {}
         return [str(names.get(at, at)) for at in ids]
     is_target = question.what == "target token"
@@ -38,7 +38,7 @@ def id_of(
     if token is None:
         return int(logits.argmax())
     if isinstance(token, str):
-        found = _classes(model, token) if question.what == "class" else _ids(tokenizer, token)
+        found = _classes(model, token) if question.what in CLASSES else _ids(tokenizer, token)
         if not found:
             raise InputError(_none(question, model, token))
         return max(found, key=lambda at: logits[at])
@@ -71,7 +71,7 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
 
 
 def _none(question: Question, model: PreTrainedModel, token: str) -> str:
-    if question.what == "class":
+    if question.what in CLASSES:
         names = ", ".join(map(str, (model.config.id2label or {}).values()))
         return f"There is no class {quoted(token)}.\n\nHint: the classes are {names}."
     return (

@@ -25,7 +25,7 @@ from transformers.utils import is_accelerate_available
 
 from attnviz.attention.free_memory import free_memory
 from attnviz.attention.tolerance import TOLERANCE
-from attnviz.models import compat, local, vocabulary, weights
+from attnviz.models import compat, local, vocabulary, weights, with_head
 from attnviz.models.bundled import BUNDLED
 from attnviz.models.local import Place
 from attnviz.text import packages
@@ -50,9 +50,10 @@ def load(
 
     `name` is the bundled model (from the installed package, without network), a folder, or a
     Hub id: the local cache is asked first, then the Hub. Without `allow_folder` no folder of this
-    machine is looked at, and a name says nothing about which there are. Encoder-decoders load
-    with their language-model head, so that they can write a target text. The revision is recorded
-    in `model.config._commit_hash`: the Hub's commit, or the weights' checksum in the bundled model.
+    machine is looked at, and a name says nothing about which there are. The model has the head
+    that its configuration names, for tokens or classes, if its file has the weights of that. The
+    revision is recorded in `model.config._commit_hash`: the Hub's commit, or the weights' checksum
+    in the bundled model.
 
     `dtype` is "float32", "float64", "bfloat16" or "float16", `device` one of `devices()`. A model
     larger than one device is spread over several by `device_map`, "auto" or parts of the model →
@@ -132,22 +133,9 @@ def _load_model(
 ) -> PreTrainedModel:
     if not any(folder.glob("*.safetensors")):
         raise weights.none_as_safetensors(name)
-    auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
     try:
         with _building:
-            model: PreTrainedModel
-            report: dict[str, Any]
-            model, report = auto_class.from_pretrained(
-                folder,
-                config=config,
-                dtype=getattr(torch, dtype),
-                attn_implementation="eager",
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                **spread,
-            )
+            model, missing = _first_whole(folder, config, dtype, spread)
     except torch.OutOfMemoryError as error:
         raise _too_large(name) from error.with_traceback(None)
     except SafetensorError as error:
@@ -160,14 +148,41 @@ def _load_model(
         if spread:
             hint = f"check device_map; the devices here are {', '.join(devices())} and disk."
         raise ModelLoadError(f"{name} cannot be loaded ({gist(error)}).\n\nHint: {hint}") from error
-    # A pooler stands behind all attention, and several published encoders come without one.
-    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if missing:
         raise ModelLoadError(
             f"{len(missing)} of the weights of {name} are missing from its file, among them "
             f"{missing[0]}; they would be random.\n\nHint: save or download the model again."
         )
     return model
+
+
+def _first_whole(
+    folder: Path, config: Any, dtype: str, spread: dict[str, Any]
+) -> tuple[PreTrainedModel, list[str]]:
+    """The model, and which of its weights its file lacks.
+
+    With the head that its configuration names, unless the file lacks weights of that: a random
+    head predicts nothing. Several published encoders name one that they come without.
+    """
+    base: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
+    for model_class in [*with_head.classes(config), base]:
+        model: PreTrainedModel
+        model, report = model_class.from_pretrained(
+            folder,
+            config=config,
+            dtype=getattr(torch, dtype),
+            attn_implementation="eager",
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            **spread,
+        )
+        # A pooler stands behind all attention, and several published encoders come without one.
+        missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+        if not missing:
+            break
+    return model, missing
 
 
 def _own(model: PreTrainedModel) -> None:
