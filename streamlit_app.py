@@ -90,6 +90,6 @@ with one_run():
                     show_refusal(error)
     with example:
         examples.show_note()
-    if st.context.is_embedded:
+    if st.context.is_embedded and not tabs[0].open:  # Steps has a line of its pair
         header.show_in_one_line(trace, head)
     header.name_page(st.session_state["view"], head)

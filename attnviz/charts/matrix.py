@@ -44,7 +44,7 @@ from attnviz.charts.parts.values import WHY_HIDDEN, ScaleEnd, nested, scale_end
 from attnviz.charts.parts.window import around
 
 VALUES_FIT = 20  # a matrix of at most this many rows and columns has its values printed
-WIDTH, NARROW_WIDTH, LARGE_WIDTH = 310, 150, 480  # px of a row, on a screen 1280 px wide
+WIDTH, NARROW_WIDTH, LARGE_WIDTH = 310, 150, 600  # px of a row, on a screen 1280 px wide
 SMALLEST_FONT_SIZE = 10
 SHARE_OF_TWO = 0.46  # of a cell's width: how large two digits may be
 ROOM_FOR_THREE, ROOM_FOR_TWO = 27, 18  # px, of a cell: for as many digits
@@ -55,9 +55,9 @@ HEIGHT, PRINTED_HEIGHT = 400, 200
 LOW_HEIGHT, PRINTED_LOW_HEIGHT = 240, 168  # of rows of numbers, which have other things beside them
 NARROW_HEIGHT = 150  # of numbers beside the matrix that they are made with
 CLOSE = 4  # px, between the parts of a narrow matrix of numbers
-LARGE_HEIGHT = 320
-LARGE_LOW_HEIGHT = 280  # below standing labels
-LARGE_NARROW_HEIGHT, LARGE_DIMENSIONS_HEIGHT = 170, 280
+LARGE_HEIGHT = 350
+LARGE_LOW_HEIGHT = 310  # below standing labels
+LARGE_NARROW_HEIGHT, LARGE_DIMENSIONS_HEIGHT = 224, 340
 # The selection parameter that reports a clicked cell by its `row` and `column` in the drawing.
 PICKED = "picked"
 # How a matrix that is too large for a screen is drawn: in blocks, or the part around the pair.
@@ -269,7 +269,7 @@ def _structure(of: _Structure) -> dict[str, Any]:
                 is_below=is_below,
                 font_size=of.font_size,
                 field=of.value_title,
-                **({"offset": CLOSE, "titlePadding": CLOSE} if of.is_low else {}),
+                **_legend_options(of),
             ),
         )
     )
@@ -303,6 +303,15 @@ def _structure(of: _Structure) -> dict[str, Any]:
 def is_in_blocks(step: Step) -> bool:
     """Whether this step's matrix is too large to be drawn as it is."""
     return block_size(step.array.shape, _max_columns(step)) != (1, 1)
+
+
+def _legend_options(of: _Structure) -> dict[str, Any]:
+    """What saves height where several matrices of numbers stand beside one another."""
+    if of.is_low:
+        return {"offset": CLOSE, "titlePadding": CLOSE}
+    return (
+        {"titleOrient": "left", "titlePadding": 2 * CLOSE} if of.is_narrow and of.is_large else {}
+    )
 
 
 # What is shown

@@ -64,10 +64,12 @@ def overview_chart(
     opened: str | None = None,
     reports_clicks: bool = False,
     has_matrices: bool = True,
+    enlarged: float = 1.0,
 ) -> Figure:
     """The same as a figure of the page; the panels of the step with the number `opened` stand out.
 
-    Without its matrices it is the sentence alone.
+    Without its matrices it is the sentence alone, which may be `enlarged` so many times, where it
+    has so many times the layout's width.
     """
     chips = chips_of(head, query, key)
     panels = panels_of(head) if has_matrices else []
@@ -77,11 +79,12 @@ def overview_chart(
     shape = Shape(
         has_two_rows=chips.has_two_rows,
         n_panels=len(panels),
-        height=height_of(chips, bool(panels)),
+        height=round(height_of(chips, bool(panels)) * enlarged),
         has_hidden=has_hidden,
         reports_clicks=reports_clicks,
     )
     constants = {
+        "enlarged": enlarged,
         **_of_chips(head, chips, query, key),
         **(_of_panels(panels, opened) if panels else {}),
     }

@@ -25,7 +25,7 @@ _POINTED = "pointed_token"
 # The query whose weights the sentence shows: the one that is pointed at, else the one followed.
 _SHOWN = f"(isValid({_POINTED}.chip) ? {_POINTED}.chip[0] : query_at)"
 _SHOWN_POSITION = f"chip_position[{_SHOWN}]"
-_TITLE_SIZE, _SMALL = 12, 10.5  # px
+_TITLE_SIZE, _SHARE_SIZE, _SMALL = 12, 12, 10.5  # px
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def _sentence(shape: Shape) -> list[alt.Chart]:
                 name=CHOSEN, fields=["position", "side"], toggle="true", clear=False
             )
         )
-    size = alt.expr(f"min({CHIP_FONT_SIZE}, {CHIP_FONT_SIZE} * width / {TOTAL})")
+    size = alt.expr(f"{CHIP_FONT_SIZE} * min(enlarged, width / {TOTAL})")
+    shares_size = alt.expr(f"ceil({_SHARE_SIZE} * enlarged)")
     names = chips.mark_text(
         fontSize=size, fill=alt.expr(palette.text_on("datum.weight")), tooltip=None, dy=1
     ).encode(x=_x("middle"), y=_y("name_y"), text="token:N")
@@ -129,7 +130,7 @@ def _sentence(shape: Shape) -> list[alt.Chart]:
             share=f"isValid(datum.weight) ? {percent} : 'hidden'",
             share_y="datum.bottom + 11",
         )
-        .mark_text(fontSize=12, fill=alt.expr(palette.TEXT), tooltip=None, aria=False)
+        .mark_text(fontSize=shares_size, fill=alt.expr(palette.TEXT), tooltip=None, aria=False)
         .encode(x=_x("middle"), y=_y("share_y"), text="share:N")
     )
     hidden = (
@@ -291,6 +292,8 @@ def _x(field: str) -> alt.X:
 
 
 def _y(field: str) -> alt.Y:
-    """Downwards, a pixel a unit: the chart is as high as they are many."""
-    scale = alt.Scale(domain=[0, alt.expr("height")], reverse=True, nice=False, zero=False)
+    """Downwards, a pixel a unit, unless it is enlarged: the chart is as high as they are many."""
+    scale = alt.Scale(
+        domain=[0, alt.expr("height / enlarged")], reverse=True, nice=False, zero=False
+    )
     return alt.Y(f"{field}:Q", axis=None, scale=scale)

@@ -34,6 +34,7 @@ LAYOUT = "[data-testid=stLayoutWrapper]"
 SIDEBAR = "[data-testid=stSidebar]"
 SIDEBAR_TOP = "[data-testid=stSidebarHeader]"
 ALERT = "[data-testid=stAlert]"
+TOOLBAR = "[data-testid=stElementToolbar]"  # of a chart or a table, under the pointer
 CAPTION = "[data-testid=stCaptionContainer]"
 BUTTON_LABEL = "button [data-testid=stMarkdownContainer]"
 CODE_TOOLBAR = "div:has([data-testid=stElementToolbarButton])"  # seen under the pointer alone

@@ -31,16 +31,34 @@ def show(trace: Trace, head: HeadTrace) -> None:
         st.caption(f":material/visibility_off: {lacking}")
 
 
-def show_in_one_line(trace: Trace, head: HeadTrace) -> None:
-    """The same in a slide: which text, model and head, and where it does not match the model."""
+def show_in_one_line(
+    trace: Trace, head: HeadTrace, followed: tuple[int, int] | None = None
+) -> None:
+    """The same in a slide: what a followed pair shows or of which text, and of what model and head.
+
+    Where the numbers do not match the model, that too.
+    """
+    model = trace.model_name.rstrip("/").rsplit("/", 1)[-1]
     is_of_model = loading.model_of(trace) is not None
-    text = loading.text_of(trace).replace("\n", " ") if is_of_model else ""
-    said = f"“{text if len(text) <= LONGEST else f'{text[:LONGEST]}…'}”" if text else ""
+    if followed is not None:
+        said = given(head, *followed)
+    else:
+        text = loading.text_of(trace).replace("\n", " ") if is_of_model else ""
+        said = escaped(
+            f"“{text if len(text) <= LONGEST else f'{text[:LONGEST]}…'}”" if text else ""
+        )
     is_wrong = head.is_compared and not head.is_exact
-    parts = [said, trace.model_name, f"layer {head.layer}, head {head.head}"]
+    parts = [said, escaped(f"{model}, layer {head.layer}, head {head.head}")]
     with st.container(key="embed_line"):
-        words = " · ".join(escaped(part) for part in parts if part)
+        words = " · ".join(filter(None, parts))
         st.caption(f"{words} · {check_line(head)}" if is_wrong else words)
+
+
+def given(head: HeadTrace, query: int, key: int) -> str:
+    """What the head gives from a query to a key, as Markdown, without a full stop."""
+    names = token_at(head.query_tokens, query), token_at(head.key_tokens, key)
+    weight = percent(float(head.own_weights[query, key]))
+    return f"{names[0]} gives {names[1]} **{weight}** of its attention"
 
 
 LONGEST = 80  # letters of a text in one line
@@ -70,16 +88,15 @@ def show_strongest(trace: Trace, head: HeadTrace, query: int, key: int) -> None:
         why = ": it is hidden" if head.is_masked[query, key] else ""
         st.markdown(f"No head gives any weight from {query_name} to {key_name}{why}.")
         return
-    given = f"In this head {query_name} gives {key_name} "
-    given += f"**{percent(float(head.own_weights[query, key]))}** of its attention"
+    said = f"In this head {given(head, query, key)}"
     if is_trivial(head, query, key):
-        st.markdown(f"{given}. {TRIVIAL}")
+        st.markdown(f"{said}. {TRIVIAL}")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if (best_layer, best_head) == (head.layer, head.head):
-            st.markdown(f"{given}{'; no other head gives it more' if len(heads) > 1 else ''}.")
+            st.markdown(f"{said}{'; no other head gives it more' if len(heads) > 1 else ''}.")
             return
-        st.markdown(f"{given}.")
+        st.markdown(f"{said}.")
         st.button(
             f"Strongest head for this pair: layer {best_layer}, head {best_head}, "
             f"{percent(best['weight'])}",

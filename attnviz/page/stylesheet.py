@@ -17,6 +17,7 @@ from attnviz.page.compat import (
     SIDEBAR,
     SIDEBAR_TOP,
     TABS,
+    TOOLBAR,
     keyed,
     keyed_like,
     layout_of,
@@ -67,10 +68,15 @@ _RULES = f"""
 # when the pointer moves, or has the focus.
 _OF_TALK = f"""
 {MAIN} {{zoom: var(--fits, 1); padding: .5rem 2rem 0; max-width: none}}
-{HEADER} {{display: none}}
+{HEADER}, {layout_of(keyed("talk_clicker"))}, {MAIN} {TOOLBAR} {{display: none}}
+{MAIN} > [data-testid=stVerticalBlock] {{gap: 0}}
 {keyed("talk_step")} p {{font-size: 1.2rem; line-height: 1.35}}
+{keyed("talk_step")} h3 {{padding: 0 0 .25rem}}
+{keyed("talk_line")} {{position: fixed; left: 2rem; bottom: .5rem}}
+{keyed("talk_line")} {CAPTION} {{font-size: 1rem; margin: 0}}
+{keyed("talk_line")} p {{font-size: 1rem; margin: 0}}
 {keyed("talk_bar")} {{
-  position: fixed; left: 0; right: 0; bottom: 0; z-index: 10; padding: .5rem 2rem;
+  position: fixed; left: 0; right: 0; bottom: 0; z-index: 10; padding: .25rem 2rem;
   background: light-dark({_LIGHT}, {_DARK}); opacity: 0; transition: opacity .2s
 }}
 html.pointer-moves {keyed("talk_bar")}, {keyed("talk_bar")}:focus-within {{opacity: 1}}
@@ -85,7 +91,8 @@ _OF_EMBED = f"""
 {MAIN} {ELEMENT}:has({CHART}), {MAIN} {ELEMENT}:has({ALERT}) {{display: block}}
 {layout_of(keyed("embed_line"))} {{margin-top: -1.25rem}}
 {keyed("embed_line")} p {{margin: 0}}
-{keyed_like("model_")} {{zoom: .9}}
+{keyed_like("model_")} {{zoom: .92}}
+{keyed_like("find_", "compare_")} {{zoom: 1.1}}
 {MAIN} {layout_of(keyed("embed_line"))}, {keyed("embed_line")} {ELEMENT} {{display: block}}
 {MAIN} [data-testid=stVerticalBlock] {{gap: .25rem}}
 """

@@ -14,6 +14,7 @@ from attnviz.charts.overview_layout import (
     chips_of,
     panels_of,
 )
+from attnviz.text.phrases import percent
 from tests.support.browsing import address, rest
 
 pytestmark = pytest.mark.browser
@@ -155,8 +156,34 @@ def test_each_view_is_seen_whole_in_a_slide(visit, shown):
     page = visit(f"?{query}", width=960, height=540)
     assert page.locator(".marks:visible").count()
     assert page.locator(".st-key-embed_line").inner_text().endswith("layer 5, head 11")
+    assert smallest_letters(page) > 10.9
     main = page.locator("[data-testid=stMain]")
     assert main.evaluate("main => main.scrollHeight") <= 540
+
+
+# px on the screen, of all letters of charts that are drawn as letters; a crossed-out cell has none.
+LETTERS = """all => Math.min(...all.filter(one => /[^╲]/.test(one.textContent)).map(one => {
+    const {a, b} = one.getScreenCTM()
+    return parseFloat(getComputedStyle(one).fontSize) * Math.hypot(a, b)
+}))"""
+
+
+def smallest_letters(page):
+    return page.locator(".marks:visible text").evaluate_all(LETTERS)
+
+
+@pytest.mark.parametrize("beat", BEATS)
+def test_a_back_row_can_read_the_letters_of_a_talk(visit, beat):
+    query = urlencode({"text": TEXTS[14], "layer": 5, "head": 11, "talk": beat})
+    assert smallest_letters(visit(f"?{query}", height=720)) > 15.9
+
+
+def test_a_slide_says_what_its_pair_shows(visit, head):
+    page = visit("?embed=true&step=scale", width=960, height=540)
+    assert page.locator(".st-key-embed_line").inner_text() == (
+        f"flies gives arrow {percent(head.weights[2, 5])} of its attention · all-MiniLM-L6-v2, "
+        "layer 5, head 11"
+    )
 
 
 def test_a_slide_says_what_it_cannot_show(visit):
@@ -167,6 +194,11 @@ def test_a_slide_says_what_it_cannot_show(visit):
 
 def test_what_moves_a_talk_is_seen_when_the_pointer_moves_and_goes_again(visit):
     page = visit("?talk=softmax", height=720)
+    bar, line = (page.locator(f".st-key-talk_{part}") for part in ("bar", "line"))
+    words = ["Previous", "Next", "Leave", "Esc", "5 of 7"]
+    assert [word for word in words if word in bar.inner_text()] == words
+    assert "Page" not in bar.inner_text()
+    assert bar.bounding_box()["y"] <= line.bounding_box()["y"]  # the one covers the other
 
     def has_opacity(expected):
         page.wait_for_function(

@@ -9,7 +9,7 @@ from attnviz.attention.explained.sentences import headline, sentence
 from attnviz.attention.what_if import what_if
 from attnviz.page import compat
 from attnviz.page.controls.examples import EXAMPLES, MINILM
-from attnviz.page.views.present import BEATS
+from attnviz.page.views.beats import BEATS
 from attnviz.text.phrases import plain
 from tests.support.browsing import address, cell, chart, rest, texts, wait_for_texts
 
@@ -113,15 +113,15 @@ def shows(page, beat):
 
 
 def test_a_talk_is_given_by_keyboard_alone(visit):
-    page = visit("?layer=1&query=3&key=2")
+    page = visit("?layer=1&query=3&key=2&step=project")
     page.get_by_role("button", name="Present").click()
     beats = OWN_BEATS
-    shows(page, "embeddings")
+    shows(page, "project")
     page.wait_for_function(
         "document.querySelector('[data-testid=stSidebar]').getBoundingClientRect().right <= 0"
     )
     for key, beat in [
-        *(("ArrowRight", beat) for beat in beats[1:4]),
+        *(("ArrowRight", beat) for beat in beats[2:4]),
         *(("PageDown", beat) for beat in beats[4:]),
         ("PageUp", "update"),
         ("ArrowLeft", "softmax"),
@@ -155,7 +155,7 @@ def test_every_beat_fits_a_projector_and_works_embedded(visit, query):
         bottom = page.evaluate(
             "document.querySelector('.st-key-talk_step').getBoundingClientRect().bottom"
         )
-        assert bottom <= 720, beat
+        assert bottom <= page.locator(".st-key-talk_line").bounding_box()["y"], beat
 
 
 # Examples

@@ -34,6 +34,7 @@ def scripts():
         (compat.SIDEBAR, "stSidebar"),
         (compat.SIDEBAR_TOP, "stSidebarHeader"),
         (compat.TABS, "stTabs"),
+        (compat.TOOLBAR, "stElementToolbar"),
         (compat.BUTTON_LABEL, "stMarkdownContainer"),
         (compat.CODE_TOOLBAR, "stElementToolbarButton"),
         (compat.keyed("a"), "st-key-"),

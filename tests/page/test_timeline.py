@@ -417,6 +417,16 @@ def test_a_beat_shows_its_step_alone(page, sentence_trace, beat):
         assert "picked" not in json.dumps(chart)  # the pair is fixed
 
 
+def test_a_talk_begins_at_the_open_step(page):
+    page.query_params["step"] = "score"
+    run(page)
+    page.button(key="step_right").click()
+    run(page)
+    page.button(key="present").click()
+    run(page)
+    assert page.session_state["talk"] == "scale"
+
+
 def test_the_talk_moves_by_buttons_and_ends(page):
     page.query_params["talk"] = "softmax"
     page.query_params["query"] = "5 arrow"

@@ -49,7 +49,7 @@ IDENTITY = {
 }
 
 
-NARROW_IN_TALK, WIDE_IN_TALK = 384, 750  # px, of three columns, and beside words
+NARROW_IN_TALK, WIDE_IN_TALK = 384, 870  # px, of three columns, and beside words
 
 
 def show_steps(followed: Followed, steps: list[Step], *, is_alone: bool = True) -> None:
@@ -106,7 +106,8 @@ def _show_beside_words(followed: Followed, *steps: Step) -> None:
     """One step beside its picture; of several the one that is chosen above the picture."""
     is_projected = steps[0].number == "1" and not followed.is_large
     # What is worked out of a projection has more words than any other step.
-    words, picture = st.columns([6, 8] if is_projected else [5, 9], gap="medium")
+    shares = [5, 14] if followed.is_large else [6, 8] if is_projected else [5, 9]
+    words, picture = st.columns(shares, gap="medium")
     with picture:
         picture = st.container(gap="xsmall")
         heading = picture.container(horizontal=True, vertical_alignment="center")

@@ -7,7 +7,7 @@ from attnviz.page import stylesheet
 from attnviz.page.controls import links
 from attnviz.page.controls.pair import Followed
 from attnviz.page.views import one_step, strip
-from attnviz.page.views.beats import BEATS, beats_of, number_of
+from attnviz.page.views.beats import beats_of, number_of
 from attnviz.text.phrases import escaped, token_at
 
 _LEAVING = "_talk_is_left"
@@ -53,19 +53,22 @@ def show(followed: Followed) -> None:
         _move("Previous", "Left", names, place - 1)
         _move("Next", "Right", names, place + 1)
         st.button("Leave", shortcut="Esc", key="talk_leave", on_click=_leave, type="tertiary")
-        _move("", "PageUp", names, place - 1)  # what presenter clickers send
-        _move("", "PageDown", names, place + 1)
-    with st.container(key="talk_step"):
+        st.markdown(f"{place + 1} of {len(names)}", width="content")
+        with st.container(key="talk_clicker"):  # what presenter clickers send; nothing to see
+            _move("Previous", "PageUp", names, place - 1)
+            _move("Next", "PageDown", names, place + 1)
+    with st.container(key="talk_step", gap="small"):
         strip.show_sentence(followed, 1216)
         st.subheader(headline(number_of(beat)), anchor=False)
         one_step.show_steps(followed, groups[beat])
     head = followed.head
     query = token_at(head.query_tokens, followed.query)
     key = token_at(head.key_tokens, followed.key)
-    st.caption(
-        f"{escaped(followed.trace.model_name)} · layer {head.layer}, head {head.head} · from "
-        f"{query} to {key}"
-    )
+    with st.container(key="talk_line"):
+        st.caption(
+            f"{escaped(followed.trace.model_name)} · layer {head.layer}, head {head.head} · from "
+            f"{query} to {key}"
+        )
 
 
 def _move(label: str, shortcut: str, names: list[str], place: int) -> None:
@@ -75,7 +78,6 @@ def _move(label: str, shortcut: str, names: list[str], place: int) -> None:
         shortcut=shortcut,
         key=f"talk_{shortcut}",
         disabled=not is_there,
-        type="secondary" if label else "tertiary",
         on_click=_open,
         args=(names[place] if is_there else None,),
     )
@@ -86,8 +88,8 @@ def _open(beat: str) -> None:
 
 
 def _enter() -> None:
-    """Begin the talk, and put it into the address, where its control is not yet."""
-    st.session_state["talk"] = st.query_params["talk"] = BEATS["in"]
+    """Begin at the open step, and put the talk into the address, where its control is not yet."""
+    st.session_state["talk"] = st.query_params["talk"] = st.session_state["step"]
 
 
 def _leave() -> None:

@@ -77,6 +77,7 @@ def _embed(followed: Followed, beats: dict[str, list[Step]]) -> None:
     _, beat = _choose(list(beats))
     strip.show_sentence(followed)
     one_step.show_steps(replace(followed, place="slide"), beats[beat])
+    header.show_in_one_line(followed.trace, followed.head, (followed.query, followed.key))
 
 
 def _choose(beats: list[str]) -> tuple[bool, str]:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from attnviz.charts.overview import numbers_of_panels, overview_chart
 from attnviz.charts.overview_layers import CHOSEN, OPENED
+from attnviz.charts.overview_layout import TOTAL
 from attnviz.page.controls.chart_clicks import pinned
 from attnviz.page.controls.pair import Followed
 from attnviz.page.figures import Width, show_figure
@@ -39,8 +40,11 @@ def show(followed: Followed, beat: str | None) -> None:
 
 
 def show_sentence(followed: Followed, width: Width = "stretch") -> None:
-    """The sentence with its weights alone, with nothing to click."""
-    figure = overview_chart(followed.head, followed.query, followed.key, has_matrices=False)
+    """The sentence with its weights alone, with nothing to click, in letters of its width."""
+    enlarged = width / TOTAL if isinstance(width, int) else 1.0
+    figure = overview_chart(
+        followed.head, followed.query, followed.key, has_matrices=False, enlarged=enlarged
+    )
     show_figure(
         figure,
         f"{KEY}_sentence",
