@@ -88,10 +88,11 @@ def softmax(
     if sink_logits is not None:
         largest = np.maximum(largest, sink_logits[:, None])
     t = np.float32(temperature)
-    exps = np.exp((masked - largest) / t)
     sink_exp = np.zeros_like(largest)
-    if sink_logits is not None:
-        sink_exp = np.exp((sink_logits[:, None] - largest) / t)
+    with np.errstate(over="ignore"):  # finfo.min divided by less than 1 reaches -inf
+        exps = np.exp((masked - largest) / t)
+        if sink_logits is not None:
+            sink_exp = np.exp((sink_logits[:, None] - largest) / t)
     total = exps.sum(axis=-1, keepdims=True) + sink_exp
     total[total == 0] = 1
     return exps / total, (sink_exp / total)[:, 0]

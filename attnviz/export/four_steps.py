@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from attnviz.attention import maths
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.trace import Trace
+from attnviz.attention.what_if import Change, what_if
 from attnviz.export.code import head_of, loaded, traced
-from attnviz.export.python import call, literal
+from attnviz.export.python import LINE, call, differing, listed, literal
 from attnviz.export.screen import Screen
 from attnviz.text.phrases import ranges
 
@@ -19,19 +21,25 @@ def four_steps(screen: Screen, trace: Trace, model: Any = None) -> str:
     """A script of the screen's head in four steps of plain PyTorch, which prints its weights.
 
     From the weights of a `model` of the BERT family, which has to be the one that was traced;
-    otherwise, and without one, from the query, key and value that attnviz reads. Filters and a
-    change are left out. Raises InputError for a layer or head that the trace does not have.
+    otherwise, and without one, from the query, key and value that attnviz reads. The screen's
+    change is made, filters are left out. Raises InputError for a layer or head that the trace does
+    not have, and for a change that cannot be made to it.
     """
     head = trace.head(screen.layer, screen.head, screen.kind)
+    change = screen.change
+    changed = change(head)
     is_bert = model is not None and _is_of_bert(model, head)
     lines = ["import attnviz", "import torch", ""]
     lines += _projected(screen, model, head) if is_bert else _captured(screen, head)
+    if change.zeroed_dimensions:
+        lines += ["", "# What if? Without these dimensions:"]
+        lines += _set("q", change.zeroed_dimensions, "0")
     lines += [
         "",
         f"# 2 score: every query with every key, {_shape(head.scores)}",
         "scores = q @ k.T",
         "",
-        *_weighed(head),
+        *_weighed(head, changed, change),
         "",
         f"# 4 update: the mean of the values, weighted, {_shape(head.updated)}",
         "updated = weights @ v",
@@ -124,13 +132,13 @@ def _captured(screen: Screen, head: HeadTrace) -> list[str]:
     ]
 
 
-def _weighed(head: HeadTrace) -> list[str]:
-    """From the scores to the weights, by what this head has."""
+def _weighed(head: HeadTrace, changed: HeadTrace, change: Change) -> list[str]:
+    """From the scores to the weights, by what this head has and what is changed."""
     done, lines, last = [], [], "scores"
     d_head = head.q.shape[1]
-    if head.scaling != 1:
-        is_usual = math.isclose(head.scaling, d_head**-0.5, rel_tol=1e-6)
-        factor = f"* {d_head}**-0.5" if is_usual else f"* {literal(head.scaling)}"
+    if changed.scaling != 1:
+        is_usual = math.isclose(changed.scaling, d_head**-0.5, rel_tol=1e-6)
+        factor = f"* {d_head}**-0.5" if is_usual else f"* {literal(changed.scaling)}"
         lines.append(f"scaled = scores {factor}")
         done, last = ["scale"], "scaled"
     if head.softcap is not None:
@@ -140,26 +148,65 @@ def _weighed(head: HeadTrace) -> list[str]:
     if head.bias is not None:
         lines.append(f"biased = {last} + torch.tensor(head.bias)")
         done, last = [*done, "bias"], "biased"
-    mask = _mask_of(head)
-    if mask is not None and _is_causal(mask):
-        lines += [
-            f"is_later = torch.ones{_shape(mask)}.triu(1).bool()",
-            f"masked = {last}.masked_fill(is_later, -torch.inf)",
-        ]
-    elif mask is not None:
-        lines.append(f"masked = {last} + torch.tensor(head.mask)")
+    mask = _mask_of(changed)
     if mask is not None:
+        lines += _masked(head, mask, change, last)
         done, last = [*done, "mask"], "masked"
+    heat = "" if changed.temperature == 1 else f" / {literal(changed.temperature)}"
     if head.sink_logits is None:
-        lines.append(f"weights = torch.softmax({last}, dim=-1)")
+        lines.append(f"weights = torch.softmax({last}{heat}, dim=-1)")
     else:
         lines += [
             "sink = torch.tensor(head.sink_logits)[:, None]  # one more key, which is not a token",
-            f"weights = torch.softmax(torch.cat([{last}, sink], dim=-1), dim=-1)[:, :-1]",
+            f"weights = torch.softmax(torch.cat([{last}, sink], dim=-1){heat}, dim=-1)[:, :-1]",
         ]
     done.append("softmax" if mask is not None else "softmax (no key is masked)")
     whole = "each row sums to 1" if head.sink_logits is None else "each row and its sink sum to 1"
-    return [f"# 3 {', '.join(done)}: {whole}, {_shape(head.weights)}", *lines]
+    asked = [f"# What if? {words}"] if (words := _said(change)) else []
+    return [f"# 3 {', '.join(done)}: {whole}, {_shape(head.weights)}", *asked, *lines]
+
+
+def _masked(head: HeadTrace, mask: np.ndarray, change: Change, last: str) -> list[str]:
+    """The mask, which may be changed: by which keys it hides, where it does nothing else."""
+    own = _mask_of(head)
+    if own is not None and not _is_causal(own):
+        if not change.hidden_keys and change.is_causal is None:
+            return [f"masked = {last} + torch.tensor(head.mask)"]
+        of_mask = {"hidden_keys": change.hidden_keys, "is_causal": change.is_causal}
+        return [
+            call("changed = attnviz.what_if", "head", *differing(what_if, **of_mask)),
+            f"masked = {last} + torch.tensor(changed.mask)",
+        ]
+    is_causal = own is not None if change.is_causal is None else change.is_causal
+    if is_causal and not change.hidden_keys:
+        return [
+            f"is_later = torch.ones{_shape(mask)}.triu(1).bool()",
+            f"masked = {last}.masked_fill(is_later, -torch.inf)",
+        ]
+    filled = f"ones{_shape(mask)}.triu(1)" if is_causal else f"zeros{_shape(mask)}"
+    return [
+        f"is_hidden = torch.{filled}.bool()",
+        *_set("is_hidden", change.hidden_keys, "True"),
+        f"masked = {last}.masked_fill(is_hidden, -torch.inf)",
+    ]
+
+
+def _said(change: Change) -> str:
+    """What is changed between the scores and the weights, for a comment."""
+    said = [
+        "another scaling" if change.scaling is not None else "",
+        "another temperature" if change.temperature is not None else "",
+        "another mask" if change.hidden_keys or change.is_causal is not None else "",
+    ]
+    return ", ".join(filter(None, said)).capitalize()
+
+
+def _set(array: str, columns: Sequence[int], value: str) -> list[str]:
+    """The lines that set columns of an array."""
+    line = f"{array}[:, {[*map(int, columns)]}] = {value}"
+    if len(line) <= LINE:
+        return [line]
+    return [*listed("columns", [*map(int, columns)]), f"{array}[:, columns] = {value}"]
 
 
 def _mask_of(head: HeadTrace) -> np.ndarray | None:

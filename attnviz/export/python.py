@@ -47,7 +47,7 @@ def call(start: str, *arguments: str) -> str:
     return "\n".join([f"{start}(", *(f"    {argument}," for argument in arguments), ")"])
 
 
-def listed(name: str, values: Sequence[str]) -> list[str]:
+def listed(name: str, values: Sequence[Any]) -> list[str]:
     """The lines of a list that is called so."""
     return [f"{name} = [", *(f"    {literal(value)}," for value in values), "]"]
 

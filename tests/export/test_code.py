@@ -444,6 +444,8 @@ def test_scripts_are_formatted_as_a_formatter_would(tmp_path):
         for file in ("f.svg", None)
     ]
     written += [script(screen(change=change)) for change in CHANGES.values()]
+    written += [four_steps(screen(change=change), trace) for change in CHANGES.values()]
+    written += [four_steps(screen(change=Change(zeroed_dimensions=(*range(32),))), trace)]
     written += [four_steps(OURS, trace), four_steps(OURS, trace, loaded(OURS.model)[0])]
     for number, code in enumerate(written):
         (tmp_path / f"{number}.py").write_text(code)

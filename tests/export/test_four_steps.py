@@ -9,6 +9,7 @@ import torch
 
 import attnviz
 from attnviz.attention.head import HeadTrace
+from attnviz.attention.what_if import Change
 from attnviz.export.four_steps import four_steps
 from attnviz.export.screen import Screen
 from attnviz.models import bundled
@@ -66,6 +67,50 @@ def test_four_steps_from_the_models_own_weights_give_the_heads_numbers(one):
         of_trace = head.x_query if name == "x" else getattr(head, name)
         np.testing.assert_allclose(names[name].numpy(), of_trace, rtol=1e-4, atol=1e-4)
     check_steps(from_captured, head)
+
+
+CHANGES = {
+    "no scaling": Change(scaling=1.0),
+    "another temperature": Change(temperature=2.5),
+    "hidden keys": Change(hidden_keys=(0, 3)),
+    "a causal mask": Change(is_causal=True),
+    "no causal mask": Change(is_causal=False),
+    "zeroed dimensions": Change(zeroed_dimensions=(1, 5)),
+    "all of it": Change(0.5, 0.7, (5,), True, (0, 2)),
+}
+
+
+def check_changed(one, trace, codes):
+    """Scripts print the weights of the changed head, which are not the model's own."""
+    head = trace.head(one.layer, one.head, one.kind)
+    changed = one.change(head)
+    rows = ~changed.is_masked.all(axis=1)
+    for code in codes:
+        names = run(code)
+        for name in ("weights", "updated"):
+            expected = getattr(changed, name)[rows]
+            error = np.abs(names[name].numpy()[rows] - expected).max()
+            assert error <= head.tolerance * max(1, np.abs(expected).max())
+
+
+@pytest.mark.usefixtures("loads_once")
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_four_steps_make_the_change_of_the_screen(change):
+    one = screen(layer=5, head=11, change=change)
+    model, trace = traced(one)
+    from_weights, from_captured = four_steps(one, trace, model), four_steps(one, trace)
+    assert is_from_weights(from_weights)
+    check_changed(one, trace, (from_weights, from_captured))
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("family", ["gpt2", "mistral", "gpt_oss"])  # causal, a window, a sink
+def test_four_steps_of_other_masks_make_the_change_too(family, change, monkeypatch):
+    model, inputs, trace = architecture(family)
+    monkeypatch.setattr(attnviz, "load", lambda *_: (model, lambda *_, **__: inputs))
+    monkeypatch.setattr(attnviz, "trace", lambda *_: trace)
+    one = Screen(family, SENTENCE, 0, 0, change=change)
+    check_changed(one, trace, [four_steps(one, trace, model)])
 
 
 @pytest.mark.usefixtures("loads_once")
