@@ -50,7 +50,7 @@ def downloaded(page, button):
 
 @pytest.mark.parametrize("view", ["Steps", "Neurons", "Heads", "Model"])
 def test_every_view_is_taken_away_as_a_figure_with_its_caption_to_edit(visit, view, trace):
-    page = visit(f"{LOOK}&view={view}")
+    page = visit(f"{LOOK}&view={view}&all_steps=true")
     open_menu(page, "Figure")
     name, svg = downloaded(page, "Download SVG")
     assert re.fullmatch(r"attnviz-\w+(-layer2)?(-head3)?\.svg", name)
@@ -87,7 +87,7 @@ def test_a_figure_comes_in_every_format_width_and_background(visit):
 def test_one_step_of_the_timeline_is_a_figure_of_its_own(visit, trace):
     page = visit(LOOK)
     open_menu(page, "Figure")
-    choose(page, "export_figure", "softmax: query token by key token")
+    assert page.locator(".st-key-export_figure").get_by_text("softmax").count()  # the open step
     name, svg = downloaded(page, "Download SVG")
     assert "softmax" in name
     weights = trace.head(2, 3).weights
@@ -153,9 +153,35 @@ def test_the_link_opens_the_same_screen(visit, address):
     open_menu(page, "Link")
     link = page.locator("[data-testid=stCode]").inner_text().strip()
     assert link.startswith(address.rstrip("/"))
+    assert "embed" not in link
     other = visit(link.removeprefix(address.rstrip("/")).removeprefix("/"))
     assert other.url.partition("?")[2] != ""
     other.get_by_role("heading", name="Layer 2, head 3").wait_for(timeout=30_000)
+
+
+def test_a_link_for_a_slide_is_embedded_in_the_colours_that_are_chosen(visit, address):
+    page = visit("?step=score&query=4+an")
+    open_menu(page, "Link")
+    for part, option in (("for", "a slide"), ("theme", "dark")):
+        page.locator(f".st-key-export_{part}").get_by_text(option, exact=True).click()
+        rest(page)
+    link = page.locator("[data-testid=stCode]").inner_text().strip()
+    slide = visit(f"?{link.partition('?')[2]}", width=960, height=540)
+    assert slide.locator(".st-key-embed_line").inner_text().startswith("an gives arrow")
+    assert slide.locator("[class*=st-key-matrix_scores]").count() == 1
+    assert slide.locator("[data-testid=stAlert]").count() == 0
+    background = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
+    assert slide.evaluate(background) == "rgb(14, 17, 23)"
+
+
+def test_the_menu_shows_the_figure_that_is_saved_in_a_low_window(visit):
+    page = visit(f"{LOOK}&step=project", height=720)
+    open_menu(page, "Figure")
+    for seen in (page.locator(".st-key-export_preview img"), page.get_by_text("Download SVG")):
+        assert seen.bounding_box()["height"] > 0
+        menu = page.get_by_test_id("stPopoverBody").bounding_box()
+        box = seen.bounding_box()
+        assert box["y"] + box["height"] <= menu["y"] + menu["height"]
 
 
 # Own arrays

@@ -3,11 +3,13 @@
 import ast
 import gc
 import weakref
+from urllib.parse import parse_qs
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from attnviz.export.screen import Screen
+from attnviz.models.bundled import BUNDLED
 from attnviz.page.controls import export_parts
 from attnviz.page.service import loading
 from tests.support.places import PAGE
@@ -72,8 +74,8 @@ def test_every_picture_on_the_page_can_be_taken_away(page):
     (names,) = (box.options for box in page.selectbox if box.key == "export_figure")
     assert names[0] == "All steps"
     for name in (
-        "softmax: query token by key token",
-        "What each value adds to the update of the query token",
+        "softmax",
+        "What each value adds",
         "Weights with and without scaling",
         "Entropy by factor",
         "weights after",
@@ -86,15 +88,50 @@ def test_every_picture_on_the_page_can_be_taken_away(page):
 def test_a_step_that_is_not_open_can_be_taken_away_alone_in_letters_of_a_chosen_size(page):
     opened(page, "Steps", "Figure", step="softmax")
     (names,) = (box.options for box in page.selectbox if box.key == "export_figure")
-    assert {"score: query token by key token", "query: query token by dimension (d_head)"} < {
-        *names
-    }
+    assert {"score", "query"} < {*names}
     page.selectbox(key="export_width").set_value(list(export_parts.WIDTHS)[1])
     page.selectbox(key="export_figure").set_value("score: query token by key token")
     run(page)
     page.selectbox(key="export_letters").set_value("9 points")
     run(page)
     assert not page.warning
+
+
+@pytest.mark.parametrize(
+    ("state", "opens"),
+    [
+        ({"step": "scale"}, "scale: query token by key token"),
+        ({"step": "project", "array_1": "key"}, "key: key token by dimension (d_head)"),
+        ({"step": "update"}, "What each value adds to the update of the query token"),
+        ({"all_steps": True}, "All steps"),
+    ],
+    ids=str,
+)
+def test_the_menu_begins_with_the_figure_of_the_open_step(page, state, opens):
+    opened(page, "Steps", "Figure", **state)
+    assert page.selectbox(key="export_figure").value == opens
+
+
+def test_the_code_draws_the_open_step_alone_and_makes_the_change(page):
+    opened(page, "Steps", "Code", step="scale", what_if=True, if_hidden=["5 arrow"])
+    script, command, steps = codes(page)
+    assert 'attnviz.steps_view(head, query=2, key=5, step="scaled")' in script
+    assert "--step scaled" in command
+    assert "is_hidden[:, [5]] = True" in steps
+
+
+def test_a_link_names_what_the_address_leaves_out(page):
+    opened(page, "Steps", "Link", step="score")
+    (link,) = codes(page)
+    assert parse_qs(link.partition("?")[2]) == {
+        "model": [BUNDLED],
+        "text": ["time flies like an arrow"],
+        "layer": ["5"],
+        "head": ["11"],
+        "step": ["score"],
+        "query": ["2 flies"],
+        "key": ["5 arrow"],
+    }
 
 
 ONE_OF_EACH_KIND = (  # a matrix, rows of bands, lines, and numbers before and after

@@ -258,17 +258,18 @@ def asking():
 
     from attnviz.page.controls import links
 
-    streamlit.text(links.link_of_now())
+    chosen = streamlit.session_state["chosen"]
+    streamlit.text(links.link_of_now(**chosen))
 
 
 @pytest.fixture
 def link_at(monkeypatch):
     """The link of a page that is open at this address."""
 
-    def link(url, theme, **parameters):
-        now = SimpleNamespace(url=url, theme=SimpleNamespace(type=theme))
-        monkeypatch.setattr(links.st, "context", now)
+    def link(url, theme, *, is_slide=False, named=None, **parameters):
+        monkeypatch.setattr(links.st, "context", SimpleNamespace(url=url))
         page = AppTest.from_function(asking)
+        page.session_state["chosen"] = {"theme": theme, "is_slide": is_slide, "named": named}
         page.query_params.update(parameters)
         page.run()
         assert not page.exception
@@ -287,6 +288,13 @@ def test_a_link_keeps_the_proxys_name_and_path(link_at):
 def test_a_link_leaves_embedding_and_an_unknown_theme_out(link_at):
     assert link_at("http://a/", None, embed="true", embed_options="dark_theme", head="1") == (
         "http://a/?head=1"
+    )
+
+
+def test_a_link_to_a_slide_names_what_the_address_leaves_out_and_that_alone(link_at):
+    named = {"layer": 5, "head": 11}
+    assert link_at("http://a/", "dark", is_slide=True, named=named, head="1") == (
+        "http://a/?head=1&layer=5&embed=true&embed_options=dark_theme"
     )
 
 

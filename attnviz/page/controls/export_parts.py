@@ -1,14 +1,15 @@
 """What the Export menu offers, made when it is opened: the first picture waits for none of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import altair as alt
 import streamlit as st
 
 from attnviz.attention.head import HeadTrace
-from attnviz.attention.steps import steps_of
+from attnviz.attention.steps import Step, steps_of
 from attnviz.attention.trace import Trace
 from attnviz.charts.parts.axes import matrix_title
 from attnviz.charts.parts.figure import standing_alone
@@ -18,6 +19,7 @@ from attnviz.page import figures as on_page
 from attnviz.page.compat import CODE_TOOLBAR, keyed
 from attnviz.page.controls import links
 from attnviz.page.service import loading
+from attnviz.page.views.beats import beats_of
 from attnviz.text.phrases import escaped
 
 PARTS = ("Figure", "Web page", "Data", "Code", "Link")
@@ -45,6 +47,8 @@ MIME = {
 }
 
 
+# What is to be saved, small.
+_SMALL = f"<style>{keyed('export_preview')} img {{max-height: 130px; object-fit: contain}}</style>"
 # The button that copies, also where nothing can point at it.
 _ALWAYS_COPY = (
     f"<style>{keyed('export_link')} {CODE_TOOLBAR} {{opacity: 1; transform: none}}</style>"
@@ -74,12 +78,26 @@ def show(screen: Screen, trace: Trace) -> None:
 
 
 def _figure(screen: Screen, trace: Trace) -> None:
+    with st.container(gap="xsmall"):  # the menu has to fit a low window
+        _figure_closely(screen, trace)
+
+
+def _figure_closely(screen: Screen, trace: Trace) -> None:
     whole = {"steps": "All steps"}.get(screen.view, "The view")
     others = on_page.shown()
     alone = _steps_not_shown(screen, trace, others)
     names = [whole, *others, *alone]
-    with st.container(horizontal=True):  # side by side: the menu has to fit a low window
-        name = st.selectbox("Figure", names, key="export_figure")
+    opens = _open_step(screen, trace)
+    title = None if opens is None else matrix_title(opens)
+    first = title if title in others else next(iter(others), whole)
+    with st.container(horizontal=True):
+        name = st.selectbox(
+            "Figure",
+            names,
+            0 if opens is None else names.index(first),
+            format_func=partial(_short, names=names),
+            key="export_figure",
+        )
         width = WIDTHS[st.selectbox("Width", list(WIDTHS), key="export_width")]
         letters = figures.LETTER_SIZES[1]
         if width is not None and screen.view == "steps":
@@ -87,7 +105,12 @@ def _figure(screen: Screen, trace: Trace) -> None:
                 st.selectbox("Letters", list(LETTERS), 1, key="export_letters") or list(LETTERS)[1]
             ]
     chosen = st.segmented_control(
-        "Format", list(FORMATS), default="SVG", required=True, key="export_format"
+        "Format",
+        list(FORMATS),
+        default="SVG",
+        required=True,
+        key="export_format",
+        label_visibility="collapsed",
     )
     has_caption = st.toggle("Caption: model, head and text below it", True, key="export_caption")
     is_transparent = st.toggle("Transparent background", key="export_transparent")
@@ -104,7 +127,7 @@ def _figure(screen: Screen, trace: Trace) -> None:
         draw = partial(standing_alone, figure)
     display_mode = screen.display_mode
 
-    def made(ending: str) -> figures.Written:
+    def made(ending: str, pixels: int = int(scale or figures.PNG_SCALES[0])) -> figures.Written:
         return figures.figure(
             draw(),
             ending,
@@ -113,7 +136,7 @@ def _figure(screen: Screen, trace: Trace) -> None:
             width_mm=width,
             letter_size=letters,
             is_transparent=is_transparent,
-            scale=int(scale or figures.PNG_SCALES[0]),
+            scale=pixels,
         )
 
     notes: tuple[str, ...] = ()
@@ -124,6 +147,9 @@ def _figure(screen: Screen, trace: Trace) -> None:
     for note in notes:
         sentence, _, hint = note.partition("\n\nHint: ")
         st.warning(f"{escaped(sentence)} {escaped(hint[:1].upper() + hint[1:])}")
+    with st.container(key="export_preview"):
+        st.html(_SMALL)
+        st.image(made(".png", 1).content)
     part = "" if name == whole else name
     _button(f"Download {chosen}", lambda: made(f".{kind}").content, screen, kind, part)
 
@@ -135,6 +161,23 @@ def _steps_not_shown(screen: Screen, trace: Trace, shown: Iterable[str]) -> dict
     head = trace.head(screen.layer, screen.head, screen.kind)
     steps = steps_of(head, screen.convention)
     return {said: step.name for step in steps if (said := matrix_title(step)) not in shown}
+
+
+def _open_step(screen: Screen, trace: Trace) -> Step | None:
+    """The step that is open alone, of several arrays the one that is chosen."""
+    if screen.view != "steps" or st.session_state["all_steps"]:
+        return None
+    head = trace.head(screen.layer, screen.head, screen.kind)
+    steps = beats_of(head, screen.convention)[st.session_state["step"]]
+    chosen = st.session_state.get(f"array_{steps[0].number}") if steps else None
+    return next((step for step in steps if step.title == chosen), next(iter(steps), None))
+
+
+def _short(name: str, names: Sequence[str]) -> str:
+    """Without what the axes are, or whose update, where nothing else is called so."""
+    briefs = [one.partition(": ")[0].partition(" to the update")[0] for one in names]
+    brief = briefs[names.index(name)]
+    return brief if briefs.count(brief) == 1 else name
 
 
 def _drawn(screen: Screen, again: Callable[[], Trace]) -> alt.TopLevelMixin:
@@ -226,6 +269,8 @@ def _code(screen: Screen, trace: Trace) -> None:
     if own is None:
         st.markdown("These arrays came from a file: there is no model to compute them with.")
         return
+    if opens := _open_step(screen, trace):
+        screen = replace(screen, step=opens.name)
     if len(trace.kinds) > 1:  # of which Find shows one
         screen = replace(screen, kind=screen.kind or trace.kinds[0])
     st.markdown("**The same in Python**")
@@ -240,13 +285,47 @@ def _link(screen: Screen, trace: Trace) -> None:
     if loading.model_of(trace) is None:
         st.markdown("A link does not contain the arrays of a file: send the file with it.")
         return
-    st.markdown("The link to this screen, for a message, a slide or a footnote.")
-    link = links.link_of_now()
+    with st.container(horizontal=True):
+        is_slide = (
+            st.segmented_control("For", LINKS, default=LINKS[0], required=True, key="export_for")
+            == LINKS[1]
+        )
+        theme = st.segmented_control(
+            "Colours", THEMES, default=THEMES[0], required=True, key="export_theme"
+        )
+    link = links.link_of_now(
+        None if theme == THEMES[0] else theme, is_slide=is_slide, named=_named(screen, trace)
+    )
     with st.container(key="export_link"):
         st.html(_ALWAYS_COPY)
         st.code(link, language=None, wrap_lines=True)
+    shown = "the picture and one line, to embed in a slide" if is_slide else "this page"
+    st.caption(
+        f"It opens {shown}, with this model, text, layer, head and all that is chosen here. The "
+        "text is part of the link: whoever has the link can read it."
+    )
     if note := links.note_on_length(link):
         st.caption(note)
+
+
+LINKS = ("the page", "a slide")
+THEMES = ("as the reader's", "light", "dark")
+
+
+def _named(screen: Screen, trace: Trace) -> dict[str, Any]:
+    """What a link says in any case, so that it opens the same where a default changes."""
+    named: dict[str, Any] = {"model": screen.model, "text": screen.text}
+    if len(trace.kinds) > 1 and screen.kind is not None:
+        named["kind"] = screen.kind
+    named |= {"layer": screen.layer, "head": screen.head}
+    if screen.view == "steps":
+        if not st.session_state["all_steps"]:
+            named["step"] = st.session_state["step"]
+        queries, keys = trace.tokens_of(screen.layer, screen.kind)
+        for name, tokens in (("query", queries), ("key", keys)):
+            position = getattr(screen, name)
+            named[name] = f"{position} {tokens.labels[position]}"
+    return named
 
 
 def _button(

@@ -234,15 +234,23 @@ def _note(asked: str, what: str, shown: str, offered: str) -> str:
 # A new link
 
 
-def link_of_now() -> str:
-    """The whole address of what is on the screen, with its colours, percent-encoded.
+def link_of_now(
+    theme: str | None = None, *, is_slide: bool = False, named: Mapping[str, Any] | None = None
+) -> str:
+    """The whole address of what is on the screen, percent-encoded.
 
-    As the visitor's own browser has it: behind a proxy, with the proxy's name and path.
+    As the visitor's own browser has it: behind a proxy, with the proxy's name and path. What is
+    `named` is in it too, where the address leaves a default out that another version may change.
+    Without a `theme`, "light" or "dark", it is shown in its reader's own; a slide is the picture
+    alone.
     """
     asked = [(name, value) for name in st.query_params for value in st.query_params.get_all(name)]
-    if st.context.theme.type is not None:
+    asked += [(name, value) for name, value in (named or {}).items() if name not in st.query_params]
+    if is_slide:
+        asked.append(("embed", "true"))
+    if theme is not None:
         # Streamlit's own parameter, which it reads in pages that are not embedded too.
-        asked.append(("embed_options", f"{st.context.theme.type}_theme"))
+        asked.append(("embed_options", f"{theme}_theme"))
     folder = f"{st.context.url.rstrip('/')}/" if st.context.url else ""
     return f"{folder}?{urlencode(asked)}"
 

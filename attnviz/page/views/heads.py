@@ -172,10 +172,10 @@ def _follow_click(
     for point in chosen.get(CLICKED_KEY) or []:
         key, focus = part.keys.start + point["key"], "key"
     # The chart cannot show fewer than it was sent with: what it is sent with is changed instead.
-    # Before any token was clicked, a click on a head reports the pair that the chart was sent with.
-    has_token = bool(chosen.get(CLICKED_QUERY) or chosen.get(CLICKED_KEY) or selection.reported)
-    is_token = has_token and selection.reported != (query, key, focus)
-    selection.reported = (query, key, focus)
+    # Each click on a token takes one into what is reported, or out of it; one on a head does not.
+    tokens = tuple(str(chosen.get(name) or []) for name in (CLICKED_QUERY, CLICKED_KEY))
+    is_token = tokens != (selection.reported or ("[]", "[]"))
+    selection.reported = tokens
     was_shown = selection.now[:3] == selection.drawn[:3] == (query, key, focus)
     is_undone = is_token and was_shown and focus != "all"
     on = heads_on(
