@@ -274,6 +274,15 @@ def test_tokens_are_locked_one_after_another_and_heads_stay_off(visit):
     wait_until(page, "heads", r"head \d+, arrow to .*", 2 * 11 * 7)
 
 
+def test_a_click_on_the_followed_token_is_heard_at_once_after_one_on_a_head(visit):
+    page = visit("?view=Heads&layer=2&query=5+arrow")
+    page.mouse.click(*middle(page, "heads", "head 3, on"))
+    address(page, "heads=")
+    page.mouse.click(*middle(page, "heads", "query token arrow"))
+    address(page, "lines=of\\+all\\+tokens")
+    page.get_by_text("Heads (11 of 12)").wait_for()
+
+
 # Model
 
 

@@ -48,7 +48,7 @@ MIME = {
 
 
 # What is to be saved, small.
-_SMALL = f"<style>{keyed('export_preview')} img {{max-height: 130px; object-fit: contain}}</style>"
+_SMALL = f"<style>{keyed('export_preview')} img {{max-height: 150px; object-fit: contain}}</style>"
 # The button that copies, also where nothing can point at it.
 _ALWAYS_COPY = (
     f"<style>{keyed('export_link')} {CODE_TOOLBAR} {{opacity: 1; transform: none}}</style>"
