@@ -87,7 +87,7 @@ def test_a_figure_comes_in_every_format_width_and_background(visit):
 def test_one_step_of_the_timeline_is_a_figure_of_its_own(visit, trace):
     page = visit(LOOK)
     open_menu(page, "Figure")
-    assert page.locator(".st-key-export_figure").get_by_text("softmax").count()  # the open step
+    assert page.locator(".st-key-export_figure input").input_value() == "softmax"  # the open step
     name, svg = downloaded(page, "Download SVG")
     assert "softmax" in name
     weights = trace.head(2, 3).weights
