@@ -8,8 +8,8 @@ from attnviz.attention.explained.arithmetic import arithmetic
 from attnviz.attention.explained.sentences import headline, sentence
 from attnviz.attention.what_if import what_if
 from attnviz.page import compat
+from attnviz.page.beats import BEATS
 from attnviz.page.controls.examples import EXAMPLES, MINILM
-from attnviz.page.views.beats import BEATS
 from attnviz.text.phrases import plain
 from tests.support.browsing import address, cell, chart, rest, texts, wait_for_texts
 

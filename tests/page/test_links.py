@@ -10,9 +10,9 @@ from streamlit.testing.v1 import AppTest
 from transformers import ByT5Tokenizer
 
 from attnviz.models import loader
+from attnviz.page.beats import BEATS
 from attnviz.page.controls import links
 from attnviz.page.service import settings
-from attnviz.page.views.beats import BEATS
 from attnviz.page.views.heads import NONE, is_none
 from tests.support.hostile import CHARACTER, cases, markup_of, texts
 from tests.support.parameters import PARAMETERS

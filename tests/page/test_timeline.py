@@ -20,8 +20,8 @@ from attnviz.attention.explained.sentences import (
 )
 from attnviz.attention.steps import steps_of
 from attnviz.attention.what_if import Change, what_if
+from attnviz.page import beats
 from attnviz.page.controls import examples
-from attnviz.page.views import beats
 from attnviz.page.views.one_step import check_of_output
 from attnviz.page.views.what_if import already_mixed
 from attnviz.page.views.why_scale import steepness, theory, without_scaling

@@ -16,10 +16,10 @@ from attnviz.charts.parts.figure import standing_alone
 from attnviz.export import captions, code, data, figures, fonts, four_steps, pages, shell
 from attnviz.export.screen import OF_ALL_HEADS, OF_TABLES, Screen, drawn, tabulated
 from attnviz.page import figures as on_page
+from attnviz.page.beats import beats_of
 from attnviz.page.compat import CODE_TOOLBAR, keyed
 from attnviz.page.controls import links
 from attnviz.page.service import loading
-from attnviz.page.views.beats import beats_of
 from attnviz.text.phrases import escaped
 
 PARTS = ("Figure", "Web page", "Data", "Code", "Link")

@@ -4,10 +4,10 @@ import streamlit as st
 
 from attnviz.attention.explained.sentences import headline
 from attnviz.page import stylesheet
+from attnviz.page.beats import beats_of, number_of
 from attnviz.page.controls import links
 from attnviz.page.controls.pair import Followed
 from attnviz.page.views import one_step, strip
-from attnviz.page.views.beats import beats_of, number_of
 from attnviz.text.phrases import escaped, token_at
 
 _LEAVING = "_talk_is_left"

@@ -11,11 +11,11 @@ from attnviz.attention.steps import Step, steps_of
 from attnviz.attention.trace import Trace
 from attnviz.charts.parts.tables import step_table
 from attnviz.page import header, opened_below
+from attnviz.page.beats import BEATS, beats_of, number_of
 from attnviz.page.compat import DeltaGenerator
 from attnviz.page.controls import export_menu, links, pair, tables
 from attnviz.page.controls.pair import Followed
 from attnviz.page.views import glossary, one_step, present, strip, what_if, why_scale
-from attnviz.page.views.beats import BEATS, beats_of, number_of
 
 OPENING = "softmax"  # the step in which attention is seen
 

@@ -7,10 +7,10 @@ import streamlit as st
 from attnviz.charts.overview import numbers_of_panels, overview_chart
 from attnviz.charts.overview_layers import CHOSEN, OPENED
 from attnviz.charts.overview_layout import TOTAL
+from attnviz.page.beats import BEATS, number_of
 from attnviz.page.controls.chart_clicks import pinned
 from attnviz.page.controls.pair import Followed
 from attnviz.page.figures import Width, show_figure
-from attnviz.page.views.beats import BEATS, number_of
 
 KEY = "overview"
 
