@@ -58,6 +58,7 @@ _RULES = f"""
     position: sticky; top: 0; z-index: 9; background: light-dark({_LIGHT}, {_DARK})
   }}
   {_OPENED_BELOW} {{scroll-margin-top: 17rem}}
+  {keyed("query_beside")}, {keyed("key_beside")} {{flex-wrap: nowrap}}
 }}
 @media (min-width: 1100px) {{
   {layout_of(keyed("header"))} {{z-index: 1; width: fit-content; margin: 0 0 -3.5rem auto}}

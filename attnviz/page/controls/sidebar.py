@@ -211,16 +211,19 @@ def choose_token(
     label: str, key: str, tokens: Sequence[str], default: int, *, is_beside: bool = False
 ) -> int:
     """A position among tokens, listed with its number and its token; its label may be beside it."""
-    if is_beside:
-        st.markdown(label, width="content")
-    return select(
-        label,
-        key,
-        range(len(tokens)),
-        default,
-        format_func=lambda place: f"{place} {tokens[place]}",
-        is_labelled=not is_beside,
-    )
+    # In a row of their own, so that a narrow screen does not part them.
+    beside: Any = dict(horizontal=True, vertical_alignment="center", key=f"{key}_beside")
+    with st.container(**(beside if is_beside else {})):
+        if is_beside:
+            st.markdown(label, width="content")
+        return select(
+            label,
+            key,
+            range(len(tokens)),
+            default,
+            format_func=lambda place: f"{place} {tokens[place]}",
+            is_labelled=not is_beside,
+        )
 
 
 def open_head(layer: int, head: int) -> None:
