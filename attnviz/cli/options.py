@@ -26,7 +26,9 @@ examples:
   attnviz "time flies like an arrow" --view compare --other-text "fruit flies like a banana"
   attnviz --from arrays.npz -o page.html
   attnviz - < text.txt
+  attnviz page --server.port 8502
 
+A first word "page" opens the page in a browser; `attnviz -- page` is about that text.
 Layers, heads and positions count from 0. Name a token by its position or, where the text has it
 once, by its spelling. Put a token that is a number in quotation marks of its own: --query '"2"'.
 The exit status is 0, or 1 if something cannot be shown, or 2 for a mistake in the options.
@@ -57,7 +59,8 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog="attnviz",
-        usage="attnviz TEXT [options]\n       attnviz --from FILE.npz [options]",
+        usage="attnviz TEXT [options]\n       attnviz --from FILE.npz [options]\n"
+        "       attnviz page [Streamlit's options]",
         description="How one attention head of a transformer works, with the model's own numbers.",
         epilog=_EXAMPLES,
         formatter_class=_Formatter,

@@ -169,6 +169,11 @@ def serves_the_page(command, clone):
         server.wait()
 
 
+def serves_the_page_by_a_word(command, clone):
+    """As the command that an installation has."""
+    serves_the_page(command.replace("attnviz", "python -m attnviz", 1), clone)
+
+
 def installs_attnviz(command, clone):
     """Into a folder, and without what it needs, which is here already: no network is needed."""
     target = clone.parent / "installed"
@@ -208,6 +213,7 @@ def is_a_hook_of_ci(command, clone):
 
 DONE = {
     r"(\w+=\S+ )*\.venv/bin/streamlit run streamlit_app\.py": serves_the_page,
+    r"attnviz page.*": serves_the_page_by_a_word,
     r"pip install \.": installs_attnviz,
     r"python -m attnviz .*": shows_a_head,
     r"\.venv/bin/python -m tests\.(hub_faults|load|soak|memory|benchmarks|planted_faults)( .*)?": (
