@@ -44,7 +44,7 @@ N_ON_GPU = pytest.StashKey[int]()
 EVERY_DAY = "not (browser or process or long)"  # as pyproject.toml has it
 THE_REST = "bash .ci/run runs everything; CONTRIBUTING.md says how to run a part of it"
 # What only the rest needs, which is thus not there every day, whether it is installed or not.
-NOT_EVERY_DAY = ("datasets", "ipykernel", "nbclient", "playwright", "ray")
+NOT_EVERY_DAY = ("datasets", "ipykernel", "nbclient", "nbconvert", "playwright", "ray")
 
 # An AppTest looks for components in all that is installed, which takes longer than the page, and
 # compiles the script for each run.

@@ -1,7 +1,9 @@
 """One call shows a head in a notebook: what it is given, refuses, and hands to the notebook."""
 
+import base64
 import copy
 import dataclasses
+import gzip
 import json
 import re
 from html.parser import HTMLParser
@@ -11,6 +13,7 @@ import pytest
 
 import attnviz
 from attnviz import export
+from attnviz.charts.parts import in_notebook
 from attnviz.charts.parts.palette import PALETTES
 from attnviz.export.pages import view_page
 from attnviz.export.screen import NOTHING_MORE, Beside, Finding, Screen
@@ -47,6 +50,17 @@ class Elements(HTMLParser):
 
     def attributes(self, tag):
         return next(attributes for name, attributes in self.found if name == tag)
+
+
+def frame_of(output):
+    """What a notebook is given: the frame's attributes, and the page that is packed in it."""
+    elements = Elements(output)
+    assert [tag for tag, _ in elements.found] == ["div", "p", "iframe"]
+    frame = elements.attributes("iframe")
+    assert not LOADING & set(frame)
+    script = Elements(frame["srcdoc"]).scripts
+    (packed,) = re.findall(r'atob\("([^"]+)"\)', "".join(script))
+    return frame, gzip.decompress(base64.b64decode(packed)).decode()
 
 
 def specification(document):
@@ -136,12 +150,29 @@ def test_it_says_what_it_shows_in_one_line(shown, minilm, screens):
 
 
 def test_the_notebook_is_given_the_page_in_a_frame_of_its_own(shown):
-    [(tag, attributes)] = Elements(shown._repr_html_()).found
-    assert tag == "iframe"
-    assert attributes["srcdoc"] == shown.page
-    assert attributes["title"] == repr(shown)
-    assert "width: 100%" in attributes["style"]
-    assert not LOADING & set(attributes)
+    frame, page = frame_of(shown._repr_html_())
+    assert page == shown.page
+    assert frame["title"] == repr(shown)
+    assert "width: 100%" in frame["style"]
+
+
+def test_a_notebook_that_is_not_trusted_says_what_is_shown_and_how_to_see_it(shown):
+    words = re.sub(r"<iframe.*</iframe>", "", shown._repr_html_(), flags=re.DOTALL)
+    said = " ".join(re.sub(r"<[^>]+>", "", words).split())
+    assert said == f"Trust this notebook, or run this cell again, to see the figure: {shown!r}"
+
+
+def test_a_saved_figure_takes_half_a_megabyte_at_most(shown, charts):
+    for output in (shown._repr_html_(), charts["layer"]._repr_mimebundle_()["text/html"]):
+        assert len(output) < 500_000
+
+
+def test_no_token_ends_the_frame_or_its_sentence():
+    output = in_notebook.Shown(EVIL, "<p>")._repr_html_()
+    frame, page = frame_of(output)
+    assert (frame["title"], page) == (EVIL, "<p>")
+    inner = Elements(frame["srcdoc"])
+    assert (inner.title, len(inner.scripts)) == (EVIL, 1)
 
 
 def test_what_is_shown_does_not_change(shown):
@@ -252,11 +283,10 @@ def test_a_chart_in_a_notebook_is_a_frame_that_needs_no_network(charts, name):
     chart = charts[name]
     data = chart._repr_mimebundle_()
     assert set(data) == {"text/html", "text/plain"}
-    [(tag, attributes)] = Elements(data["text/html"]).found
-    assert tag == "iframe"
-    assert "color-scheme: dark" in attributes["srcdoc"]
-    assert specification(attributes["srcdoc"]) == json.loads(chart.to_json())
-    assert not re.search(r"<script[^>]+src", attributes["srcdoc"])
+    frame, page = frame_of(data["text/html"])
+    assert "color-scheme: dark" in page
+    assert specification(page) == json.loads(chart.to_json())
+    assert not re.search(r"<script[^>]+src", page + frame["srcdoc"])
 
 
 def test_a_chart_is_an_altair_chart_in_every_other_way(charts, tmp_path):
@@ -274,8 +304,8 @@ def test_a_chart_is_an_altair_chart_in_every_other_way(charts, tmp_path):
 
 def test_what_somebody_changes_about_a_chart_is_shown_as_they_want_it(charts):
     chart = charts["layer"].properties(title="mine").configure(background="#123456")
-    [(_, attributes)] = Elements(chart._repr_mimebundle_()["text/html"]).found
-    shown = specification(attributes["srcdoc"])
+    _, page = frame_of(chart._repr_mimebundle_()["text/html"])
+    shown = specification(page)
     assert shown["title"] == "mine"
     assert shown["config"]["background"] == "#123456"
 

@@ -1,11 +1,15 @@
 """Charts of attnviz in a notebook: each as an HTML page of its own, which needs no network.
 
 Altair's own output loads its scripts from one; that is a setting of the whole process, which is
-not ours to change.
+not ours to change. A page is packed, as a notebook is saved with all that it shows: in a frame of
+its own it unpacks and writes itself.
 """
 
+import gzip
+from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
+from string import Template
 from typing import Any, TypeVar
 
 import altair as alt
@@ -13,7 +17,37 @@ import altair as alt
 from attnviz.charts.parts.document import Picture, document
 from attnviz.charts.parts.palette import DisplayMode, configuration, display_mode_of
 
-START_HEIGHT = 480  # pixels, until the page in the frame has set its own
+START_HEIGHT = 480  # pixels, until the page in the frame has set its own, where it may
+
+# Where a notebook is not trusted, frames are left out, and the sentence remains. Else the frame
+# covers it, and takes it away where it may.
+_OUTPUT = Template("""\
+<div style="display: grid">
+<p style="grid-area: 1 / 1; margin: 0">Trust this notebook, or run this cell again, to see the
+figure: $description</p>
+<iframe title="$description" srcdoc="$page" style="grid-area: 1 / 1; display: block; width: 100%;
+ height: ${height}px; border: 0; background: Canvas; position: relative"></iframe>
+</div>
+""")
+_UNPACKING = Template("""\
+<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<title>$description</title>
+<noscript>The figure needs JavaScript: $description</noscript>
+<script>
+window.frameElement?.previousElementSibling?.remove();
+(async () => {
+  const packed = Uint8Array.from(atob("$packed"), (letter) => letter.charCodeAt(0));
+  const unpacking = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const page = await new Response(unpacking).text();
+  document.open();
+  document.write(page);
+  document.close();
+})();
+</script>
+</html>
+""")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,10 +64,10 @@ class Shown:
         return self.description
 
     def _repr_html_(self) -> str:
-        return (
-            f'<iframe title="{escape(self.description)}" srcdoc="{escape(self.page)}"'
-            f' style="display: block; width: 100%; height: {START_HEIGHT}px; border: 0"></iframe>'
-        )
+        description = escape(self.description)
+        packed = b64encode(gzip.compress(self.page.encode(), 4, mtime=0)).decode()
+        page = _UNPACKING.substitute(description=description, packed=packed)
+        return _OUTPUT.substitute(description=description, page=escape(page), height=START_HEIGHT)
 
 
 def of_chart(chart: alt.TopLevelMixin, description: str = "") -> Shown:
