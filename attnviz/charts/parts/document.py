@@ -69,7 +69,7 @@ _PAGE = Template("""\
 <title>$title</title>
 <style>
 :root { color-scheme: $display_mode; background: $background; }
-body { display: flow-root; margin: 0; }
+body { display: flow-root; margin: 0; font: 14px/1.5 system-ui, sans-serif; }
 figure { margin: 0; overflow-x: auto; }
 .chart.vega-embed { display: block; width: 100%; }
 $style
