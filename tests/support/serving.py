@@ -24,22 +24,30 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *, program: tuple[str, ...] = ("streamlit",), **settings: str):
+def serving(
+    folder: Path,
+    *,
+    program: tuple[str, ...] = ("streamlit",),
+    script: str = "streamlit_app.py",
+    **settings: str,
+):
     """The page, its log written to a folder; settings are environment variables.
 
     `program` is what `python -m` runs, `streamlit` or something that is given its arguments.
     """
-    yield from _serve(folder, program, settings)
+    yield from _serve(folder, program, script, settings)
 
 
-def _serve(folder: Path, program: tuple[str, ...], settings: dict[str, str]) -> Iterator[Server]:
+def _serve(
+    folder: Path, program: tuple[str, ...], script: str, settings: dict[str, str]
+) -> Iterator[Server]:
     port = free_port()
     address = f"http://127.0.0.1:{port}/"
     path = folder / "log"
     with path.open("w") as log:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", *program, "run", "streamlit_app.py"),
+                *(sys.executable, "-m", *program, "run", script),
                 "--server.headless=true",
                 f"--server.port={port}",
                 "--server.address=127.0.0.1",
