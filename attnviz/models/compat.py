@@ -3,7 +3,9 @@
 tests/models/test_compat.py says for each name what breaks where an upgrade takes it away.
 """
 
+import threading
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,10 @@ from huggingface_hub import constants
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
+
+# While transformers builds a model it changes its own classes, so that of two that are built at
+# once one may be found to miss the weights that it shares between its parts.
+building = threading.Lock()
 
 BAR_OF_BYTES = "huggingface_hub.snapshot_download"  # of its bars, the one that adds up to the files
 
@@ -49,3 +55,24 @@ def seconds_to_reset(headers: Mapping[str, str]) -> int:
 def note_revision(config: Any, revision: str | None) -> None:
     """Write a model's revision into its configuration, which transformers then saves in no file."""
     config._commit_hash = revision
+
+
+def cache() -> Path:
+    """The folder for what attnviz keeps, beside what huggingface_hub keeps: it reads HF_HOME."""
+    return Path(constants.HF_HOME) / "attnviz"
+
+
+def version_of_transformers() -> str:
+    return version("transformers")
+
+
+def whole_weights() -> dict[str, Any]:
+    """Options of `from_pretrained` for GGUF: weights dequantised, by no code from the Hub.
+
+    Of some architectures newer versions otherwise leave the weights packed and fetch kernels.
+    """
+    import transformers
+
+    if not hasattr(transformers, "GgufConfig"):
+        return {}
+    return {"quantization_config": transformers.GgufConfig(dequantize=True)}

@@ -4,9 +4,9 @@ Weights are always safetensors, attention is always eager, and code that comes w
 never run.
 """
 
-import threading
 import weakref
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,15 +25,11 @@ from transformers.utils import is_accelerate_available
 
 from attnviz.attention.free_memory import free_memory
 from attnviz.attention.tolerance import TOLERANCE
-from attnviz.models import compat, local, vocabulary, weights, with_head
+from attnviz.models import compat, gguf, local, vocabulary, weights, with_head
 from attnviz.models.bundled import BUNDLED
 from attnviz.models.local import Place
 from attnviz.text import packages
 from attnviz.text.errors import ModelLoadError, gist
-
-# While transformers builds a model it changes its own classes, so that of two that are built at
-# once one may be found to miss the weights that it shares between its parts.
-_building = threading.Lock()
 
 
 def load(
@@ -48,12 +44,16 @@ def load(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model, eager and in evaluation mode, and its tokenizer.
 
-    `name` is the bundled model (from the installed package, without network), a folder, or a
-    Hub id: the local cache is asked first, then the Hub. Without `allow_folder` no folder of this
-    machine is looked at, and a name says nothing about which there are. The model has the head
-    that its configuration names, for tokens or classes, if its file has the weights of that. The
-    revision is recorded in `model.config._commit_hash`: the Hub's commit, or the weights' checksum
-    in the bundled model.
+    `name` is one of the installed models (the bundled one, or `bundled.DECODER`; no network), a
+    folder, a GGUF file or a folder with one, or a Hub id: the local cache is asked first, then the
+    Hub. Without `allow_folder` no folder of this machine is looked at, and a name says nothing
+    about which there are. The model has the head that its configuration names, for tokens or
+    classes, if its file has the weights of that. The revision is recorded in
+    `model.config._commit_hash`: the Hub's commit, or the checksum of the weights in an installed
+    model and in a GGUF file.
+
+    A GGUF file, however quantised, is converted once, to safetensors in float32, and loaded from
+    these as long as it stays the same; `model.config.dequantized_from` says what it was, "Q4_1".
 
     `dtype` is "float32", "float64", "bfloat16" or "float16", `device` one of `devices()`. A model
     larger than one device is spread over several by `device_map`, "auto" or parts of the model →
@@ -77,6 +77,21 @@ def load(
 
         folder = hub.download(name, revision)
         place = Place(folder, name, folder.name)
+    with ExitStack() as opened:
+        if place.gguf is not None:
+            file = gguf.opened(place.gguf, dtype, max_bytes, place.sha256)
+            made = opened.enter_context(file)
+            place = replace(place, folder=made.folder, name=made.name, revision=made.revision)
+        return _load(place, dtype, device, device_map, max_bytes)
+
+
+def _load(
+    place: Place,
+    dtype: str,
+    device: str,
+    device_map: str | dict[str, Any] | None,
+    max_bytes: int | None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     config = _load_config(place.folder, place.name)
     n_bytes = weights.n_bytes(place.folder, dtype)
     if n_bytes is not None:
@@ -89,7 +104,7 @@ def load(
             spread = dict(device_map=device_map, offload_folder=stored.enter_context(on_disk))
         model = _load_model(place.folder, place.name, config, dtype, spread)
         weakref.finalize(model, stored.pop_all().close)
-    if place.is_folder and device_map is None:
+    if (place.is_folder or place.gguf is not None) and device_map is None:
         _own(model)
     tokenizer = _load_tokenizer(place.folder, place.name)
     model.config.name_or_path = place.name
@@ -134,7 +149,7 @@ def _load_model(
     if not any(folder.glob("*.safetensors")):
         raise weights.none_as_safetensors(name)
     try:
-        with _building:
+        with compat.building:
             model, missing = _first_whole(folder, config, dtype, spread)
     except torch.OutOfMemoryError as error:
         raise _too_large(name) from error.with_traceback(None)

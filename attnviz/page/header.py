@@ -1,5 +1,7 @@
 """Above the views: what is shown, and how closely the replay agrees with the model."""
 
+import re
+
 import streamlit as st
 
 from attnviz.attention.agreement import NOT_EXACT, check_line, not_shown
@@ -7,6 +9,7 @@ from attnviz.attention.head import HeadTrace
 from attnviz.attention.trace import Trace
 from attnviz.attention.what_if import can_be_causal, is_causal
 from attnviz.heads.finding import linking
+from attnviz.models.gguf import quantization
 from attnviz.page.controls.sidebar import open_head
 from attnviz.page.service import loading
 from attnviz.text.phrases import counted, escaped, percent, token_at
@@ -136,6 +139,7 @@ def _description(trace: Trace, head: HeadTrace) -> str:
         tokens += f" · target: {len(trace.target_tokens)} tokens{by_whom}"
     parts = [
         f"**{escaped(trace.model_name)}**",
+        _stored(trace),
         f"revision {escaped(trace.revision[:14])}" if trace.revision else "",
         f"{counted(len(layers), 'layer')} × {heads}",
         f"d_model {head.x_query.shape[1]}" if head.x_query is not None else "",
@@ -145,3 +149,15 @@ def _description(trace: Trace, head: HeadTrace) -> str:
         tokens,
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _stored(trace: Trace) -> str:
+    """How a GGUF file holds the weights that were read from it."""
+    model = loading.model_of(trace)
+    stored = None if model is None else quantization(model.config)
+    if stored is None:
+        return ""
+    bits = re.search(r"\d+", stored)
+    if bits is None or stored.startswith(("F", "BF")):
+        return f"{stored} weights"
+    return f"{bits[0]}-bit weights, dequantised"

@@ -8,11 +8,12 @@ from typing import Any
 
 import streamlit as st
 
+from attnviz.models.bundled import BUNDLED as MINILM
+from attnviz.models.bundled import DECODER, DECODER_COMMAND
 from attnviz.page.controls import sidebar
 from attnviz.page.service import loading, settings
 from attnviz.text.phrases import escaped
 
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 T5 = "google/flan-t5-small"
 
 
@@ -123,6 +124,41 @@ EXAMPLES = (
         also={"what_if": True, "if_causal": "on"},
     ),
     Example(
+        "See how a generative model hides the future",
+        "This model writes from left to right, so a causal mask hides every later token. *flies* "
+        "gives *arrow* nothing; *arrow*, which comes later, gives *flies* most of its attention.",
+        "time flies like an arrow",
+        *(9, 4, 1, 4),
+        model=DECODER,
+        also={"step": "mask"},
+    ),
+    Example(
+        "Look at the previous token in a generative model",
+        "Every token gives most of its attention to the one before it, whatever the words; the "
+        "first token sees only itself.",
+        "the quick brown fox jumps over the lazy dog",
+        *(16, 0, 4, 3),
+        model=DECODER,
+        also={"step": "softmax"},
+    ),
+    Example(
+        "Continue a repetition: an induction head",
+        "Five words come twice. The second time each gives most of its attention to the word that "
+        "followed it the first time, which comes next again: *music* to *cloud*.",
+        "the river music cloud stone lamp river music cloud stone lamp",
+        *(18, 6, 7, 3),
+        model=DECODER,
+        also={"step": "softmax"},
+    ),
+    Example(
+        "Complete a sentence: who gets the drink?",
+        "The sentence wants a name next. *to* gives most of its attention to *Mary*, and almost "
+        "none to *John*, who gives the drink.",
+        "When Mary and John went to the store, John gave a drink to",
+        *(24, 4, 13, 1),
+        model=DECODER,
+    ),
+    Example(
         "Translate, with cross attention",
         "Queries are tokens of the translation, keys are tokens of the source. The button above "
         "the steps opens the head that gives most from *Haus* to *house*.",
@@ -183,6 +219,8 @@ def _missing(model: str | None) -> str | None:
         return None
     if model not in [offer.name for offer in settings.offers()]:
         return f"Needs {escaped(model)}, which is not offered here."
+    if model == DECODER and not loading.is_here(model):
+        return f"Needs {escaped(model)}: `{DECODER_COMMAND}`"
     if not loading.is_here(model):
         return f"Needs {escaped(model)}, which is not on this machine: choose it under Model."
     return None

@@ -9,7 +9,8 @@ import streamlit as st
 from attnviz.attention.trace import Trace
 from attnviz.charts.model_layers import OPENED
 from attnviz.charts.parts.opening_pair import Opening, opening
-from attnviz.models.local import is_path
+from attnviz.models.bundled import DECODER, DECODER_COMMAND
+from attnviz.models.local import is_file, is_path
 from attnviz.page.controls import links, own_arrays
 from attnviz.page.controls.chart_clicks import clicked
 from attnviz.page.service import loading, settings
@@ -59,14 +60,16 @@ _AWAY = "↓"  # behind the name of a model that is not on this machine
 
 
 def _is_to_come(name: str, is_here: bool) -> bool:
-    return not is_here and not is_path(name)
+    return not is_here and not is_path(name) and name != DECODER
 
 
 def _size(offer: settings.Offer, is_here: bool) -> str:
     if is_here:
         return "On this machine, no download"
+    if offer.name == DECODER:
+        return f"Not installed, `{DECODER_COMMAND}`"
     if is_path(offer.name):
-        return "Folder not found"
+        return "File not found" if is_file(offer.name) else "Folder not found"
     if offer.n_bytes is None:
         return "Not on this machine yet"
     return f"{size(offer.n_bytes)} to download, once"
@@ -77,7 +80,7 @@ def _other_ways() -> Iterator[str]:
     if settings.takes_any_hub_model():
         yield "Type another name to open any model of the Hugging Face Hub."
     if settings.takes_any_folder():
-        yield "Type a path to open a folder."
+        yield "Type a path to open a folder or a GGUF file."
 
 
 def short_name(name: str, names: Collection[str]) -> str:

@@ -22,7 +22,7 @@ from attnviz.attention.free_memory import free_memory
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.trace import Trace
 from attnviz.export.screen import NOTHING_MORE, More, Screen
-from attnviz.models import local, weights
+from attnviz.models import local
 from attnviz.models.local import Place, is_path
 from attnviz.page.service import process, settings
 from attnviz.text.errors import ModelLoadError
@@ -137,7 +137,7 @@ def model(name: str, device: str = "cpu", dtype: str = "float32") -> LoadedModel
             raise ModelLoadError(
                 f"{name} is no longer on this machine.\n\nHint: choose it again to download it."
             )
-        n_bytes = weights.n_bytes(place.folder, dtype)
+        n_bytes = place.n_bytes(dtype)
         if n_bytes is not None and n_bytes <= settings.max_model_bytes():
             with _models_lock:
                 _make_room(_models, _share_of_model(n_bytes))

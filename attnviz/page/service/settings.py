@@ -8,6 +8,7 @@ whether it is public: it is closed unless it is opened.
 import os
 from dataclasses import dataclass
 
+from attnviz.models.bundled import BUNDLED, DECODER
 from attnviz.text.characters import shown
 from attnviz.text.errors import AttnvizError, ModelLoadError
 
@@ -28,13 +29,14 @@ class Offer:
 
 # Sizes of model.safetensors as the Hub lists them.
 OFFERS = (
-    Offer("sentence-transformers/all-MiniLM-L6-v2", 91 * MEGABYTE),
+    Offer(BUNDLED, 91 * MEGABYTE),
+    Offer(DECODER),  # of a package, where that is installed; the Hub has its weights in full
     Offer("bert-base-uncased", 440 * MEGABYTE),
     Offer("distilbert-base-uncased", 268 * MEGABYTE),
     Offer("roberta-base", 499 * MEGABYTE),
     Offer("gpt2", 548 * MEGABYTE),
     Offer("distilgpt2", 353 * MEGABYTE),
-    Offer("HuggingFaceTB/SmolLM2-135M", 269 * MEGABYTE),
+    Offer("HuggingFaceTB/SmolLM2-135M-Instruct", 269 * MEGABYTE),
     Offer("google/flan-t5-small", 308 * MEGABYTE),
 )
 
