@@ -34,7 +34,7 @@ from streamlit.testing.v1 import AppTest, local_script_runner
 
 import attnviz
 from attnviz.charts.parts import figure
-from attnviz.models import loader
+from attnviz.models import bundled, loader
 from attnviz.page.service import loading
 from tests.support import notebooks
 from tests.support.places import PAGE
@@ -59,6 +59,12 @@ settings.register_profile("whole")  # with as many drawn cases as `cases` says
 def minilm():
     """The bundled model and its tokenizer."""
     return attnviz.load()
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    """The decoder that comes in a package, and its tokenizer."""
+    return attnviz.load(bundled.DECODER)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,9 @@ from attnviz.text.phrases import escaped
 def show_error(error: AttnvizError) -> None:
     """The error as a sentence, and what to do next below it."""
     statement, _, hint = str(error).partition("\n\nHint: ")
-    hint = f"\n\n**What to do:** {escaped(hint)}" if hint else ""
+    # A command is copied, and must hold nothing that is not seen.
+    said = f"`{hint}`" if hint.startswith("pip install ") else escaped(hint)
+    hint = f"\n\n**What to do:** {said}" if hint else ""
     st.error(escaped(statement) + hint, icon=":material/error:")
 
 

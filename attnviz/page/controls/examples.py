@@ -144,7 +144,7 @@ EXAMPLES = (
     Example(
         "Continue a repetition: an induction head",
         "Five words come twice. The second time each gives most of its attention to the word that "
-        "followed it the first time, which comes next again: *music* to *cloud*.",
+        "followed it the first time: *music* gives it to *cloud*, which comes next again.",
         "the river music cloud stone lamp river music cloud stone lamp",
         *(18, 6, 7, 3),
         model=DECODER,
@@ -152,8 +152,8 @@ EXAMPLES = (
     ),
     Example(
         "Complete a sentence: who gets the drink?",
-        "The sentence wants a name next. *to* gives most of its attention to *Mary*, and almost "
-        "none to *John*, who gives the drink.",
+        "The sentence wants a name next. *to* gives most of its attention to *Mary*, and "
+        "little to *John*, who gives the drink.",
         "When Mary and John went to the store, John gave a drink to",
         *(24, 4, 13, 1),
         model=DECODER,
