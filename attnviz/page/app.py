@@ -76,11 +76,11 @@ def show() -> None:
             present.show(followed)
             stop()
 
+        example = st.container()  # above the header, which shares its line with the views
         if st.context.is_embedded:
             stylesheet.apply_to_embed()
         else:
             header.show(trace, head)
-        example = st.container()
         views = (steps, neurons, heads, model, find, compare)
         tabs = st.tabs(sidebar.VIEWS, key="view", bind="query-params")
         links.check("view", "view", sidebar.VIEWS, st.session_state["view"])

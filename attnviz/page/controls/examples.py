@@ -151,7 +151,7 @@ EXAMPLES = (
         also={"step": "softmax"},
     ),
     Example(
-        "Complete a sentence: who gets the drink?",
+        "Complete a sentence with a name",
         "The sentence wants a name next. *to* gives most of its attention to *Mary*, and "
         "little to *John*, who gives the drink.",
         "When Mary and John went to the store, John gave a drink to",
