@@ -18,11 +18,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from streamlit.testing.v1 import AppTest
 from transformers import ByT5Tokenizer
 
 from tests.support.hub import Hub
-from tests.support.hub_page import offered, visit
 from tests.support.hub_processes import hub_at, impatient
 from tests.support.places import PAGE
 from tests.support.tiny_models import build, save_tiny
@@ -146,6 +144,10 @@ def hub_with_cases(root, cases=CASES):
 
 
 def main():
+    from streamlit.testing.v1 import AppTest  # not before: the cases are tested without it too
+
+    from tests.support.hub_page import offered, visit
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patient", action="store_true", help="wait as long as attnviz does")
     waits = (10, 45) if parser.parse_args().patient else (1, 4.5)

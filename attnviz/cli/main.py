@@ -78,18 +78,18 @@ def _answer(asked: Namespace) -> None:
 
 def _loaded(asked: Namespace) -> tuple["Trace", Any, Any]:
     """The trace of the text, and the model that computed it with its tokenizer."""
-    from huggingface_hub.utils import disable_progress_bars
+    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bars()  # transformers has one for weights, and asks once, when it is imported
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     from attnviz.capture import forward_pass
-    from attnviz.models import compat, loader, local
+    from attnviz.models import loader, local
     from attnviz.models.bundled import BUNDLED
 
-    compat.prepare_process()
     name = BUNDLED if asked.model is None else asked.model
     if local.find(name, asked.revision) is None:
-        from attnviz.models import hub
+        from attnviz.models import compat, hub
 
+        compat.prepare_process()
         hub.download(name, asked.revision, on_progress=_show_progress)
     model, tokenizer = loader.load(
         name,

