@@ -47,7 +47,7 @@ def without_config(folder):
 
 
 def without_tokenizer(folder):
-    for file in folder.glob("tokenizer*"):
+    for file in (*folder.glob("tokenizer*"), *folder.glob("vocab*")):
         file.unlink()
 
 

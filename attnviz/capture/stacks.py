@@ -6,7 +6,7 @@ Each stack has a configuration of its own in its model's, under a name that says
 from collections.abc import Iterator
 
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel  # the first by its name before 5, too
 
 from attnviz.capture.modules import modules_of
 
@@ -27,10 +27,10 @@ def other_stacks(model: PreTrainedModel) -> dict[nn.Module, str]:
     return stacks
 
 
-def _configurations(config: PreTrainedConfig) -> Iterator[tuple[str, PreTrainedConfig]]:
+def _configurations(config: PretrainedConfig) -> Iterator[tuple[str, PretrainedConfig]]:
     """Every configuration inside of one, by the name of what it is of."""
     for name, part in vars(config).items():
-        if isinstance(part, PreTrainedConfig):
+        if isinstance(part, PretrainedConfig):
             yield name.removesuffix("_config"), part
             yield from _configurations(part)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel  # the first by its name before 5, too
 
 from attnviz.attention.tolerance import TOLERANCE
 from attnviz.capture.compat import attention_implementation
@@ -47,7 +47,7 @@ def _check_configurations(model: PreTrainedModel, modules: list[nn.Module], way:
     known = {id(part.config) for part in modules if isinstance(part, PreTrainedModel)}
     for part in modules:
         config = vars(part).get("config")
-        if not isinstance(config, PreTrainedConfig) or id(config) in known:
+        if not isinstance(config, PretrainedConfig) or id(config) in known:
             continue
         known.add(id(config))
         if (how := attention_implementation(part)) not in ("eager", "None"):

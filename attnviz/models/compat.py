@@ -90,6 +90,14 @@ def not_here() -> tuple[type[Exception], ...]:
     return (errors.LocalEntryNotFoundError, unresolved)
 
 
+def precision(config: Any, dtype: Any) -> dict[str, Any]:
+    """The argument of `from_pretrained` by which weights are loaded in this precision.
+
+    Before transformers 4.56 it has the name that configurations have for it, too.
+    """
+    return {"dtype" if hasattr(config, "dtype") else "torch_dtype": dtype}
+
+
 def note_revision(config: Any, revision: str | None) -> None:
     """Write a model's revision into its configuration, which transformers then saves in no file."""
     config._commit_hash = revision

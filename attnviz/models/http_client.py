@@ -52,6 +52,12 @@ def _failure_of_requests(error: BaseException) -> Failure | None:
     return None
 
 
+def answer(error: BaseException) -> Any:
+    """The answer that was an error; None for what is none, or came without one."""
+    is_http = isinstance(error, HfHubHTTPError | library.HTTPError)
+    return getattr(error, "response", None) if is_http else None
+
+
 @contextmanager
 def hooked(client: Any, before: Before, after: After) -> Iterator[None]:
     """The client calls these around each request; afterwards it is as it was.
@@ -72,9 +78,9 @@ def _hooked_requests(client: Any, before: Before, after: After) -> Iterator[None
     def watched(request: Any, **given: Any) -> Any:
         if (seconds := before(request)) is not None:
             given["timeout"] = seconds
-        answer = send(request, **given)
-        after(answer)
-        return answer
+        received = send(request, **given)
+        after(received)
+        return received
 
     client.send = watched
     try:

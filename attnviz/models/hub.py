@@ -21,6 +21,7 @@ from huggingface_hub.utils import tqdm as hub_tqdm
 from huggingface_hub.utils import validate_repo_id
 
 from attnviz.models import compat, hub_errors, vocabulary, weights
+from attnviz.models.http_client import IS_REQUESTS
 from attnviz.models.retry import SENDER, patiently
 from attnviz.text.errors import ModelLoadError
 from attnviz.text.phrases import size
@@ -74,6 +75,8 @@ def check(name: str, revision: str | None = None) -> None:
         validate_repo_id(name)
     except HFValidationError:
         raise hub_errors.no_name(name) from None
+    if not re.fullmatch(r"[\w./-]+", name, re.ASCII):  # which older versions let through
+        raise hub_errors.no_name(name)
     if revision is not None and (".." in revision or not re.fullmatch(r"\w[\w./-]*", revision)):
         raise hub_errors.no_revision(name, revision)
 
@@ -81,6 +84,11 @@ def check(name: str, revision: str | None = None) -> None:
 def _mark(name: str, commit: str) -> Path:
     """The file that exists while a download of this commit is not complete and checked."""
     return compat.cache_of(name) / f"{commit}.unverified"
+
+
+def _list(name: str, commit: str) -> Path:
+    """The file that says what of a commit was downloaded, for a huggingface_hub that does not."""
+    return compat.cache_of(name) / f"{commit}.listed"
 
 
 def _has_weights(folder: Path) -> bool:
@@ -96,7 +104,10 @@ def _has_tokenizer(name: str, folder: Path) -> bool:
     """Whether a vocabulary is there, or the Hub is known to have none."""
     if vocabulary.is_in(folder):
         return True
-    if (listed := compat.listed(name, folder.name)) is None:
+    listed = compat.listed(name, folder.name)
+    if listed is None and (kept := _list(name, folder.name)).is_file():
+        listed = kept.read_text().splitlines()
+    if listed is None:
         return any(folder.glob("tokenizer*"))
     return not any(fnmatch(path, files) for path in listed for files in vocabulary.FILES)
 
@@ -199,6 +210,8 @@ def download(
         _require_space(name, remote.n_bytes, mark.parent)
         folder = _from_hub(fetch, name, revision)
         _verify(folder, name, files)
+        if compat.listed(name, folder.name) is None:
+            _list(name, folder.name).write_text("\n".join(file.rfilename for file in files))
         mark.unlink(missing_ok=True)
         if here(name, folder.name) is None:
             raise hub_errors.incomplete(name)
@@ -236,16 +249,20 @@ def _bar_that_reports(
 
         def update(self, n: float | None = 1) -> bool | None:
             nonlocal done
-            if self.counts:
-                with lock:
+            with lock:
+                if IS_REQUESTS:
+                    done = n_here()
+                elif self.counts:
                     done += int(n or 0)
-                    report(min(max(done, 0), total), total)
+                else:
+                    return None
+                report(min(max(done, 0), total), total)
             return None
 
-        def __iter__(self) -> Iterator[Any]:  # over files, which 0.x does
+        def __iter__(self) -> Iterator[Any]:  # over files, in 0.x with an older tqdm
             for one in super().__iter__():
                 yield one
-                report(n_here(), total)
+                self.update()
 
     report(done, total)
     return Bar

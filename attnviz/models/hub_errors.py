@@ -6,7 +6,6 @@ import re
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
-    HfHubHTTPError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -21,6 +20,8 @@ def said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
     """The sentence and the hint for what huggingface_hub or its HTTP client raised."""
     name = _scrubbed(name)
     failure = http_client.failure(error)
+    answer = http_client.answer(error)
+    status = None if answer is None else answer.status_code
     match error:
         case ModelLoadError():
             return error
@@ -43,17 +44,17 @@ def said(error: Exception, name: str, revision: str | None) -> ModelLoadError:
                 "check the spelling; for a private model HF_TOKEN must hold a token that may read "
                 "it, where attnviz runs."
             )
-        case HfHubHTTPError() if error.response.status_code == 401:
+        case _ if status == 401:
             statement = f"The Hub does not send {name}: it does not accept this machine's token."
             hint = "set HF_TOKEN to a valid token, or to none for a public model."
         case DisabledRepoError():
             statement = f"The Hub has disabled {name}."
             hint = "choose another model."
-        case HfHubHTTPError() if error.response.status_code == 403:
+        case _ if status == 403:
             statement = f"The Hub does not let this machine read {name}."
             hint = "set HF_TOKEN to a token that may read it."
-        case HfHubHTTPError():
-            statement = f"The Hub refused to send {name} (HTTP {error.response.status_code})."
+        case _ if status is not None:
+            statement = f"The Hub refused to send {name} (HTTP {status})."
             hint = "try again in a minute."
         case OfflineModeIsEnabled():
             statement = (

@@ -185,7 +185,7 @@ def _first_whole(
         model, report = model_class.from_pretrained(
             folder,
             config=config,
-            dtype=getattr(torch, dtype),
+            **compat.precision(config, getattr(torch, dtype)),
             attn_implementation="eager",
             use_safetensors=True,
             trust_remote_code=False,
@@ -249,8 +249,7 @@ def _load_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
         )
     except Exception as error:
         package = packages.missing(error)
-        # What is damaged is taken for a file of tiktoken's, too.
-        if package is not None and (package != "tiktoken" or vocabulary.is_of_tiktoken(folder)):
+        if package is not None and vocabulary.may_need(folder, package):
             raise ModelLoadError(packages.needed(f"The tokenizer of {name}", package)) from error
         if not vocabulary.is_in(folder):
             raise _without_tokenizer(name) from error

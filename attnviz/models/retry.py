@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from huggingface_hub import constants
-from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import get_session
 
 from attnviz.models import compat, http_client
@@ -69,13 +68,18 @@ def _reason(error: Exception) -> Exception:
 
 
 def _pause_for(error: Exception, pause: int | None) -> int | None:
-    """How many seconds to wait before another try; None where there is none."""
+    """How many seconds to wait before another try; None where there is none.
+
+    Raises AskedToWait.
+    """
     if pause is None:
         return None
-    if isinstance(error, HfHubHTTPError):
-        if error.response.status_code == 429:
-            return _requested_wait(error.response) or pause
-        return pause if error.response.status_code >= 500 else None
+    if (answer := http_client.answer(error)) is not None:
+        if answer.status_code == 429:
+            if (seconds := _requested_wait(answer)) > LONGEST_WAIT:
+                raise AskedToWait(seconds) from None
+            return seconds or pause
+        return pause if answer.status_code >= 500 else None
     # The last of hf_xet, and of the client of all, which one call that cannot connect closes.
     is_broken = isinstance(error, RuntimeError) or http_client.failure(error) == "broken"
     return pause if is_broken else None

@@ -11,6 +11,13 @@ def is_in(folder: Path) -> bool:
     return any(any(folder.glob(files)) for files in FILES)
 
 
-def is_of_tiktoken(folder: Path) -> bool:
-    """Whether it holds lines of a token and its rank, as tiktoken writes them."""
-    return any(re.match(rb"[\w+/=]+ \d+\n", path.read_bytes()) for path in folder.glob("*.model"))
+def may_need(folder: Path, package: str) -> bool:
+    """Whether this package could help to read it.
+
+    What is damaged or not there is taken for a file of tiktoken's, or of sentencepiece's, which
+    protobuf reads.
+    """
+    models = list(folder.glob("*.model"))
+    if package == "tiktoken":  # lines of a token and its rank
+        return any(re.match(rb"[\w+/=]+ \d+\n", path.read_bytes()) for path in models)
+    return package != "protobuf" or bool(models)

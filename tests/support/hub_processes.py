@@ -10,15 +10,19 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from unittest.mock import patch
 
-from huggingface_hub import close_session, constants
+import huggingface_hub.utils
+from huggingface_hub import constants, file_download
 
 from attnviz.models import retry
+from attnviz.models.http_client import IS_REQUESTS
 from tests.support.places import ROOT
 
 _printing = threading.Lock()
+_close = "reset_sessions" if IS_REQUESTS else "close_session"
+close_session = getattr(huggingface_hub.utils, _close)
 
 
 def loading_from(address, home):
@@ -36,9 +40,12 @@ def hub_at(address, home, token=None):
         "HF_HUB_CACHE": str(home / "hub"),
         "HF_HUB_OFFLINE": False,
     }
+    # Older versions have some of it twice.
+    copied = {name: as_started[name] for name in as_started if name in vars(file_download)}
     close_session()
     with (
         patch.multiple(constants, **as_started),
+        patch.multiple(file_download, **copied) if copied else nullcontext(),
         patch.dict(os.environ, {} if token is None else {"HF_TOKEN": token}),
     ):
         yield

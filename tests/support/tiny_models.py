@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.pytorch_utils import Conv1D
 
-from attnviz.models import bundled
+from attnviz.models import bundled, compat
 
 N_LAYERS, N_HEADS, D_HEAD = 3, 4, 8
 VOCABULARY = 120
@@ -122,9 +122,8 @@ def build(model_type, *, seed=0, dtype="float32", attention="eager", **changes):
     config = AutoConfig.for_model(model_type, **((CONFIGS | UNUSUAL).get(model_type, {}) | changes))
     auto_class = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModel
     torch.manual_seed(seed)
-    model = auto_class.from_config(
-        config, attn_implementation=attention, dtype=getattr(torch, dtype)
-    )
+    precision = compat.precision(config, getattr(torch, dtype))
+    model = auto_class.from_config(config, attn_implementation=attention, **precision)
     return sharpen(model, seed)
 
 
