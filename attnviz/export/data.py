@@ -4,21 +4,21 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
 from attnviz.attention.head import HeadTrace
 from attnviz.attention.masks import REASONS, SEEN
 from attnviz.attention.trace import Trace
+from attnviz.text import packages
 from attnviz.text.characters import shown
 from attnviz.text.tokens import Tokens
 from attnviz.text.version import VERSION
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _REASONS = ["", *(REASONS[code] for code in sorted(REASONS))]  # by their codes
 
@@ -40,6 +40,7 @@ def written_table(ending: str, numbers: pd.DataFrame) -> bytes:
     """
     if ending == ".json":
         return to_json(rows(numbers))
+    pa = _arrow()
     out, columns = io.BytesIO(), pa.Table.from_pandas(numbers, preserve_index=False)
     if ending == ".csv":
         pa.csv.write_csv(_not_run(columns), out)
@@ -75,7 +76,7 @@ def to_csv(head: HeadTrace) -> bytes:
     every column of text. A token may be "NA", too: let pandas read it with
     `keep_default_na=False`.
     """
-    written = io.BytesIO()
+    pa, written = _arrow(), io.BytesIO()
     pa.csv.write_csv(_not_run(_table(head)), written)
     return written.getvalue()
 
@@ -86,6 +87,7 @@ def weights_to_csv(head: HeadTrace) -> bytes:
     Names have their positions, for a token may be there twice; the sink, where there is one, has
     the last column. Text is guarded as in `to_csv`; a hidden weight is empty.
     """
+    pa = _arrow()
     [weights] = (step for step in head.steps if step.name == "weights")
     names = [f"{place} {shown(label)}" for place, label in enumerate(head.key_tokens)]
     hidden = weights.is_hidden
@@ -96,14 +98,14 @@ def weights_to_csv(head: HeadTrace) -> bytes:
     if weights.sink is not None:
         columns["sink"] = pa.array(weights.sink)
     rows = [f"{place} {shown(label)}" for place, label in enumerate(head.query_tokens)]
-    written = io.BytesIO()
+    pa, written = _arrow(), io.BytesIO()
     pa.csv.write_csv(_not_run(pa.table({"query token": rows} | columns)), written)
     return written.getvalue()
 
 
 def to_parquet(head: HeadTrace) -> bytes:
     """The `table` as Parquet; values of hidden cells are missing."""
-    written = io.BytesIO()
+    pa, written = _arrow(), io.BytesIO()
     pa.parquet.write_table(_table(head), written, compression="zstd")
     return written.getvalue()
 
@@ -144,23 +146,34 @@ def to_json(about: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
     return text.encode("utf-8", "backslashreplace")  # half of a pair, as JSON writes it
 
 
-def _table(head: HeadTrace) -> pa.Table:
-    return pa.Table.from_batches(_batches(head)).unify_dictionaries()
+def _arrow() -> Any:
+    """pyarrow with the parts that are used here."""
+    with packages.of_extra("data", "A table as a file"):
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.csv
+        import pyarrow.parquet
+    return pyarrow
+
+
+def _table(head: HeadTrace) -> "pyarrow.Table":
+    return _arrow().Table.from_batches(_batches(head)).unify_dictionaries()
 
 
 # What begins a formula, also in full width, and the apostrophe, so that each can be taken away.
 _RUN = r"^(\s*['=+\-@\t\r＝＋－＠])"
 
 
-def _not_run(table: pa.Table) -> pa.Table:
+def _not_run(table: "pyarrow.Table") -> "pyarrow.Table":
     """The table, where an apostrophe keeps spreadsheets from running its text."""
+    pa = _arrow()
 
-    def guarded(text: pa.Array) -> pa.Array:
+    def guarded(text: "pyarrow.Array") -> "pyarrow.Array":
         if pa.types.is_dictionary(text.type):
             return pa.DictionaryArray.from_arrays(text.indices, guarded(text.dictionary))
-        return pc.replace_substring_regex(text, pattern=_RUN, replacement=r"'\1")
+        return pa.compute.replace_substring_regex(text, pattern=_RUN, replacement=r"'\1")
 
-    def is_text(of: pa.DataType) -> bool:
+    def is_text(of: "pyarrow.DataType") -> bool:
         of = of.value_type if pa.types.is_dictionary(of) else of
         return bool(pa.types.is_string(of) or pa.types.is_large_string(of))
 
@@ -171,7 +184,7 @@ def _not_run(table: pa.Table) -> pa.Table:
     return table
 
 
-def _batches(head: HeadTrace) -> Iterator[pa.RecordBatch]:
+def _batches(head: HeadTrace) -> Iterator["pyarrow.RecordBatch"]:
     for step in head.steps:
         codes = step.hidden_because
         yield _batch(head, step.name, step.number, step.axes, step.array, codes)
@@ -189,14 +202,15 @@ def _batch(
     axes: tuple[str, str],
     array: np.ndarray,
     codes: np.ndarray | None,
-) -> pa.RecordBatch:
+) -> "pyarrow.RecordBatch":
+    pa = _arrow()
     n_rows, n_columns = array.shape
     rows = np.repeat(np.arange(n_rows, dtype=np.int32), n_columns)
     columns = np.tile(np.arange(n_columns, dtype=np.int32), n_rows)
     codes = np.zeros(array.shape, np.uint8) if codes is None else codes
     nowhere = np.zeros(array.size, np.int32)
 
-    def tokens(axis: str, places: np.ndarray) -> pa.Array:
+    def tokens(axis: str, places: np.ndarray) -> "pyarrow.Array":
         labels = {"query_pos": head.query_tokens, "key_pos": head.key_tokens}.get(axis)
         if labels is None:
             return _named(nowhere, [""])
@@ -220,8 +234,8 @@ def _batch(
     )
 
 
-def _named(codes: np.ndarray, names: list[str]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(codes, names)
+def _named(codes: np.ndarray, names: list[str]) -> "pyarrow.Array":
+    return _arrow().DictionaryArray.from_arrays(codes, names)
 
 
 def _layers(trace: Trace, kind: str) -> list[dict[str, int]]:

@@ -13,9 +13,14 @@ from functools import cached_property, lru_cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import regex
-import uharfbuzz as hb
+
+from attnviz.text import packages
+
+if TYPE_CHECKING:
+    import uharfbuzz as hb
 
 FOLDERS: dict[str, tuple[str, ...]] = {
     "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
@@ -40,7 +45,7 @@ class Font:
     weight: float
     is_upright: bool
     width: float  # percent
-    shapes: hb.Font
+    shapes: "hb.Font"
 
     def has(self, text: str) -> bool:
         return all(self.shapes.get_nominal_glyph(ord(character)) for character in text)
@@ -85,10 +90,11 @@ class Run:
     is_leftwards: bool = False
 
     @cached_property
-    def glyphs(self) -> tuple[tuple[hb.GlyphInfo, hb.GlyphPosition], ...]:
+    def glyphs(self) -> tuple[tuple["hb.GlyphInfo", "hb.GlyphPosition"], ...]:
         """From left to right, each with its place in the font's units; none without a font."""
         if self.font is None:
             return ()
+        hb = _harfbuzz()
         buffer = hb.Buffer()
         buffer.add_str(self.text)
         buffer.guess_segment_properties()
@@ -186,6 +192,7 @@ def _files() -> Iterator[Path]:
 
 def _fonts_in(file: Path) -> Iterator[Font]:
     """The fonts of one file; none where it cannot be read."""
+    hb = _harfbuzz()
     try:
         blob = hb.Blob.from_file_path(file)
         n_faces = hb.Face(blob).count or 1
@@ -204,3 +211,9 @@ def _fonts_in(file: Path) -> Iterator[Font]:
             font.get_style_value(hb.StyleTag.WIDTH),
             font,
         )
+
+
+def _harfbuzz() -> Any:
+    with packages.of_extra("export", "A figure as a file"):
+        import uharfbuzz
+    return uharfbuzz

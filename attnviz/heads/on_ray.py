@@ -8,7 +8,8 @@ from typing import Any
 from attnviz.heads.batching import Passes
 from attnviz.heads.statistics import Survey
 from attnviz.heads.texts import BUFFER, check_column, texts_of
-from attnviz.text.errors import InputError, UnsupportedModelError
+from attnviz.text import packages
+from attnviz.text.errors import UnsupportedModelError
 
 
 class Part:
@@ -57,14 +58,9 @@ def partial_surveys(passes: Passes, texts: Any, column: str) -> Iterator[Survey]
 
     Raises InputError where Ray Data is not installed.
     """
-    try:
+    with packages.of_extra("ray", "A survey on Ray"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise InputError(
-            "A survey on Ray needs Ray Data, which is not installed."
-            '\n\nHint: pip install "ray[data]"'
-        ) from error
     if not ray.is_initialized():
         ray.init()
     if isinstance(texts, ray.data.Dataset):

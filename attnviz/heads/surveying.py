@@ -52,7 +52,7 @@ def survey(
     arguments it goes on behind the texts that are counted there.
 
     `on="ray"` maps the same over a `ray.data.Dataset`, or any iterable, which is read first, on all
-    machines of a Ray cluster; it needs `pip install "ray[data]"`, and takes no checkpoint.
+    machines of a Ray cluster; it needs `pip install "attnviz[ray]"`, and takes no checkpoint.
 
     Raises InputError for texts that are none, a checkpoint of something else and one that cannot
     be written, and UnsupportedModelError for a model whose attention cannot be read.

@@ -217,10 +217,7 @@ def _check_spreading(device: str) -> None:
             "device_map.\n\nHint: leave one of the two out."
         )
     if not is_accelerate_available():
-        raise ModelLoadError(
-            "A device_map needs the package accelerate, which is not installed or too old."
-            "\n\nHint: pip install --upgrade accelerate"
-        )
+        raise ModelLoadError(packages.without_extra("large", "A device_map", "accelerate"))
 
 
 def _move(model: PreTrainedModel, name: str, device: str) -> None:

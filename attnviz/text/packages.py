@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+
+from attnviz.text.errors import InputError
 
 _COMMAND = re.compile(r"pip3?\s+install\s+(?:-\S+\s+)*['\"]?([\w.-]+(?:\[[\w,]+\])?)")
 _WORDS = re.compile(
@@ -33,6 +36,27 @@ def needed(who: str, package: str) -> str:
     """The sentence for it, and the command that installs it."""
     return (
         f"{who} needs the package {package}, which is not installed.\n\nHint: pip install {package}"
+    )
+
+
+@contextmanager
+def of_extra(extra: str, who: str) -> Iterator[None]:
+    """Imports of packages that are installed with an extra of attnviz alone.
+
+    Raises InputError, which names the command, where one is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        raise InputError(without_extra(extra, who, package)) from error
+
+
+def without_extra(extra: str, who: str, package: str) -> str:
+    """The sentence for it, and the command that installs it."""
+    return (
+        f"{who} needs the package {package}, which is not installed."
+        f'\n\nHint: pip install "attnviz[{extra}]"'
     )
 
 

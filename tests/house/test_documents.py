@@ -42,7 +42,7 @@ CI = (ROOT / ".ci" / "run").read_text().splitlines()
 PAGE = "http://localhost:8501/"
 
 # Models that their Python loads from the Hub, and the type of the tiny one in their place.
-ON_HUB = {"gpt2-xl": "gpt2", "meta-llama/Llama-3.1-70B": "llama"}
+ON_HUB = {"bert-base-uncased": "bert", "gpt2-xl": "gpt2", "meta-llama/Llama-3.1-70B": "llama"}
 
 # Where there is no GPU, its part is played by the CPU.
 ON_CPU = """\

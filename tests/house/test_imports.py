@@ -6,6 +6,8 @@ import tomllib
 
 import pytest
 from importlinter.cli import lint_imports
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import attnviz
 from attnviz.charts.parts.palette import PALETTES
@@ -71,9 +73,21 @@ def test_the_pages_colours_are_those_of_charts_in_notebooks_and_files(display):
     assert tuple(theme["chartSequentialColors"]) == palette.sequential
 
 
-def test_the_project_takes_its_dependencies_from_requirements():
-    assert "dependencies" in PROJECT["project"]["dynamic"]
-    of_setuptools = PROJECT["tool"]["setuptools"]["dynamic"]
-    assert of_setuptools["dependencies"] == {"file": ["requirements.txt"]}
+def test_the_pages_exact_versions_are_within_the_ranges_of_the_project():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert all("==" in line for line in lines if line and not line.startswith("#"))
+    exact = dict(line.split("==") for line in lines if "==" in line)
+    exact = {canonicalize_name(name): version for name, version in exact.items()}
+    extras = PROJECT["project"]["optional-dependencies"]
+    ranges = [*PROJECT["project"]["dependencies"], *extras["bundled"]]
+    ranges += [one for name in ("page", "data", "export") for one in extras[name]]
+    for wanted in map(Requirement, ranges):
+        if wanted.name != "attnviz":
+            assert exact[canonicalize_name(wanted.name)] in wanted.specifier, wanted
+
+
+def test_the_lowest_environment_has_the_lower_bounds():
+    extras = PROJECT["project"]["optional-dependencies"]
+    bounds = [*PROJECT["project"]["dependencies"], *extras["export"], *extras["large"]]
+    lowest = (ROOT / "tests" / "environments" / "lowest.txt").read_text().split()
+    assert {one.replace("==", ">=") for one in lowest} == {*bounds} - {"torch>=2.6"}
