@@ -82,7 +82,7 @@ def charts(trace):
     yield attnviz.find_view(attnviz.heads.linking(trace, query=2, key=5))
     yield attnviz.compare_view(attnviz.heads.difference(head, other))
     yield attnviz.scatter_view(attnviz.heads.measures(trace))
-    yield attnviz.what_if_view(head, attnviz.what_if(head, scaling=1))
+    yield attnviz.what_if_view(head, attnviz.what_if(head, scaling=1), query=2)
 
 
 def test_every_chart_is_made_and_one_of_them_written(trace, tmp_path):
