@@ -121,7 +121,7 @@ def test_heads_are_measured_in_one_text_and_in_many(loaded, trace):
 
 
 def test_the_shell_prints_and_writes(tmp_path, capsys):
-    from attnviz.__main__ import main
+    from attnviz.cli.main import main
 
     assert main([SENTENCE, "--layer", "5", "--head", "11"]) == 0
     assert "arrow" in capsys.readouterr().out
@@ -180,7 +180,7 @@ def attnviz_export():
 
 
 def test_a_missing_extra_is_told_in_the_shell_too(tmp_path, capsys):
-    from attnviz.__main__ import main
+    from attnviz.cli.main import main
 
     assert main([SENTENCE, "-o", str(tmp_path / "a.csv")]) == 1
     assert 'pip install "attnviz[data]"' in capsys.readouterr().err
@@ -199,7 +199,7 @@ def test_figures_need_their_extra_alone(trace, tmp_path, monkeypatch):
 
 
 def test_without_the_model_both_ways_to_install_it_are_told(monkeypatch, capsys):
-    from attnviz.__main__ import main
+    from attnviz.cli.main import main
 
     monkeypatch.setattr(bundled, "folder", lambda: None)
     with pytest.raises(attnviz.ModelLoadError) as refused:
