@@ -3,10 +3,10 @@
 tests/models/test_compat.py says for each name what breaks where an upgrade takes it away.
 """
 
+import functools
 import re
 import threading
 from collections.abc import Iterable, Mapping
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,7 @@ def listed(name: str, commit: str) -> list[str] | None:
         return None
 
 
-@cache
+@functools.cache
 def not_here() -> tuple[type[Exception], ...]:
     """What is raised where the Hub gives nothing, for whatever cause, and the cache has nothing."""
     from huggingface_hub import errors
@@ -105,6 +105,8 @@ def note_revision(config: Any, revision: str | None) -> None:
 
 def cache() -> Path:
     """The folder for what attnviz keeps, beside what huggingface_hub keeps: it reads HF_HOME."""
+    from huggingface_hub import constants
+
     return Path(constants.HF_HOME) / "attnviz"
 
 

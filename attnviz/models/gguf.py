@@ -164,6 +164,8 @@ def _named(file_type: int | None) -> str | None:
     """What llama.cpp calls a type of files: "Q4_K_M"; None for one that is not known."""
     import gguf
 
+    if file_type is None:
+        return None
     try:
         return re.sub("^(MOSTLY|ALL)_", "", gguf.LlamaFileType(file_type).name)
     except ValueError:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from attnviz.text import packages
+
 INTERRUPTED = 130  # as shells count signals: 128 and its number
 
 
@@ -16,10 +18,7 @@ def start(options: Sequence[str] = ()) -> int | str:
     """
     for package in ("streamlit", "cachetools"):
         if find_spec(package) is None:
-            return (
-                f"The page needs the package {package}, which is not installed."
-                '\n\nHint: pip install "attnviz[page]"'
-            )
+            return packages.without_extra("page", "The page", package)
     sys.argv = ["streamlit", "run", str(script()), *options]
     try:
         runpy.run_module("streamlit", run_name="__main__", alter_sys=True)
