@@ -97,7 +97,8 @@ def test_every_chart_is_made_and_one_of_them_written(trace, tmp_path):
 def test_a_notebook_is_shown_a_page_without_a_network(loaded):
     for view in ("neurons", "steps", "heads", "model", "find"):
         shown = attnviz.show(*loaded, SENTENCE, layer=0, head=8, view=view)
-        assert "vega" in shown._repr_html_()
+        assert "vega" in shown.page
+        assert "<iframe" in shown._repr_html_()
 
 
 def test_numbers_are_kept_and_read_again(trace, tmp_path):
