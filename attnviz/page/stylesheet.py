@@ -51,6 +51,7 @@ _RULES = f"""
 {MAIN} button kbd {{color: inherit; opacity: 1}}
 {keyed("open_strongest")} button {{min-height: 1.6rem}}
 {keyed_like("step_left", "step_right")} button {{min-height: 2rem}}
+{keyed("step")} button {{padding-inline: .6rem}}
 {keyed_like("open_strongest", "step_left", "step_right")} button {{padding-block: 0}}
 @media (max-width: 640px) {{ {MAIN} {{padding-left: 1rem; padding-right: 1rem}} }}
 @media (min-width: 800px) {{
