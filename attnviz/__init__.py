@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attnviz.text.version import VERSION as __version__  # noqa: F401
 
 if TYPE_CHECKING:
-    from attnviz import heads
+    from attnviz import effect, heads
     from attnviz.attention import filters
     from attnviz.attention.head import HeadTrace
     from attnviz.attention.own_arrays import from_arrays
@@ -75,6 +75,7 @@ __all__ = [
     "Trace",
     "UnsupportedModelError",
     "compare_view",
+    "effect",
     "filters",
     "find_view",
     "from_arrays",
@@ -103,7 +104,11 @@ class _Room(ModuleType):
 
 
 # With names of their own: `attnviz.filters.hide_special(trace)`, `from attnviz.filters import …`.
-_ROOMS = {"attnviz.filters": "attnviz.attention.filters", "attnviz.heads": "attnviz.heads"}
+_ROOMS = {
+    "attnviz.effect": "attnviz.effect",
+    "attnviz.filters": "attnviz.attention.filters",
+    "attnviz.heads": "attnviz.heads",
+}
 sys.modules.setdefault("attnviz.filters", _Room("attnviz.filters"))
 
 
