@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -130,6 +131,16 @@ class Answering:
         return args
 
 
+def _no_more(module: nn.Module) -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+# What else this thread enters while a module runs whose code attends, before what a recording does.
+around_attention: ContextVar[Callable[[nn.Module], AbstractContextManager[Any]]] = ContextVar(
+    "attnviz_around_attention", default=_no_more
+)
+
+
 @dataclass
 class Recording:
     """The attention calls of one pass, and the modules whose attention could not be read."""
@@ -151,6 +162,7 @@ class Recording:
     n_called_by_hooks: int = 0  # calls that are running and no part of the pass
     n_added: int = 0  # calls, those that were dropped too
     answering: "Answering | None" = None
+    running: list[nn.Module] = field(default_factory=list)  # each calls the next
     _of: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)  # copies, by the ids
     # What is entered while such a module runs, as attnviz.capture.handwritten has it.
     around: Callable[[nn.Module, "Recording"], AbstractContextManager[Any]] = _nothing

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from attnviz.capture import compat
 from attnviz.capture.attention_code import attends
-from attnviz.capture.calls import Recording
+from attnviz.capture.calls import Recording, around_attention
 from attnviz.capture.compat import times_written
 from attnviz.capture.input_projection import is_norm, is_noted, note_returned
 from attnviz.capture.modules import parameters_of
@@ -41,6 +41,14 @@ class ModuleCall(Standin):
         return compiled(*args, **kwargs)
 
     def told(self, args: Args, kwargs: Kwargs) -> Any:
+        running: list[nn.Module] = self.recording.running
+        running.append(self.module)
+        try:
+            return self._told(args, kwargs)
+        finally:
+            running.pop()
+
+    def _told(self, args: Args, kwargs: Kwargs) -> Any:
         # Where the module is compiled, its own code nevertheless: what that calls is told of too.
         recording: Recording = self.recording
         module = self.module
@@ -57,7 +65,7 @@ class ModuleCall(Standin):
         if attends(module.__class__):
             recording.n_attending += 1
             before = _times_written(args, kwargs)
-            with recording.around(module, recording):
+            with around_attention.get()(module), recording.around(module, recording):
                 output = self._called(args, kwargs)
             self._note(Run(module, args, kwargs, output, before))
             recording.n_attending -= 1

@@ -8,7 +8,7 @@ from torch import nn
 
 from attnviz.capture import eager, module_calls
 from attnviz.capture.calls import Recording
-from attnviz.capture.standins import standing
+from attnviz.capture.standins import current, standing
 
 
 @contextmanager
@@ -19,3 +19,9 @@ def recording(modules: Sequence[nn.Module], into: Recording) -> Iterator[Recordi
     # Tensors of an inference mode do not say how often they were written into.
     with torch.inference_mode(False), torch.no_grad(), standing(into, standins):
         yield into
+
+
+def modules_running() -> tuple[nn.Module, ...]:
+    """The modules that are running in this thread's recording, each called by the one before."""
+    recording = current()
+    return tuple(recording.running) if isinstance(recording, Recording) else ()

@@ -23,6 +23,11 @@ _current: ContextVar[object] = ContextVar("attnviz_recording", default=NOTHING)
 _moving = threading.Lock()
 
 
+def current() -> object:
+    """The recording of the running thread, or NOTHING."""
+    return _current.get()
+
+
 class Standin:
     """Stands in one place for one recording, which it tells of the calls of its own thread."""
 

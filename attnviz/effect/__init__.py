@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attnviz.effect.ablation import Without, without, without_weight
+    from attnviz.effect.attribution import attribution, key_shares
     from attnviz.effect.average_updates import Means, means
+    from attnviz.effect.circuits import reads, writes
     from attnviz.effect.predicting import prediction
     from attnviz.effect.sweeping import sweep
 
@@ -13,14 +15,30 @@ if TYPE_CHECKING:
 _HOME_OF = {
     "Means": "average_updates",
     "Without": "ablation",
+    "attribution": "attribution",
+    "key_shares": "attribution",
     "means": "average_updates",
     "prediction": "predicting",
+    "reads": "circuits",
     "sweep": "sweeping",
     "without": "ablation",
     "without_weight": "ablation",
+    "writes": "circuits",
 }
 
-__all__ = ["Means", "Without", "means", "prediction", "sweep", "without", "without_weight"]
+__all__ = [
+    "Means",
+    "Without",
+    "attribution",
+    "key_shares",
+    "means",
+    "prediction",
+    "reads",
+    "sweep",
+    "without",
+    "without_weight",
+    "writes",
+]
 
 
 def __getattr__(name: str) -> Any:
