@@ -12,14 +12,11 @@ from torch import Tensor
 from attnviz.attention.call import LayerTrace, Projection
 from attnviz.attention.tolerance import TOLERANCE
 from attnviz.attention.trace import Trace
-from attnviz.capture.attention_code import attends
-from attnviz.capture.modules import modules_of
 from attnviz.capture.traceable import checked
 from attnviz.effect.answers import asked
-from attnviz.effect.following import EMBEDS, UNTOLD, Following, Made
+from attnviz.effect.following import EMBEDS, UNTOLD, Following, Made, holds_attention
 from attnviz.effect.linear_way import LinearWay, refused
 from attnviz.effect.tokens import id_of, labels
-from attnviz.text.characters import quoted
 from attnviz.text.errors import InputError
 
 Place = tuple[str, int]  # kind and layer
@@ -95,7 +92,7 @@ class Attributed:
         """As `attribution` gives it."""
         table = pd.DataFrame(self.rows, columns=list(COLUMNS))
         table = table.astype({"layer": "Int64", "head": "Int64"})
-        table.attrs = dict(self.about)
+        table.attrs.update(self.about)
         return table
 
     def keys(self, layer: int, head: int, kind: str | None = None) -> pd.DataFrame:
@@ -119,7 +116,7 @@ class Attributed:
                 "share": row * (one.v.astype(np.float64) @ along),
             }
         )
-        table.attrs = dict(self.about, layer=layer, head=head, kind=one.kind, query=query)
+        table.attrs.update(self.about, layer=layer, head=head, kind=one.kind, query=query)
         return table
 
 
@@ -142,6 +139,10 @@ def attributed(
         named = (token,) if against is None else (token, against)
         ids = [id_of(one, question, inner, tokenizer, own) for one in named]
         way = LinearWay(following, seen.outputs["logits"], ids, question.position)
+        if (why := way.no_sum_because) is not None:
+            if of_all:
+                raise refused(why)
+            continue
         directions, constant = way.directions([1.0, -1.0][: len(ids)])
         parts = _Parts(following, seen.trace, directions)
         if parts.are_known:
@@ -197,14 +198,17 @@ class _Parts:
                 at = (component, None, layer)
                 sums[at] = sums.get(at, 0) + self._share(one)
         rows = [row for some in heads.values() for row in some]
-        rows += [(component, kind, layer, None, share) for (component, kind, layer), share in
-                 sums.items()]
+        rows += [
+            (component, kind, layer, None, share)
+            for (component, kind, layer), share in sums.items()
+        ]
         yield from sorted(rows, key=lambda row: row[2] if row[2] is not None else -1)
 
     def _share(self, one: Made) -> float:
         grad, value = self.sources[one], _numbers(one)
-        rows = grad.reshape(-1, grad.shape[-1]).any(axis=1)
-        grad, value = (array.reshape(len(rows), -1)[rows] for array in (grad, value))
+        grad, value = (array.reshape(-1, grad.shape[-1]) for array in (grad, value))
+        rows = np.flatnonzero(grad.any(axis=1))
+        grad, value = grad[rows], value[rows]
         return float((grad.astype(np.float64) * value).sum())
 
     def _attention(self, one: Made) -> Place | None:
@@ -216,9 +220,10 @@ class _Parts:
             if isinstance(call.projection, str):
                 continue
             own = call.projection.own_output
-            if own.size == value.size and own.flat[0] == value.flat[0]:  # the rest takes longer
-                if np.array_equal(value.reshape(own.shape), own):
-                    return place
+            if own.size != value.size or own.flat[0] != value.flat[0]:  # the rest takes longer
+                continue
+            if np.array_equal(value.reshape(own.shape), own):
+                return place
         return None
 
     def _heads(self, one: Made, kind: str, layer: int) -> Iterator[Row]:
@@ -243,17 +248,18 @@ class _Parts:
         """What a source that is no attention with heads is, and its layer."""
         layer = self.following.layer_in(one.modules)
         assert layer is not None
-        here = {made: place for made, place in self.attends.items()
-                if self.following.layer_in(made.modules) is layer}
+        here = {
+            made: place
+            for made, place in self.attends.items()
+            if self.following.layer_in(made.modules) is layer
+        }
         before = [made for made in here if made.number < one.number]
         nearest = max(before, key=lambda made: made.number) if before else next(iter(here), None)
         number = self.following.layers[layer] if nearest is None else here[nearest][1]
         inside = one.modules[one.modules.index(layer) + 1 :][:1]
         if any(part in self.following.mixing for part in inside):
             return "mixer", number
-        is_attention = nearest is None and any(
-            attends(type(part)) for child in inside for part in modules_of(child)
-        )
+        is_attention = nearest is None and any(map(holds_attention, inside))
         return "attention" if is_attention else "mlp", number
 
 
@@ -272,7 +278,7 @@ def _along(
     """
     weights = projection.read()
     assert weights is not None
-    along = (weights @ direction).astype(np.float64)
+    along: np.ndarray = (weights @ direction).astype(np.float64)
     return along if projection.gate is None else along * projection.gate[query]
 
 

@@ -89,9 +89,10 @@ class Following(TorchFunctionMode):
     and what it returns is known by its numbers where it returns what its projection gave.
     """
 
-    def __init__(self, model: nn.Module, of_all: bool = False) -> None:
+    def __init__(self, model: nn.Module, of_all: bool = False, keeps: bool = False) -> None:
         super().__init__()
         self.of_all = of_all
+        self.kept: list[tuple[Tensor, Made]] | None = [] if keeps else None  # all, of a short text
         self.layers = layers_of(model)
         self.mixing: set[nn.Module] = set()  # modules that mixed tokens by a convolution
         self._fixed = {id(one) for one in model.buffers()}
@@ -100,7 +101,7 @@ class Following(TorchFunctionMode):
 
     def __enter__(self) -> "Following":
         self._around = around_attention.set(nullcontext if self.of_all else self._left)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -113,7 +114,7 @@ class Following(TorchFunctionMode):
         try:
             yield
         finally:
-            super().__enter__()
+            super().__enter__()  # type: ignore[no-untyped-call]
 
     def of(self, tensor: Any) -> Made | None:
         """How a tensor was made, where it was made since this was entered."""
@@ -166,6 +167,8 @@ class Following(TorchFunctionMode):
         forget = self._made.pop
         ref = weakref.ref(tensor, lambda _: forget(place, None))
         self._made[place] = ref, made
+        if self.kept is not None:
+            self.kept.append((tensor, made))
 
     def _keep(self, tensor: Tensor) -> None:
         """Copy the numbers of a source that is about to be written into."""
@@ -200,7 +203,7 @@ class Following(TorchFunctionMode):
             places = self._places_of_text(args)
         elif name in SCALES:
             places = self._scaled(name, args)
-        elif name in _OF_FIRST or name in DROPS or name == SOFTCAP or name == PROJECTS:
+        elif name in _OF_FIRST or name in DROPS or name in (SOFTCAP, PROJECTS):
             args, kwargs = _first_by_place(args, kwargs)
             places = self._places_of_text(args[:1])
         else:
@@ -265,10 +268,13 @@ def layers_of(model: nn.Module) -> dict[nn.Module, int]:
     open_ = [model]
     while open_:
         module = open_.pop()
-        if isinstance(module, nn.ModuleList) and any(
-            attends(type(part)) for part in modules_of(module)
-        ):
+        if isinstance(module, nn.ModuleList) and holds_attention(module):
             layers |= {layer: place for place, layer in enumerate(module)}
         else:
             open_ += module.children()
     return layers
+
+
+def holds_attention(module: nn.Module) -> bool:
+    """Whether a module, or one in it, has code that attends."""
+    return any(map(attends, set(map(type, modules_of(module)))))

@@ -8,10 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attnviz.capture.operations import CASTS, DROPS, Args, Kwargs
-from attnviz.effect.following import ADDS, EMBEDS, NORMS, PROJECTS, SCALES, SOFTCAP, UNTOLD, Following, Made
+from attnviz.capture.operations import CASTS, COPIES, DROPS, Args, Kwargs
+from attnviz.effect.following import (
+    ADDS,
+    EMBEDS,
+    NORMS,
+    PROJECTS,
+    SCALES,
+    SOFTCAP,
+    UNTOLD,
+    Following,
+    Made,
+)
 from attnviz.text.errors import InputError
 
+_AS_IT_IS = CASTS | COPIES | DROPS | {SOFTCAP}
 _ADD: dict[str, Callable[..., Tensor]] = {
     **dict.fromkeys(("add", "iadd", "radd"), torch.add),
     **dict.fromkeys(("sub", "isub"), torch.sub),
@@ -23,45 +34,49 @@ _ADD: dict[str, Callable[..., Tensor]] = {
 class LinearWay:
     """How some logits came of their sources: a sum, once what the norms divided by is a number.
 
-    `ids` are those of the logits that are asked for, at a position; None where there is only one.
+    `ids` are those of the logits that are asked for (None: all), at a position; None where there
+    is only one.
     """
 
     following: Following
     logits: Tensor  # as the model returned them
-    ids: Sequence[int]
+    ids: Sequence[int] | None
     position: int | None
+    is_folded: bool = False  # of norms their gains alone: nothing is divided by their statistics
     sources: list[Made] = field(init=False)
+    no_sum_because: str | None = field(init=False)  # None where it is one
 
     def __post_init__(self) -> None:
-        last = self.following.of(self.logits)
-        if last is None:
-            raise refused(f"{UNTOLD} made the logits")
-        self._last = last
-        self._above = _above_the_vocabulary(last)
-        self._order = _in_order(last)
+        self._last = self.following.of(self.logits) or Made(UNTOLD, (), is_of_text=True)
+        self._above = _above_the_vocabulary(self._last)
+        self._order = _in_order(self._last)
         self.sources = [one for one in self._order if one.is_source]
         self._statistics: dict[Made, Tensor] = {}
-        self._check()
+        self.no_sum_because = self._obstacle()
 
     # Whether it is a sum
 
-    def _check(self) -> None:
+    def _obstacle(self) -> str | None:
+        first = self._above[-1]
+        if first.name != PROJECTS or first.is_source:
+            return f"{_called(first)} makes the logits, and no projection of the stream"
         below: dict[Made, set[Any]] = {}  # the layers that something came of; None: the embedding
         for one in self._order:
             layer = self.following.layer_in(one.modules)
             if one.is_source:
                 if layer is None and one.name != EMBEDS:
-                    raise refused(f"{_called(one)} stands between the layers and the logits")
+                    return f"{_called(one)} stands between the layers and the logits"
                 below[one] = {layer}
                 continue
             below[one] = set().union(*(below[parent] for parent in one.parents))
             if one.name == SOFTCAP and one not in self._above:
-                raise refused(f"{_called(one)} stands between the layers and the logits")
+                return f"{_called(one)} stands between the layers and the logits"
             if layer is not None and len(below[one]) > 1 and self._is_of_norm(one):
-                raise refused(
+                return (
                     f"{_innermost(one)} norms the whole stream inside a layer, so that what the "
                     "layers before it added is scaled anew there"
                 )
+        return None
 
     def _is_of_norm(self, one: Made) -> bool:
         """Whether it is scaled by something that was computed of it."""
@@ -78,10 +93,10 @@ class LinearWay:
         """The model's own logits, before a soft-cap."""
         caps = [one for one in self._above if one.name == SOFTCAP]
         if not caps:
-            return self._of_row(self.logits.detach()[..., list(self.ids)])
+            return self._of_row(self._of_ids(self.logits.detach()))
         value = caps[-1].value
         assert value is not None
-        return self._of_row(self._computed({caps[-1]: _plain(value)[..., list(self.ids)]}))
+        return self._of_row(self._computed({caps[-1]: self._of_ids(_plain(value))}))
 
     def directions(self, signs: Sequence[float]) -> tuple[dict[Made, Tensor], float]:
         """What each number of each source is multiplied by in the sum, and what is constant.
@@ -99,14 +114,26 @@ class LinearWay:
         pairs = zip(self.sources, found, strict=True)
         return {one: grad for one, grad in pairs if grad is not None}, constant
 
+    @torch.no_grad()
+    def adds(self, source: Made, row: Tensor) -> Tensor:
+        """What is added to the logits where this is added to a source, at the position."""
+        nothing = {one: torch.zeros_like(_plain(one.value)) for one in self.sources}
+        added = nothing[source].reshape(-1, len(row)).clone()
+        added[0 if len(added) == 1 or self.position is None else self.position] = row
+        some = {**nothing, source: added.reshape(nothing[source].shape)}
+        return self._of_row(self._computed(some) - self._computed(nothing))
+
     def _signed(self, logits: Tensor, signs: Tensor) -> Tensor:
         row = self._of_row(logits)
         return (row * signs.to(row)).sum()
 
     def _of_row(self, logits: Tensor) -> Tensor:
-        rows = logits.reshape(-1, len(self.ids))
+        rows = logits.reshape(-1, logits.shape[-1])
         row = rows[0 if len(rows) == 1 else self.position]
         return row.to(torch.promote_types(row.dtype, torch.float32))
+
+    def _of_ids(self, logits: Tensor) -> Tensor:
+        return logits if self.ids is None else logits[..., list(self.ids)]
 
     def _computed(self, known: dict[Made, Tensor]) -> Tensor:
         """The logits of these ids, from some of what they came of."""
@@ -121,20 +148,24 @@ class LinearWay:
         kwargs: Kwargs = {
             name: self._argument(one, arg, done) for name, arg in (one.kwargs or {}).items()
         }
-        first = args[0]
-        if one.name in CASTS or one.name in DROPS or one.name == SOFTCAP:
-            return first
+        made: Tensor = args[0]
+        if one.name in _AS_IT_IS:
+            return made
         if one.name in NORMS:
-            return self._normed(one, *args, **kwargs)
-        if one.name in ADDS:
-            return _ADD[one.name](*args, **kwargs)
-        if one.name in SCALES:
-            return torch.div(*args) if "div" in one.name else torch.mul(*args)
-        if one.name == PROJECTS:
-            return functional.linear(*args, **kwargs)
-        if one.name == "getitem":
-            return first[args[1]]
-        return getattr(torch.Tensor, one.name)(*args, **kwargs)
+            made = self._normed(one, *args, **kwargs)
+        elif one.name in ADDS:
+            made = _ADD[one.name](*args, **kwargs)
+        elif one.name in SCALES and self.is_folded and self._is_of_norm(one):
+            made = done[one.parents[0]]
+        elif one.name in SCALES:
+            made = torch.div(*args) if "div" in one.name else torch.mul(*args)
+        elif one.name == PROJECTS:
+            made = functional.linear(*args, **kwargs)
+        elif one.name == "getitem":
+            made = made[args[1]]
+        else:
+            made = getattr(torch.Tensor, one.name)(*args, **kwargs)
+        return made
 
     def _argument(self, one: Made, arg: Any, done: dict[Made, Tensor]) -> Any:
         if isinstance(arg, Made):
@@ -142,27 +173,33 @@ class LinearWay:
         if not isinstance(arg, Tensor) or not arg.is_floating_point():
             return arg
         n = self.logits.shape[-1]
-        if one is self._above[-1] and arg.shape[0] == n:
+        if self.ids is not None and one is self._above[-1] and arg.shape[0] == n:
             arg = arg[list(self.ids)]  # rows of the vocabulary, and of its bias
         elif one in self._above[:-1] and arg.ndim and arg.shape[-1] == n:
-            arg = arg[..., list(self.ids)]
+            arg = self._of_ids(arg)
         return _plain(arg)
 
     def _normed(
-        self, one: Made, x: Tensor, shape: Any, weight: Tensor | None = None, *more: Any, **named: Any
+        self,
+        one: Made,
+        x: Tensor,
+        shape: Any,
+        weight: Tensor | None = None,
+        *more: Any,
+        **named: Any,
     ) -> Tensor:
         weight = named.get("weight", weight)
         bias: Tensor | None = None
         if one.name == "layer_norm":
             x = x - x.mean(-1, keepdim=True)
-            bias, *more = more or (named.get("bias"),)
+            bias, more = (more[0], more[1:]) if more else (named.get("bias"), ())
             eps = more[0] if more else named.get("eps", 1e-5)
         else:
             eps = more[0] if more else named.get("eps")
         if one not in self._statistics:
             eps = torch.finfo(x.dtype).eps if eps is None else eps
             self._statistics[one] = (x.detach().pow(2).mean(-1, keepdim=True) + eps).rsqrt()
-        x = x * self._statistics[one]
+        x = x if self.is_folded else x * self._statistics[one]
         x = x if weight is None else x * weight
         return x if bias is None else x + bias
 
@@ -179,7 +216,7 @@ def _plain(tensor: Tensor | None) -> Tensor:
     """The numbers, in float32 or better."""
     assert tensor is not None
     tensor = tensor.detach().as_subclass(Tensor)
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32)).clone()
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _innermost(one: Made) -> str:
@@ -187,7 +224,7 @@ def _innermost(one: Made) -> str:
 
 
 def _called(one: Made) -> str:
-    return f"{one.name} in {_innermost(one)}"
+    return f"{one.name} in {_innermost(one)}" if one.modules else one.name
 
 
 def _above_the_vocabulary(last: Made) -> list[Made]:
@@ -195,8 +232,6 @@ def _above_the_vocabulary(last: Made) -> list[Made]:
     above = [last]
     while above[-1].name != PROJECTS and len(above[-1].parents) == 1:
         above += above[-1].parents
-    if above[-1].name != PROJECTS or above[-1].is_source:
-        raise refused(f"{_called(above[-1])} makes the logits, and no projection of the stream")
     return above
 
 

@@ -42,14 +42,31 @@ def id_of(
         if not found:
             raise InputError(_none(question, model, token))
         return max(found, key=lambda at: logits[at])
+    return _known_id(token, len(logits))
+
+
+def id_in_vocabulary(token: str | int, tokenizer: Any, n_ids: int) -> int:
+    """The id of a token; of a word that is one with a space before it too, that one.
+
+    Raises InputError for what is no single token.
+    """
+    if not isinstance(token, str):
+        return _known_id(token, n_ids)
+    found = _ids(tokenizer, token)
+    if not found:
+        raise InputError(_not_one(token))
+    return found[-1]
+
+
+def _known_id(token: int, n_ids: int) -> int:
     if isinstance(token, bool) or not isinstance(token, int | np.integer):
         raise InputError(
             f"A token is a text or an id; received {type(token).__name__}."
             "\n\nHint: token='Mary', or an id of the tokenizer."
         )
-    if token not in range(len(logits)):
+    if token not in range(n_ids):
         raise InputError(
-            f"Ids run from 0 to {len(logits) - 1:,}; received {token}."
+            f"Ids run from 0 to {n_ids - 1:,}; received {token}."
             "\n\nHint: pass an id of this model's own tokenizer."
         )
     return int(token)
@@ -74,6 +91,10 @@ def _none(question: Question, model: PreTrainedModel, token: str) -> str:
     if question.what in CLASSES:
         names = ", ".join(map(str, (model.config.id2label or {}).values()))
         return f"There is no class {quoted(token)}.\n\nHint: the classes are {names}."
+    return _not_one(token)
+
+
+def _not_one(token: str) -> str:
     return (
         f"{quoted(token)} is not one token of this model's vocabulary."
         "\n\nHint: give a shorter word, a piece of it, or an id."
