@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attnviz.effect.ablation import Without, without, without_weight
-    from attnviz.effect.attribution import attribution, key_shares
+    from attnviz.effect.attributing import attribution, key_shares
     from attnviz.effect.average_updates import Means, means
     from attnviz.effect.circuits import reads, writes
     from attnviz.effect.predicting import prediction
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _HOME_OF = {
     "Means": "average_updates",
     "Without": "ablation",
-    "attribution": "attribution",
-    "key_shares": "attribution",
+    "attribution": "attributing",
+    "key_shares": "attributing",
     "means": "average_updates",
     "prediction": "predicting",
     "reads": "circuits",

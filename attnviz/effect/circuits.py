@@ -79,10 +79,11 @@ def writes(
 ) -> pd.DataFrame:
     """The `top` tokens whose logits a head raises most where it reads `token`: token, id, score.
 
-    With down=True those that it lowers most, lowest first. The score is (e ⊙ γ) · W_V · W_O · W_U, with e and γ as in `reads`, and without biases. On the
-    way to W_U the gains of the norms behind W_O and of the final norm are folded in (centred, where
-    they are LayerNorms), and all scales of the stream and of the logits; it is not divided by the
-    norms' statistics, and a soft-cap is left out.
+    With down=True those that it lowers most, lowest first. The score is (e ⊙ γ) · W_V · W_O · W_U,
+    with e and γ as in `reads`, and without biases. On the way to W_U the gains of the norms behind
+    W_O and of the final norm are folded in (centred, where they are LayerNorms), and all scales of
+    the stream and of the logits; it is not divided by the norms' statistics, and a soft-cap is left
+    out.
 
     Raises InputError, beside what `reads` raises, where something not linear stands before W_U, or
     the heads have no W_O of their own.
@@ -198,7 +199,7 @@ class _Seen:
         if source is None:
             raise refused(f"layer {one.layer} adds nothing to the stream that ends at the logits")
         assert source.value is not None
-        row = (value @ torch.from_numpy(weights[one.head])).to(source.value)
+        row = (value @ torch.from_numpy(np.array(weights[one.head]))).to(source.value)
         return way.adds(source, row).float().cpu()
 
     def _made(self, x: np.ndarray) -> Made | None:

@@ -5,6 +5,7 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto import modeling_auto
 
 from attnviz.models import bundled
+from tests.support import architectures
 from tests.support.tiny_models import CONFIGS, UNUSUAL, sharpen
 
 # Of each family: the class that says something, and how its modules call W_O in each layer.
@@ -49,6 +50,15 @@ def saying(family):
     model_class = _MAPPINGS[FAMILIES[family][0]][type(config)]
     torch.manual_seed(0)
     return sharpen(model_class._from_config(config, attn_implementation="eager").eval())
+
+
+def generating(model_type, **changes):
+    """A tiny random model of any type that writes text, or targets."""
+    config = architectures.config_of(model_type, vocab_size=30522, **changes)
+    kind = "target" if config.is_encoder_decoder else "causal"
+    torch.manual_seed(0)
+    model = _MAPPINGS[kind][type(config)]._from_config(config, attn_implementation="eager")
+    return sharpen(model.eval())
 
 
 def output_projection(model, family, layer):
