@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -120,6 +121,7 @@ class Attributed:
         return table
 
 
+@torch.inference_mode(False)  # whose tensors have no gradients
 def attributed(
     model: Any,
     tokenizer: Any,

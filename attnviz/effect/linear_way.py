@@ -103,7 +103,7 @@ class LinearWay:
 
         The sum is that of the logits times their signs.
         """
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.enable_grad():
             weights = torch.tensor(signs)
             values = {one: _plain(one.value).requires_grad_() for one in self.sources}
             total = self._signed(self._computed(values), weights)
@@ -215,7 +215,7 @@ def refused(why: str) -> InputError:
 def _plain(tensor: Tensor | None) -> Tensor:
     """The numbers, in float32 or better."""
     assert tensor is not None
-    tensor = tensor.detach().as_subclass(Tensor)
+    tensor = (tensor.clone() if tensor.is_inference() else tensor.detach()).as_subclass(Tensor)
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 

@@ -1,6 +1,7 @@
 """Every part's share of a logit, compared with the model's own logit and with own hooks."""
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -227,3 +228,31 @@ def test_a_logit_that_is_no_sum_is_refused_with_the_reason(family, why, reader):
 def test_the_keys_of_a_head_without_shares_are_refused(reader):
     with pytest.raises(InputError, match="add nothing to this logit that has parts"):
         effect.key_shares(generating("t5"), reader, TEXT, 0, 0, kind="encoder", target=TARGET)
+
+
+def test_in_an_inference_mode_and_in_bfloat16_the_sum_holds_too(reader):
+    model = generating("llama")
+    with torch.inference_mode():
+        assert effect.attribution(model, reader, TEXT, TOKEN).attrs["is_exact"]
+    assert effect.attribution(model.bfloat16(), reader, TEXT, TOKEN).attrs["is_exact"]
+
+
+def test_what_a_hook_makes_of_a_layers_output_is_part_of_the_sum(reader):
+    model = generating("gpt2")
+    plain = effect.attribution(model, reader, TEXT, TOKEN).attrs["logit"]
+    hook = model.transformer.h[1].mlp.register_forward_hook(lambda module, args, out: out * 2)
+    shares = effect.attribution(model, reader, TEXT, TOKEN)
+    hook.remove()
+    assert shares.attrs["is_exact"]
+    assert abs(shares.attrs["logit"] - plain) > 0.1
+
+
+def test_each_of_many_threads_has_the_shares_of_its_own_model(reader):
+    models = [generating(name) for name in ("gpt2", "llama", "bloom")] * 3
+
+    def shares(model):
+        return effect.attribution(model, reader, TEXT, TOKEN)["share"].to_list()
+
+    alone = [shares(model) for model in models]
+    with ThreadPoolExecutor(9) as pool:
+        assert list(pool.map(shares, models)) == alone
