@@ -1,5 +1,6 @@
 """What every part of a model adds to one logit: exact, because the logit is their sum."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -134,28 +135,49 @@ def attributed(
 ) -> Attributed:
     """The shares of one logit, and what it takes to divide a head's among its keys."""
     inner, _ = checked(model)
-    for of_all in (False, True):
-        with Following(inner, of_all) as following:
-            seen, question = asked(inner, tokenizer, text, position, pair, target)
-        own = question.logits(seen, seen.outputs)[0].float().cpu().numpy()
-        named = (token,) if against is None else (token, against)
-        ids = [id_of(one, question, inner, tokenizer, own) for one in named]
-        way = LinearWay(following, seen.outputs["logits"], ids, question.position)
-        if (why := way.no_sum_because) is not None:
-            if of_all:
-                raise refused(why)
-            continue
-        directions, constant = way.directions([1.0, -1.0][: len(ids)])
-        parts = _Parts(following, seen.trace, directions)
-        if parts.are_known:
-            break
+    once = functools.partial(
+        _added_up, inner, tokenizer, text, token, against, position, pair, target
+    )
+    found = once(of_all=False)
+    if isinstance(found, str) or not found.about["is_exact"]:
+        found = once(of_all=True)
+    if isinstance(found, str):
+        raise refused(found)
+    return found
+
+
+def _added_up(
+    model: Any,
+    tokenizer: Any,
+    text: str,
+    token: str | int | None,
+    against: str | int | None,
+    position: int | None,
+    pair: str | None,
+    target: str | None,
+    of_all: bool,
+) -> Attributed | str:
+    """The shares of one logit as they are seen in one pass, or why there are none."""
+    with Following(model, of_all) as following:
+        seen, question = asked(model, tokenizer, text, position, pair, target)
+    own = question.logits(seen, seen.outputs)[0].float().cpu().numpy()
+    named = (token,) if against is None else (token, against)
+    ids = [id_of(one, question, model, tokenizer, own) for one in named]
+    way = LinearWay(following, seen.outputs["logits"], ids, question.position)
+    if way.no_sum_because is not None:
+        return way.no_sum_because
+    directions, constant = way.directions([1.0, -1.0][: len(ids)])
+    parts = _Parts(following, seen.trace, directions)
+    if not parts.are_known:
+        return f"{UNTOLD} adds to the stream"
     rows = (*parts.rows(), ("constant", None, None, None, constant))
     logits = way.own().tolist()
+    following.forget()
     logit = logits[0] if against is None else logits[0] - logits[1]
     shares = [one[-1] for one in rows]
     error = abs(sum(shares) - logit)
     tolerance = TOLERANCE[seen.trace.dtype] * max(map(abs, [*shares, *logits]))
-    names = labels(question, inner, tokenizer, ids)
+    names = labels(question, model, tokenizer, ids)
     about = {
         "token": names[0],
         "id": ids[0],
@@ -184,7 +206,8 @@ class _Parts:
     @property
     def are_known(self) -> bool:
         """Whether all that was not followed is what an attention's projection gave."""
-        return all(one in self.attends for one in self.sources if one.name == UNTOLD)
+        untold = (one for one in self.sources if one.name == UNTOLD)
+        return self.following.of_all or all(one in self.attends for one in untold)
 
     def rows(self) -> Iterator[Row]:
         """Those of the embedding, and of every layer in turn."""

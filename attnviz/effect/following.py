@@ -98,6 +98,7 @@ class Following(TorchFunctionMode):
         self._fixed = {id(one) for one in model.buffers()}
         self._made: dict[int, tuple[weakref.ref[Tensor], Made]] = {}
         self._n_made = 0
+        self._is_left = False
 
     def __enter__(self) -> "Following":
         self._around = around_attention.set(nullcontext if self.of_all else self._left)
@@ -110,16 +111,25 @@ class Following(TorchFunctionMode):
 
     @contextmanager
     def _left(self, module: nn.Module) -> Iterator[None]:
+        if self._is_left:  # by an attention around this one
+            yield
+            return
         super().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        self._is_left = True
         try:
             yield
         finally:
+            self._is_left = False
             super().__enter__()  # type: ignore[no-untyped-call]
 
     def of(self, tensor: Any) -> Made | None:
         """How a tensor was made, where it was made since this was entered."""
         found = self._made.get(id(tensor))
         return found[1] if found is not None and found[0]() is tensor else None
+
+    def forget(self) -> None:
+        """Let all go that is held: it would stay for the next garbage collection."""
+        self._made.clear()
 
     def layer_in(self, modules: tuple[nn.Module, ...]) -> nn.Module | None:
         """The layer that one of these modules is."""
