@@ -17,7 +17,7 @@ TEXT, TARGET = "time flies like an arrow", "an arrow flies"
 TOKEN, OTHER = 2000, 3000
 
 # Norms of both kinds and with gains γ and 1 + γ, before and behind attention, parallel blocks, a
-# residual inside the attention module, scales of the stream and of logits, a projection behind the
+# residual inside the attention module, an attention inside another, scales of the stream and of logits, a projection behind the
 # final norm, soft-caps, biases, gates, mixtures of experts, and layers of other kinds.
 SUMS = {
     **{
@@ -26,7 +26,7 @@ SUMS = {
             *("bloom", "cohere", "falcon", "falcon_h1", "gemma", "gemma2", "gemma3_text", "gpt2"),
             *("gpt_neox", "gptj", "granite", "llama", "mistral", "mixtral", "mpt", "nemotron"),
             *("olmo2", "opt", "pegasus", "phi", "qwen2", "qwen3", "qwen3_next", "stablelm", "t5"),
-            *("bitnet", "gpt_oss", "nanochat"),
+            *("bitnet", "deepseek_v32", "gpt_oss", "nanochat"),
         )
     },
     "opt, projected": dict(word_embed_proj_dim=16),
