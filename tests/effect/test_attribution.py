@@ -17,8 +17,9 @@ TEXT, TARGET = "time flies like an arrow", "an arrow flies"
 TOKEN, OTHER = 2000, 3000
 
 # Norms of both kinds and with gains γ and 1 + γ, before and behind attention, parallel blocks, a
-# residual inside the attention module, an attention inside another, scales of the stream and of logits, a projection behind the
-# final norm, soft-caps, biases, gates, mixtures of experts, and layers of other kinds.
+# residual inside the attention module, an attention inside another, scales of the stream and of
+# logits, a projection behind the final norm, soft-caps, biases, gates, mixtures of experts, and
+# layers of other kinds.
 SUMS = {
     **{
         name: {}
