@@ -60,11 +60,11 @@ def observed(
     target: str | None = None,
     max_tokens: int | None = None,
     *,
-    answers: Callable[[Inputs], Sequence[int]] = lambda inputs: [-1],
+    answers: Callable[[Inputs], list[int]] | None = None,
 ) -> "Observed":
     """The pass that `trace` shows, and what the model returned in it.
 
-    `answers` says at which positions: where a model can leave logits out, it has no others.
+    `answers` says at which positions logits are asked for, and then it computes no others.
     """
     model, modules = checked(model)
     check_reads_text(model)
@@ -72,7 +72,7 @@ def observed(
     with running(model, modules) as given:
         inputs = inputs_module.from_text(model, tokenizer, text, pair, target, max_tokens)
         given |= inputs.tensors
-        return _observed(model, modules, inputs, answers(inputs))
+        return _observed(model, modules, inputs, answers and answers(inputs))
 
 
 def trace_inputs(
@@ -97,7 +97,7 @@ def trace_inputs(
     with running(model, modules) as given:
         made = inputs_module.from_tensors(model, inputs, tokens, target_tokens, tokenizer)
         given |= made.tensors
-        return _observed(model, modules, made, [-1]).trace
+        return _observed(model, modules, made).trace
 
 
 @contextmanager
@@ -131,9 +131,12 @@ class Observed:
 
 
 def _observed(
-    model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs, answers: Sequence[int]
+    model: PreTrainedModel,
+    modules: list[nn.Module],
+    inputs: Inputs,
+    answers: list[int] | None = None,
 ) -> Observed:
-    recorded, outputs, options, is_of_all = _recorded(model, modules, inputs, list(answers))
+    recorded, outputs, options, is_of_all = _recorded(model, modules, inputs, answers)
     calls, parts = whole_calls(recorded.calls, inputs)
     unread = [*recorded.unread, *parts]
     if not calls:
@@ -181,7 +184,7 @@ def _dtype_of(model: PreTrainedModel, calls: list[Call]) -> str:
 
 
 def _recorded(
-    model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs, answers: list[int]
+    model: PreTrainedModel, modules: list[nn.Module], inputs: Inputs, answers: list[int] | None
 ) -> tuple[Recording, Mapping[str, Any], Mapping[str, Any], bool]:
     """What was recorded while the model ran, what it returned, and how it was run."""
     parameters = parameters_of(type(model).forward)
@@ -190,12 +193,13 @@ def _recorded(
     keeps_weights = inputs_module.keeps_weights(model, modules) or torch.is_autocast_enabled(
         device_of(model).type
     )
-    wanted = {
+    wanted: dict[str, Any] = {
         "output_attentions": keeps_weights,
         "return_dict": True,
         "use_cache": False,
-        KEPT: torch.tensor(answers, device=device_of(model)),
     }
+    if answers is not None:
+        wanted[KEPT] = torch.tensor(answers, device=device_of(model))
     options = {
         name: value
         for name, value in wanted.items()
@@ -203,7 +207,9 @@ def _recorded(
     }
     if CACHE in given:
         options.pop("use_cache", None)
-    answering = None if KEPT in options else _answering(model, inputs, answers)
+    answering = None
+    if answers is not None and KEPT not in options:
+        answering = _answering(model, inputs, answers)
 
     def run(
         modules: list[nn.Module], *, of_all: bool = False, copies: bool = False

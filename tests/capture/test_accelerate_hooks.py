@@ -220,7 +220,9 @@ def test_a_device_and_a_map_exclude_each_other(folder_of):
 
 def test_without_accelerate_a_line_says_how_to_get_it(folder_of, monkeypatch):
     monkeypatch.setattr(loader, "is_accelerate_available", lambda: False)
-    with pytest.raises(attnviz.ModelLoadError, match=r"accelerate.*\n\n.*pip install.* accelerate"):
+    with pytest.raises(
+        attnviz.ModelLoadError, match=r'accelerate.*\n\n.*pip install "attnviz\[large\]"'
+    ):
         attnviz.load(folder_of("bert"), device_map="auto")
     attnviz.load(folder_of("bert"))
 

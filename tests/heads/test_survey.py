@@ -626,7 +626,7 @@ def on_ray(test):
 
 def test_ray_is_named_where_it_is_missing(minilm, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r'\n\nHint: pip install "ray\[data\]"'):
+    with pytest.raises(InputError, match=r'\n\nHint: pip install "attnviz\[ray\]"'):
         survey(*minilm, TEXTS, on="ray", progress=False)
 
 

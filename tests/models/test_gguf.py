@@ -6,6 +6,7 @@ from collections import namedtuple
 
 import pytest
 import torch
+from huggingface_hub import constants
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import attnviz
@@ -17,7 +18,7 @@ from tests.support.tiny_gguf import TEXT, save_gguf
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """A cache of this test's own."""
-    monkeypatch.setattr(compat.constants, "HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "attnviz"
 
 

@@ -160,14 +160,15 @@ def trace(loaded: LoadedModel, text: str, pair: str | None, target: str | None) 
     with _passes:
         with _traces_lock:
             _make_room(_traces, _ALL // 2)  # it takes memory before it is kept
-        made = forward_pass.trace(
+        made = forward_pass.observed(
             loaded.model,
             loaded.tokenizer,
             text,
-            pair=pair,
-            target=target,
-            max_tokens=settings.max_tokens(),
-        )
+            pair,
+            target,
+            settings.max_tokens(),
+            answers=lambda inputs: [-1],  # others would only take memory
+        ).trace
     _asked_for[made] = (loaded.key, text, pair, target)
     return made
 
