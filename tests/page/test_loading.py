@@ -128,7 +128,7 @@ class Slow(threading.Semaphore):
         self.most_at_once = self.now = self.n_asked_for = 0
         self.changed = threading.Condition()
         self.may_go_on = threading.Event()
-        self.trace = forward_pass.trace
+        self.observed = forward_pass.observed
 
     def __enter__(self):
         with self.changed:
@@ -147,7 +147,7 @@ class Slow(threading.Semaphore):
             self.most_at_once = max(self.most_at_once, self.now)
         assert self.may_go_on.wait(20)
         try:
-            return self.trace(model, tokenizer, text, **options)
+            return self.observed(model, tokenizer, text, **options)
         finally:
             with self.changed:
                 self.now -= 1
@@ -157,7 +157,7 @@ class Slow(threading.Semaphore):
 def slow(monkeypatch):
     slow = Slow()
     monkeypatch.setattr(loading, "_passes", slow)
-    monkeypatch.setattr(forward_pass, "trace", slow.slowly)
+    monkeypatch.setattr(forward_pass, "observed", slow.slowly)
     return slow
 
 

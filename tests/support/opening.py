@@ -69,7 +69,7 @@ class Watch:
 
             return counting
 
-        forward_pass.trace = counted("traces", forward_pass.trace)
+        forward_pass.observed = counted("traces", forward_pass.observed)
         loader.load = counted("loads", loader.load)
         register_module_forward_pre_hook(
             lambda *_: self.counts.update(["parts of models that computed"])

@@ -64,7 +64,7 @@ def watch(diary: Diary) -> None:
     from attnviz.capture import forward_pass
     from attnviz.models import loader
 
-    trace, load = forward_pass.trace, loader.load
+    observed, load = forward_pass.observed, loader.load
     alive: dict[str, WeakSet] = {"traces": WeakSet(), "models": WeakSet(), "sessions": WeakSet()}
 
     @contextmanager
@@ -73,12 +73,12 @@ def watch(diary: Diary) -> None:
         yield
         diary.write(what, **facts, seconds=time.perf_counter() - start, before=before)
 
-    def watched_trace(model, tokenizer, text, **options):
+    def watched_pass(model, tokenizer, text, **options):
         with noted("pass", model=model.config.name_or_path, text=text):
             if text.startswith(SLOW):
                 time.sleep(SLOW_SECONDS)
-            made = trace(model, tokenizer, text, **options)
-        alive["traces"].add(made)
+            made = observed(model, tokenizer, text, **options)
+        alive["traces"].add(made.trace)
         return made
 
     def watched_load(*args, **options):
@@ -87,7 +87,7 @@ def watch(diary: Diary) -> None:
         alive["models"].add(model)
         return model, tokenizer
 
-    forward_pass.trace, loader.load = watched_trace, watched_load
+    forward_pass.observed, loader.load = watched_pass, watched_load
     began = AppSession.__init__
 
     def watched_beginning(session, *args, **options):

@@ -164,9 +164,9 @@ def trace(loaded: LoadedModel, text: str, pair: str | None, target: str | None) 
             loaded.model,
             loaded.tokenizer,
             text,
-            pair,
-            target,
-            settings.max_tokens(),
+            pair=pair,
+            target=target,
+            max_tokens=settings.max_tokens(),
             answers=lambda inputs: [-1],  # others would only take memory
         ).trace
     _asked_for[made] = (loaded.key, text, pair, target)
