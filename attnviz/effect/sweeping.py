@@ -12,7 +12,9 @@ from attnviz.capture.changed_pass import run_again
 from attnviz.capture.forward_pass import Observed
 from attnviz.effect.ablation import ZERO, How, divergence, putting, replacements
 from attnviz.effect.answers import Question, asked, log_probabilities
+from attnviz.effect.attributing import attribution
 from attnviz.effect.tokens import id_of, labels
+from attnviz.text.errors import InputError
 
 BATCH_TOKENS = 512  # of all copies of the text in one pass
 
@@ -31,10 +33,13 @@ def sweep(
     target: str | None = None,
     on_progress: Callable[[int, int], bool | None] | None = None,
 ) -> pd.DataFrame:
-    """What each head's absence changes: kind, layer, head, change, kl; in the model's order.
+    """What each head's absence changes: kind, layer, head, change, kl, direct, in model's order.
 
-    Arguments, `change` and `kl` are those of `effect.without`. Copies of the text run together,
-    with another head switched off in each, where a batch gives the numbers that one alone does.
+    Arguments, `change` and `kl` are those of `effect.without`. `direct` is what the head itself
+    adds to the token's logit, as `effect.attribution` has it; NaN where the logit is no sum, and
+    then `attrs["no_direct_because"]` says why. The two differ: other heads read what a head wrote.
+    Copies of the text run together, with another head switched off in each, where a batch gives
+    the numbers that one alone does.
     `on_progress` is called with the number of heads so far and in all; where it returns False the
     sweep ends, and the table has the heads that are done.
     """
@@ -57,7 +62,10 @@ def sweep(
         if on_progress is not None and on_progress(len(rows), len(heads)) is False:
             break
     table = pd.DataFrame(rows, columns=["kind", "layer", "head", "change", "kl"])
+    direct, reason = _direct(model, tokenizer, text, token_id, question, pair, target)
+    table["direct"] = [direct.get(head, np.nan) for head in heads[: len(rows)]]
     table.attrs = {
+        "no_direct_because": reason,
         "token": labels(question, seen.model, tokenizer, [token_id])[0],
         "id": token_id,
         "position": question.position,
@@ -66,6 +74,27 @@ def sweep(
         "is_whole": len(rows) == len(heads),
     }
     return table
+
+
+def _direct(
+    model: Any,
+    tokenizer: Any,
+    text: str,
+    token_id: int,
+    question: Question,
+    pair: str | None,
+    target: str | None,
+) -> tuple[dict[tuple[str, int, int], float], str | None]:
+    """What each head adds to the logit, or why it is no sum."""
+    try:
+        shares = attribution(
+            model, tokenizer, text, token_id, None, question.position, pair=pair, target=target
+        )
+    except InputError as error:
+        return {}, str(error).partition("\n")[0]
+    of_heads = shares[shares["component"] == "head"]
+    places = zip(of_heads["kind"], of_heads["layer"], of_heads["head"], strict=True)
+    return dict(zip(places, of_heads["share"], strict=True)), None
 
 
 def _swept(

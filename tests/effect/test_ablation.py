@@ -189,6 +189,18 @@ def test_a_sweep_has_what_each_head_alone_has(reader):
             alone = effect.without(model, reader, text, head, token=found.attrs["id"], **more)
             assert row.change == pytest.approx(alone.change, abs=1e-4)
             assert row.kl == pytest.approx(alone.kl, abs=1e-4)
+        shares = effect.attribution(model, reader, text, token=found.attrs["id"], **more)
+        of_heads = shares[shares["component"] == "head"]
+        both = found.merge(of_heads, on=["kind", "layer", "head"])
+        assert len(both) == len(of_heads) > 0
+        assert (both["direct"] == both["share"]).all()
+
+
+def test_a_sweep_says_why_it_has_no_direct_effects(reader):
+    text, _ = asked_of("bert")
+    found = effect.sweep(saying("bert"), reader, text)
+    assert found["direct"].isna().all()
+    assert "no sum" in found.attrs["no_direct_because"]
 
 
 def test_a_sweep_that_is_stopped_keeps_what_it_has(reader, monkeypatch):
