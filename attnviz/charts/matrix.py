@@ -256,12 +256,12 @@ def _structure(of: _Structure) -> dict[str, Any]:
         .mark_rect(
             strokeWidth=0,
             cursor="pointer" if of.is_clickable else "default",
-            tooltip=alt.TooltipContent("data"),
             **({"description": alt.expr(label)} if has_labels else {"aria": False}),
         )
         .encode(
             x=_x(of),
             y=_y(of),
+            tooltip=_told(of),
             color=colour(
                 of.name,
                 of.value_title,
@@ -532,6 +532,11 @@ def _row_height(of: _Structure) -> int:
 # Layers
 
 
+def _told(of: _Structure) -> list[alt.Tooltip]:
+    """A cell's row, column and full number, by name: not what places it, or what a click adds."""
+    return [alt.Tooltip(field=title, type="nominal") for title in (*of.titles, of.value_title)]
+
+
 def _hidden_cells(base: alt.Chart, of: _Structure) -> list[alt.Chart]:
     """Grey and crossed out; why, on hover."""
     hidden = base.transform_filter(f"!isValid({of.value})")
@@ -540,8 +545,8 @@ def _hidden_cells(base: alt.Chart, of: _Structure) -> list[alt.Chart]:
         strokeWidth=0,
         fill=alt.expr(palette.HIDDEN),
         aria=of.n_cells <= MOST_CELLS_IN_SVG,
-        tooltip=alt.TooltipContent("data"),
     )
+    grey = grey.encode(tooltip=_told(of))
     crossed = hidden.mark_text(
         text="╲", fill=alt.expr(palette.GREY), fontSize=12, aria=False, tooltip=None
     )

@@ -126,7 +126,8 @@ def test_axes_and_legend_name_what_is_shown(head, name):
         assert domain == [{"expr": f"-{limit}"}, {"expr": limit}]
         assert encoding["color"]["scale"]["domainMid"] == 0
         assert legend["values"] == {"expr": f"[-{limit}, 0, {limit}]"}
-    assert cells(specification)["mark"]["tooltip"] == {"content": "data"}  # all that a cell has
+    told = [each["field"] for each in encoding["tooltip"]]  # and nothing that only places a cell
+    assert told == [*titles.values(), title]
     rows, steps = specification["data"]["sequence"], specification["transform"]
     has = {rows["as"], *(one["as"] for one in steps if "calculate" in one)}
     assert has == {"row", "column", *titles.values(), title}

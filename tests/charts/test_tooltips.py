@@ -63,7 +63,7 @@ READS |= {
     "q · k": r"datum\.v\b",
 }
 # Said in words, or read from rows of data that have the title's own name.
-PLAIN = {"it is", "entropy of", "factor", "bits", "position", "column"}
+PLAIN = {"it is", "entropy of", "factor", "bits", "position"}
 
 
 def said(specification, before=()):
