@@ -1,5 +1,7 @@
 """Tiny random models that say something, and their output projections by name."""
 
+import functools
+
 import torch
 from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto import modeling_auto
@@ -38,10 +40,12 @@ _MORE = {
 }
 
 
+@functools.cache
 def tokenizer():
     return AutoTokenizer.from_pretrained(bundled.folder())
 
 
+@functools.cache
 def saying(family):
     """A tiny random model of a family, with what says tokens or classes."""
     model_type = family.partition(",")[0]
