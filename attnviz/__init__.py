@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from attnviz.attention.what_if import what_if
     from attnviz.capture.forward_pass import trace, trace_inputs
     from attnviz.charts.compare import compare_view
+    from attnviz.charts.effect import effect_view, sweep_view
     from attnviz.charts.find import find_view
     from attnviz.charts.heads import head_view
     from attnviz.charts.model import model_view
@@ -49,6 +50,7 @@ _HOME_OF = {
     "Trace": "attnviz.attention.trace",
     "UnsupportedModelError": "attnviz.text.errors",
     "compare_view": "attnviz.charts.compare",
+    "effect_view": "attnviz.charts.effect",
     "find_view": "attnviz.charts.find",
     "from_arrays": "attnviz.attention.own_arrays",
     "head_view": "attnviz.charts.heads",
@@ -60,6 +62,7 @@ _HOME_OF = {
     "save": "attnviz.export.figures",
     "show": "attnviz.export.notebook",
     "steps_view": "attnviz.charts.steps",
+    "sweep_view": "attnviz.charts.effect",
     "trace": "attnviz.capture.forward_pass",
     "trace_inputs": "attnviz.capture.forward_pass",
     "what_if": "attnviz.attention.what_if",
@@ -76,6 +79,7 @@ __all__ = [
     "UnsupportedModelError",
     "compare_view",
     "effect",
+    "effect_view",
     "filters",
     "find_view",
     "from_arrays",
@@ -89,6 +93,7 @@ __all__ = [
     "scatter_view",
     "show",
     "steps_view",
+    "sweep_view",
     "trace",
     "trace_inputs",
     "what_if",

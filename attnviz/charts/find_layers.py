@@ -1,4 +1,7 @@
-"""What is drawn of the find view, a function a part: cells, their numbers, names and frames."""
+"""What is drawn of a grid of all heads, a function a part: cells, their numbers, names and frames.
+
+Find colours it by weights, Effect by what changes without a head.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +11,7 @@ import altair as alt
 from attnviz.charts.model_layers import opening
 from attnviz.charts.parts import palette
 from attnviz.charts.parts.axes import legend
-from attnviz.charts.parts.values import weights_scale
+from attnviz.charts.parts.values import signed_scale, weights_scale
 from attnviz.heads.finding import FIRST
 
 WIDTH = 800  # px, of a layer, on a screen 1280 px wide
@@ -19,6 +22,7 @@ HEADER = 34
 FONT_SIZE, SMALL_FONT_SIZE = 12, 9
 PLACES = ("kind", "layer", "head")
 OF_ONE, OF_SEVERAL = ("weight", "rank"), ("mean", "spread", "n_first", "n_texts", "rank")
+OF_CHANGE = ("change", "kl", "rank")
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Shape:
     n_rows: int
     n_columns: int
     left: int  # px, for the layers' names
-    is_of_several: bool  # texts
+    is_of_several: bool = False  # texts
+    is_of_change: bool = False  # signed; heads that have no number yet are left blank
 
     @property
     def cell(self) -> int:
@@ -46,10 +51,19 @@ class Shape:
     @property
     def columns(self) -> tuple[str, ...]:
         """What is told of each head."""
+        if self.is_of_change:
+            return OF_CHANGE
         return OF_SEVERAL if self.is_of_several else OF_ONE
 
     @property
+    def value(self) -> str:
+        """The one of them that colours the grid."""
+        return self.columns[0]
+
+    @property
     def title(self) -> str:
+        if self.is_of_change:
+            return "Δ log p without the head"
         return "mean weight over the texts" if self.is_of_several else "weight"
 
 
@@ -69,10 +83,10 @@ def _cells(of: Shape) -> alt.Chart:
             **_box(),
             color=alt.Color(
                 "value:Q",
-                scale=weights_scale("limit"),
+                scale=signed_scale("limit") if of.is_of_change else weights_scale("limit"),
                 legend=legend(
                     of.title,
-                    alt.expr("[0, limit / 2, limit]"),
+                    alt.expr("[-limit, 0, limit]" if of.is_of_change else "[0, limit / 2, limit]"),
                     FONT_SIZE,
                     orient="top",
                     direction="horizontal",
@@ -169,6 +183,12 @@ def _frames(of: Shape) -> alt.Chart:
             alt.Tooltip("rank:Q", title="rank by the mean"),
             alt.Tooltip("among:N", title=f"among the first {FIRST}"),
         ]
+    elif of.is_of_change:
+        tooltip += [
+            alt.Tooltip("change:Q", title=of.title, format="+.4~g"),
+            alt.Tooltip("kl:Q", title="KL divergence, nats", format=".4~g"),
+            alt.Tooltip("rank:Q", title="rank by magnitude"),
+        ]
     else:
         tooltip += [alt.Tooltip("weight:Q", format=".4~g"), alt.Tooltip("rank:Q")]
     place = "datum.kind + ', layer ' + datum.layer + ', head ' + datum.head"
@@ -196,9 +216,11 @@ def _tiles(of: Shape) -> alt.Chart:
     tiles = alt.Chart(alt.sequence(of.n_tiles, as_="tile")).transform_calculate(**told)
     if of.is_of_several:
         tiles = tiles.transform_calculate(among="datum.n_first + ' of ' + datum.n_texts + ' texts'")
+    if of.is_of_change:
+        tiles = tiles.transform_filter("isValid(datum.change)")
     return tiles.transform_calculate(
         kind="row_kinds[datum.row]",
-        value=f"datum.{'mean' if of.is_of_several else 'weight'}",
+        value=f"datum.{of.value}",
         x=f"{of.left} + datum.head * {of.cell}",
         y=f"{HEADER} + datum.row * {of.row}",
     ).transform_calculate(

@@ -47,7 +47,9 @@ def _answer(asked: Namespace) -> None:
     output_files.check(asked.files)
     if asked.text == "-":
         asked.text = _standard_input()
-    trace, *loaded = _loaded(asked) if asked.arrays is None else (_read(asked.arrays), None, None)
+    trace, model, tokenizer = (
+        _loaded(asked) if asked.arrays is None else (_read(asked.arrays), None, None)
+    )
 
     # Not before now: whatever is wrong above is told without waiting for them.
     from attnviz.cli.other_texts import more_of
@@ -57,12 +59,12 @@ def _answer(asked: Namespace) -> None:
     from attnviz.export.screen import OF_TABLES
 
     screen = screen_of(asked, trace)
-    more = more_of(screen, *loaded)
+    more = more_of(screen, model, tokenizer, _show_heads)
     if asked.files:
         from attnviz.cli.contents import contents
         from attnviz.text.files import write
 
-        made = contents(asked, screen, trace, more, loaded[0])
+        made = contents(asked, screen, trace, more, model)
         for file, content in made.files.items():
             write(file, content)
         for note in made.notes:
@@ -165,6 +167,12 @@ def _show_progress(n_bytes: int, total: int) -> None:
 
         end = "\n" if n_bytes == total else ""
         sys.stderr.write(f"\rDownloading: {size(n_bytes)} of {size(total)}    {end}")
+        sys.stderr.flush()
+
+
+def _show_heads(done: int, in_all: int) -> None:
+    if sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write(f"\rHeads: {done} of {in_all}{chr(10) if done == in_all else ''}")
         sys.stderr.flush()
 
 

@@ -3,14 +3,19 @@
 from typing import Any
 
 from attnviz.capture import forward_pass
+from attnviz.export.asking import OnProgress, asked
 from attnviz.export.screen import NOTHING_MORE, More, Screen
 from attnviz.heads.induction_score import induction
 from attnviz.models import loader
 from attnviz.text.errors import InputError
 
 
-def more_of(screen: Screen, model: Any, tokenizer: Any) -> More:
+def more_of(
+    screen: Screen, model: Any, tokenizer: Any, on_progress: OnProgress | None = None
+) -> More:
     """What the screen looks at besides; `model` is None for arrays of a file.
+
+    `on_progress` is that of `attnviz.effect.sweep`.
 
     Raises InputError where another text is asked for and there is no model, and what
     `attnviz.load` and `attnviz.trace` raise.
@@ -18,6 +23,8 @@ def more_of(screen: Screen, model: Any, tokenizer: Any) -> More:
     find, beside = screen.find, screen.beside
     if screen.view == "find" and find.by == "measures":
         return NOTHING_MORE if model is None else More(induction=induction(model, tokenizer))
+    if screen.view == "effect" and model is not None:
+        return asked(screen, model, tokenizer, on_progress)
     is_more = {"find": bool(find.texts), "compare": beside.is_of_another_trace}
     if not is_more.get(screen.view):
         return NOTHING_MORE

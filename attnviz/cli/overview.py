@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -9,6 +10,7 @@ from attnviz.attention.trace import Trace
 from attnviz.charts.find import takeaway
 from attnviz.cli.summary import wrapped
 from attnviz.export.captions import caption
+from attnviz.export.effect_words import found
 from attnviz.export.screen import NOTHING_MORE, More, Screen, heads_compared, tabulated
 from attnviz.heads.comparing import where_largest
 from attnviz.heads.definitions import MEASURES
@@ -40,18 +42,22 @@ class Overview:
         from attnviz.export import data  # pyarrow, which no picture needs
 
         table = tabulated(self.screen, self.trace, self.more)
-        document = {
+        document: dict[str, Any] = {
             "model": self.trace.model_name,
             "revision": self.trace.revision,
             "about": caption(self.screen, self.trace),
             "rows": data.rows(table),
         }
+        if self.screen.view == "effect":
+            document |= {"answer": dict(table.attrs)}
         return json.dumps(document, indent=2, allow_nan=False)
 
     def _found(self, table: pd.DataFrame) -> str:
         if self.screen.view == "compare":
             of = heads_compared(self.screen, self.trace, self.more)
             return plain(where_largest(of.difference))
+        if self.screen.view == "effect":
+            return "\n".join(map(plain, found(self.screen, self.trace, self.more)))
         return takeaway(table) if self.screen.find.by == "pair" else ""
 
     def _first(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -61,6 +67,11 @@ class Overview:
             tokens = [name for name in map(str, table) if name.endswith("_token")]
             order = table["difference"].abs().sort_values(ascending=False, kind="stable").index
             return table.loc[order, [*tokens, "weight_a", "weight_b", "difference"]]
+        if self.screen.view == "effect":
+            if not self.screen.effect.all_heads:
+                return table
+            order = table["change"].abs().sort_values(ascending=False, kind="stable").index
+            return table.loc[order]
         if find.by == "pair":
             return table
         known = {measure.name for measure in MEASURES}

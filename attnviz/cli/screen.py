@@ -28,7 +28,7 @@ def screen_of(asked: Namespace, trace: Trace) -> Screen:
         "model": BUNDLED if asked.arrays is None else trace.model_name,
         "revision": trace.revision,
         "dtype": trace.dtype,
-        **_given(asked, queries, keys),
+        **_given(asked, queries, keys, trace.target or trace.source),
     }
     is_filtered, is_changed = (
         any(name.startswith(part) for name in given) for part in ("filters.", "change.")
@@ -37,6 +37,11 @@ def screen_of(asked: Namespace, trace: Trace) -> Screen:
     if view == "steps" and is_filtered:
         raise InputError(
             "Steps shows the whole head, and filters were asked for."
+            "\n\nHint: leave them out, or choose another view: --view neurons."
+        )
+    if view == "effect" and is_filtered:
+        raise InputError(
+            "Effect runs the whole model, and filters were asked for."
             "\n\nHint: leave them out, or choose another view: --view neurons."
         )
     if view == "model" and asked.measure == "induction":
@@ -61,13 +66,16 @@ def screen_of(asked: Namespace, trace: Trace) -> Screen:
     return screen
 
 
-def _given(asked: Namespace, queries: Tokens, keys: Tokens) -> dict[str, Any]:
+def _given(asked: Namespace, queries: Tokens, keys: Tokens, answering: Tokens) -> dict[str, Any]:
     """What a screen has of each option that is given."""
-    given = {}
+    given: dict[str, Any] = {}
     for option in (option for group in OPTIONS.values() for option in group):
         value = getattr(asked, option.name)
         if value is not None and (value != "" or option.takes != "NAME"):
-            given[option.name] = _read(option, value, queries, keys)
+            if option.name == "effect.position":
+                given[option.name] = _position(answering, value, "answering")
+            else:
+                given[option.name] = _read(option, value, queries, keys)
     if "heads" in given:
         given["heads"] = tuple(dict.fromkeys(given["heads"]))
     if "filters.hidden_keys" in given and keys is queries:  # as on the page

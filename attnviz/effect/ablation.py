@@ -32,7 +32,8 @@ class Without:
     `change` is log p of the token without it, less log p with it. `kl` is the Kullback-Leibler
     divergence of what the model says without from what it says with it, in nats. Logits are
     float32, (vocabulary,), as the model returns them; `before` and `after` are as `prediction`
-    gives them.
+    gives them. `both` has the tokens of `before`, and the followed one where it is not among them,
+    with both probabilities: token, id, before, after. Its `attrs` have all numbers of this answer.
     """
 
     token: str
@@ -47,6 +48,7 @@ class Without:
     probability_after: float
     before: pd.DataFrame = field(repr=False)
     after: pd.DataFrame = field(repr=False)
+    both: pd.DataFrame = field(repr=False)
 
 
 def without(
@@ -208,19 +210,33 @@ def _compared(
     after = question.logits(seen, run_again(seen, changes))[0]
     token_id = id_of(token, question, model, tokenizer, _array(before))
     log_p, log_q = (log_probabilities(question, model, one) for one in (before, after))
+    first = first_choices(question, model, tokenizer, before, TOP)
+    ids = [*dict.fromkeys([*first["id"], token_id])]
+    followed = labels(question, model, tokenizer, [token_id])[0]
+    probabilities = {
+        name: [float(one[at].exp()) for at in ids]
+        for name, one in (("before", log_p), ("after", log_q))
+    }
+    numbers: dict[str, Any] = {
+        "token": followed,
+        "token_id": token_id,
+        "what": question.what,
+        "position": question.position,
+        "change": float(log_q[token_id] - log_p[token_id]),
+        "kl": float(divergence(log_p, log_q)),
+        "probability_before": float(log_p[token_id].exp()),
+        "probability_after": float(log_q[token_id].exp()),
+    }
+    called = [*first["token"], followed][: len(ids)]
+    both = pd.DataFrame({"token": called, "id": ids, **probabilities})
+    both.attrs.update(numbers)
     return Without(
-        token=labels(question, model, tokenizer, [token_id])[0],
-        token_id=token_id,
-        what=question.what,
-        position=question.position,
+        **numbers,
         logits_before=_array(before),
         logits_after=_array(after),
-        change=float(log_q[token_id] - log_p[token_id]),
-        kl=float(divergence(log_p, log_q)),
-        probability_before=float(log_p[token_id].exp()),
-        probability_after=float(log_q[token_id].exp()),
-        before=first_choices(question, model, tokenizer, before, TOP),
+        before=first,
         after=first_choices(question, model, tokenizer, after, TOP),
+        both=both,
     )
 
 

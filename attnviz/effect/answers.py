@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from attnviz.attention.trace import Trace
 from attnviz.capture.forward_pass import Observed, observed
 from attnviz.capture.inputs import Inputs, model_name
 from attnviz.capture.unwrapping import unwrapped
@@ -30,6 +31,24 @@ class Question:
         if logits.ndim == 3:
             logits = logits[:, 0 if logits.shape[1] == 1 else self.position]
         return logits.detach()
+
+
+def usual_question(model: Any, tokenizer: Any, trace: Trace) -> Question | None:
+    """What is asked of this text where no position is named, without a pass of its own.
+
+    The position is None where none is usual: of a masked model, a text without a mask. No question
+    where the model makes embeddings and says nothing.
+    """
+    own, _ = unwrapped(model)
+    has_mask = tokenizer.mask_token in trace.tokens
+    says = said_by(type(own).__name__, own.config.model_type)
+    if not says:
+        return None
+    what = _one_of(says, has_mask)
+    if what == "masked token" and has_mask:
+        return Question(what, trace.tokens.index(tokenizer.mask_token))
+    last = {"target token": 0, "next token": len(trace.tokens) - 1}
+    return Question(what, last.get(what))
 
 
 def asked(
@@ -102,16 +121,19 @@ def _usual_position(
 def _said_by(model: PreTrainedModel, tokenizer: Any, inputs: Inputs) -> Said:
     name = type(model).__name__
     says = said_by(name, model.config.model_type)
-    if "masked token" in says and "next token" in says:  # one class for both (xlm)
-        has_mask = tokenizer.mask_token_id in inputs.tensors["input_ids"][0].tolist()
-        return "masked token" if has_mask else "next token"
     if says:
-        return says[0]
+        return _one_of(says, tokenizer.mask_token_id in inputs.tensors["input_ids"][0].tolist())
     raise InputError(
         f"{model_name(model)} was loaded as {name}, which makes embeddings and says nothing of "
         "tokens or classes.\n\nHint: load a model whose config names a head, as "
         "BertForMaskedLM or GPT2LMHeadModel, and whose file has the weights of it."
     )
+
+
+def _one_of(says: list[Said], has_mask: bool) -> Said:
+    if "masked token" in says and "next token" in says:  # one class for both (xlm)
+        return "masked token" if has_mask else "next token"
+    return says[0]
 
 
 def log_probabilities(question: Question, model: PreTrainedModel, logits: Tensor) -> Tensor:

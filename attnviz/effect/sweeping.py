@@ -43,6 +43,26 @@ def sweep(
     `on_progress` is called with the number of heads so far and in all; where it returns False the
     sweep ends, and the table has the heads that are done.
     """
+    table = pd.DataFrame()
+    for table in growing(model, tokenizer, text, how, token, position, pair=pair, target=target):
+        done, in_all = len(table), table.attrs["n_heads"]
+        if on_progress is not None and on_progress(done, in_all) is False:
+            break
+    return table
+
+
+def growing(
+    model: Any,
+    tokenizer: Any,
+    text: str,
+    how: How = ZERO,
+    token: str | int | None = None,
+    position: int | None = None,
+    *,
+    pair: str | None = None,
+    target: str | None = None,
+) -> Iterator[pd.DataFrame]:
+    """The table of `sweep` again and again, each time with more heads, until it has all."""
     seen, question = asked(model, tokenizer, text, position, pair, target)
     put = replacements(seen, tokenizer, how, pair, target)
     heads: Heads = [
@@ -53,27 +73,26 @@ def sweep(
     own = question.logits(seen, seen.outputs)[0]
     token_id = id_of(token, question, seen.model, tokenizer, own.float().cpu().numpy())
     log_p = log_probabilities(question, seen.model, own)
+    direct, reason = _direct(model, tokenizer, text, token_id, question, pair, target)
     rows: list[tuple[Any, ...]] = []
     for few, logits in _swept(seen, question, put, heads, own):
         log_q = log_probabilities(question, seen.model, logits)
         changes = (log_q[:, token_id] - log_p[token_id]).tolist()
         kls = divergence(log_p, log_q).tolist()
         rows += [(*head, *numbers) for head, *numbers in zip(few, changes, kls, strict=True)]
-        if on_progress is not None and on_progress(len(rows), len(heads)) is False:
-            break
-    table = pd.DataFrame(rows, columns=["kind", "layer", "head", "change", "kl"])
-    direct, reason = _direct(model, tokenizer, text, token_id, question, pair, target)
-    table["direct"] = [direct.get(head, np.nan) for head in heads[: len(rows)]]
-    table.attrs = {
-        "no_direct_because": reason,
-        "token": labels(question, seen.model, tokenizer, [token_id])[0],
-        "id": token_id,
-        "position": question.position,
-        "what": question.what,
-        "probability": float(log_p[token_id].exp()),
-        "is_whole": len(rows) == len(heads),
-    }
-    return table
+        table = pd.DataFrame(rows, columns=["kind", "layer", "head", "change", "kl"])
+        table["direct"] = [direct.get(head, np.nan) for head in heads[: len(rows)]]
+        table.attrs = {
+            "no_direct_because": reason,
+            "token": labels(question, seen.model, tokenizer, [token_id])[0],
+            "id": token_id,
+            "position": question.position,
+            "what": question.what,
+            "probability": float(log_p[token_id].exp()),
+            "n_heads": len(heads),
+            "is_whole": len(rows) == len(heads),
+        }
+        yield table
 
 
 def _direct(
@@ -105,8 +124,12 @@ def _swept(
     size = max(1, BATCH_TOKENS // n_tokens)
     if size > 1 and not _gives_the_same(seen, question, own):
         size = 1
-    for start in range(0, len(heads), size):
-        few = heads[start : start + size]
+    sizes = [max(1, size // 4)]  # the first few are soon there
+    while sum(sizes) < len(heads):
+        sizes.append(size)
+    for place, n in enumerate(sizes):
+        start = sum(sizes[:place])
+        few = heads[start : start + n]
         changes = {
             at: putting(
                 [[head] if (kind, layer) == at else [] for kind, layer, head in few], put(at)

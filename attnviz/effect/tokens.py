@@ -11,6 +11,8 @@ from attnviz.text import tokenizing
 from attnviz.text.characters import quoted
 from attnviz.text.errors import InputError
 
+_FIRST = 10  # of the likeliest tokens, which are listed
+
 
 def labels(
     question: Question, model: PreTrainedModel, tokenizer: Any, ids: Sequence[int]
@@ -33,12 +35,19 @@ def id_of(
     """The id of a token or class; without one, the model's own first choice.
 
     A word may be a token with a space before it, and another one without: then the one that the
-    model finds likelier here. Raises InputError for what is no single token.
+    model finds likelier here. One of its ten likeliest may be named as `labels` has it, too: "↵".
+    Raises InputError for what is no single token.
     """
     if token is None:
         return int(logits.argmax())
     if isinstance(token, str):
-        found = _classes(model, token) if question.what in CLASSES else _ids(tokenizer, token)
+        if question.what in CLASSES:
+            found = _classes(model, token)
+        else:
+            first = logits.argsort()[::-1][:_FIRST].tolist()
+            called = labels(question, model, tokenizer, first)
+            found = _ids(tokenizer, token)
+            found += [at for at, name in zip(first, called, strict=True) if name == token]
         if not found:
             raise InputError(_none(question, model, token))
         return max(found, key=lambda at: logits[at])
@@ -80,7 +89,7 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
     """The ids of one token that stand for this text, with and without a space before it."""
     special = tokenizer.get_vocab().get(text)
     found = [] if special is None else [special]
-    for written in (text, f" {text}"):
+    for written in (text, f" {text}", text.replace("␣", " ")):
         ids = tokenizer(written, add_special_tokens=False)["input_ids"]
         if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
             found += ids

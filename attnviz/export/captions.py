@@ -18,13 +18,14 @@ def caption(screen: Screen, trace: Trace, *, is_changed: bool = False) -> str:
     """
     sentences = [_model(screen, trace), *_texts(screen, trace)]
     sentences += _pair(screen, trace)
-    sentences += {"find": _found, "compare": _beside}.get(screen.view, _nothing)(screen)
+    of_view = {"find": _found, "compare": _beside, "effect": _asked}
+    sentences += of_view.get(screen.view, _nothing)(screen)
     if screen.view == "heads" and screen.heads is not None:
         n_heads = trace.n_heads(screen.layer, screen.kind)
         if len(screen.heads) < n_heads:
             on = ranges(screen.heads) if screen.heads else "none"
             sentences.append(f"Heads on: {on} of {n_heads}")
-    if screen.view != "steps":
+    if screen.view not in ("steps", "effect"):
         notes = screen.filters(trace).layer(screen.layer, screen.kind).notes
         sentences += [f"Filters: {'; '.join(notes)}"] if notes else []
     elif screen.convention == "columns":
@@ -43,7 +44,7 @@ def _model(screen: Screen, trace: Trace) -> str:
         parts.append(trace.dtype)
     if len(trace.kinds) > 1:
         parts.append(f"{screen.kind or trace.kinds[0]} attention")
-    if screen.view not in OF_ALL_HEADS:
+    if screen.view not in OF_ALL_HEADS and not _is_of_every_head(screen):
         parts.append(f"layer {screen.layer}")
         if screen.view != "heads":
             parts.append(f"head {screen.head}")
@@ -91,12 +92,29 @@ def _beside(screen: Screen) -> list[str]:
     return said
 
 
+def _is_of_every_head(screen: Screen) -> bool:
+    return screen.view == "effect" and screen.effect.all_heads
+
+
+def _asked(screen: Screen) -> list[str]:
+    """What the model is asked, and what stands in the head's place."""
+    asking = screen.effect
+    which = "Every head in turn" if asking.all_heads else "The head"
+    how = f"patched with “{_short(asking.patch)}”" if asking.patch else "switched off"
+    said = [f"{which} is {how} (total effect)"]
+    if asking.position is not None:
+        said.append(f"Position {asking.position} answers")
+    if asking.token is not None:
+        said.append(f"Followed: {shown(asking.token)}")
+    return said
+
+
 def _nothing(screen: Screen) -> list[str]:
     return []
 
 
 def _pair(screen: Screen, trace: Trace) -> list[str]:
-    if screen.view == "model" or (screen.view == "find" and screen.find.by != "pair"):
+    if screen.view in ("model", "effect") or (screen.view == "find" and screen.find.by != "pair"):
         return []
     queries, keys = trace.tokens_of(screen.layer, screen.kind)
     query, key = screen.linked if screen.view == "find" else (screen.query, screen.key)

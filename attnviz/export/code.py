@@ -8,6 +8,7 @@ from typing import Any
 from attnviz.attention.filters import NO_FILTERS, Filters
 from attnviz.attention.what_if import what_if
 from attnviz.charts.compare import compare_view
+from attnviz.charts.effect import effect_view, sweep_view
 from attnviz.charts.find import find_view
 from attnviz.charts.heads import head_view
 from attnviz.charts.model import model_view
@@ -16,7 +17,7 @@ from attnviz.charts.scatter import scatter_view
 from attnviz.charts.steps import steps_view
 from attnviz.charts.what_if import what_if_view
 from attnviz.export.python import arguments, call, differing, listed, literal
-from attnviz.export.screen import Screen, view_options
+from attnviz.export.screen import Asking, Screen, view_options
 
 
 def script(screen: Screen, file: str | None = "figure.svg") -> str:
@@ -26,6 +27,9 @@ def script(screen: Screen, file: str | None = "figure.svg") -> str:
     defaults. Steps with a change are drawn twice: as `chart`, and beside the changed head as
     `comparison`, in a file of its own that ends in `_what_if`.
     """
+    if screen.view == "effect":
+        lines = ["import attnviz", "", loaded(screen), *_asked(screen), *_shown("chart", file)]
+        return "\n".join(lines) + "\n"
     lines = ["import attnviz", "", *traced(screen)]
     if screen.view != "steps":
         lines += _filtered(screen.filters)
@@ -171,6 +175,22 @@ def _other(screen: Screen) -> Iterator[str]:
     yield from _filtered(screen.filters.elsewhere, "other")
     if screen.is_by_words:
         yield from (f"{name} = attnviz.filters.in_words({name})" for name in ("trace", "other"))
+
+
+def _asked(screen: Screen) -> list[str]:
+    """What the model says without the head, or without each of all heads, and its chart."""
+    asking = screen.effect
+    of = "model", "tokenizer", literal(screen.text)
+    how = arguments(how=asking.patch) if asking.patch else []
+    answer = differing(Asking, token=asking.token, position=asking.position)
+    options = [*how, *answer, *_given(screen, "pair", "target")]
+    if asking.all_heads:
+        table = call("table = attnviz.effect.sweep", *of, *options)
+        return [table, _view(screen, sweep_view, "table")]
+    head = (screen.layer, screen.head)
+    heads = literal([head if screen.kind is None else (screen.kind, *head)])
+    without = call("found = attnviz.effect.without", *of, heads, *options)
+    return [without, _view(screen, effect_view, "found.both")]
 
 
 def _what_if(screen: Screen) -> list[str]:

@@ -8,6 +8,7 @@ from attnviz.attention.trace import Trace
 from attnviz.charts.parts.in_notebook import Shown, of_chart
 from attnviz.charts.parts.pair import pair_of
 from attnviz.charts.parts.palette import DisplayMode, configuration
+from attnviz.export.asking import asked
 from attnviz.export.options import View
 from attnviz.export.pages import check_view, view_page
 from attnviz.export.screen import NOTHING_MORE, More, drawn, opened
@@ -31,12 +32,18 @@ def show(
     other_text: str | None = None,
     other_layer: int | None = None,
     other_head: int | None = None,
+    token: str | None = None,
+    position: int | None = None,
+    patch: str | None = None,
+    all_heads: bool = False,
 ) -> Shown:
     """A view of a text, for the last line of a notebook's cell.
 
     `view` is "steps", "neurons" (of one head), "heads" (of one layer), "model", "find" (which head
-    links `query` to `key`) or "compare" (with the head of `other_text`, `other_layer` and
-    `other_head`, one of which has to be given; of two models `attnviz.compare_view` draws it).
+    links `query` to `key`), "compare" (with the head of `other_text`, `other_layer` and
+    `other_head`, one of which has to be given; of two models `attnviz.compare_view` draws it) or
+    "effect" (what the model says with the head and without it, at `position` and of `token`, its
+    update zero or that of the text `patch`; with `all_heads` every head is switched off in turn).
     `query` and `key` are positions of tokens: those that Steps follows, that Neurons selects, that
     Compare frames and to or from which Heads shows lines. Without `layer` or `head` it is that of
     the head in which the text's second word, of a decoder its last token, gives most to another
@@ -58,7 +65,8 @@ def show(
         **{"model": trace.model_name, "text": text, "pair": pair, "target": target, "kind": kind},
         **{"layer": layer, "head": head, "view": view, "query": query, "key": key},
         **{"display_mode": display_mode, "beside.text": other_text},
-        **{"beside.layer": other_layer, "beside.head": other_head},
+        **{"beside.layer": other_layer, "beside.head": other_head, "effect.token": token},
+        **{"effect.position": position, "effect.patch": patch, "effect.all_heads": all_heads},
     }
     screen = opened(given, trace)
     head_trace = trace.head(screen.layer, screen.head, kind)
@@ -69,6 +77,8 @@ def show(
     more = NOTHING_MORE
     if view == "compare" and other_text is not None:
         more = More([forward_pass.trace(model, tokenizer, other_text)])
+    if view == "effect":
+        more = asked(screen, model, tokenizer)
     return of_chart(drawn(screen, trace, more), description)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from attnviz.attention.tolerance import TOLERANCE
 from attnviz.heads.definitions import MEASURES
 
-View = Literal["steps", "neurons", "heads", "model", "find", "compare"]
+View = Literal["steps", "neurons", "heads", "model", "find", "compare", "effect"]
 VIEWS: tuple[View, ...] = get_args(View)
 FindBy = Literal["pair", "measures"]
 NAMES = tuple(measure.name for measure in MEASURES)
@@ -118,7 +118,18 @@ OPTIONS: Mapping[str, tuple[Option, ...]] = {
         Option("beside.keys", "aligned_keys", "--align-keys PAIRS", "the same for keys",
                opens="", has_control=False),
     ),
-    "filters, of all views but steps": (
+    "effect: what the model says, with the head and without it": (
+        Option("effect.position", "position", "--position TOKEN",
+               "the token whose output answers; default: the last, the mask, or the first target",
+               opens=None),
+        Option("effect.token", "token", "--token TEXT",
+               "the token, or class, to follow; default: the model's first choice", opens=None),
+        Option("effect.patch", "patch", "--patch TEXT",
+               "take the head's update from this text of as many tokens; default: zeros", opens=""),
+        Option("effect.all_heads", "all_heads", "--all-heads", "switch off every head in turn",
+               opens="", has_control=False),
+    ),
+    "filters, of all views but steps and effect": (
         Option("filters.special", "hide_special", "--hide-special", "without [CLS], [SEP] …"),
         Option("filters.hidden_keys", "hidden", "--hide TOKEN…", "without these tokens", opens=[]),
         Option("filters.segments", "segments", "--segments AB", "sentence pair: the "
@@ -177,4 +188,6 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         **_OF_HEAD,
     },
     "compare": {},
+    "effect": {},
+    "effect of all heads": {"kind": "kind", **_OF_HEAD},
 }

@@ -1,6 +1,7 @@
 """A view as an HTML page that needs nothing else."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import altair as alt
 
@@ -13,6 +14,7 @@ from attnviz.charts.parts.pair import pair_of
 from attnviz.charts.parts.palette import PALETTES, DisplayMode, configuration
 from attnviz.charts.parts.tables import heads_table, query_table
 from attnviz.export.captions import caption
+from attnviz.export.effect_words import found
 from attnviz.export.markup import paragraphs, table, words
 from attnviz.export.options import VIEWS
 from attnviz.export.screen import (
@@ -38,6 +40,7 @@ HOW_TO = {
     "token on either side to see its lines; click to keep it.",
     "model": "Rows are queries, columns are keys. Point at a thumbnail to see its numbers.",
     "find": "Point at a head to see its numbers.",
+    "effect": "Point at a bar or a head to see its numbers.",
     "compare": "Point at a cell to see it in both heads, with both weights and their difference.",
     "steps": "Point at a cell to see its number.",
 }
@@ -100,6 +103,9 @@ def title(screen: Screen, trace: Trace) -> str:
         if screen.find.by == "pair"
         else "Measures of all heads",
         "compare": f"Layer {screen.layer}, head {screen.head}, beside another",
+        "effect": "What each head changes in what the model says"
+        if screen.effect.all_heads
+        else f"What layer {screen.layer}, head {screen.head}, changes in what the model says",
     }.get(screen.view, f"Layer {screen.layer}, head {screen.head}")
     return f"{what}{of_kind}: {trace.model_name}"
 
@@ -132,6 +138,9 @@ def _checked(head: HeadTrace, name: str) -> str:
 
 
 def _chart(screen: Screen, trace: Trace, more: More) -> Pieces:
+    if screen.view == "effect":
+        yield from _effect(screen, trace, more)
+        return
     specification = drawn(screen, trace, more).to_dict()
     if screen.view in ("neurons", "heads"):
         specification["width"] = "container"
@@ -152,6 +161,18 @@ def _chart(screen: Screen, trace: Trace, more: More) -> Pieces:
         numbers = query_table(less.head(screen.layer, screen.head, screen.kind), place)
     name = words(plain(token_at(queries.labels, place)))
     yield table(numbers, f"What the query token {name} gives to each key, as a table")
+
+
+def _effect(screen: Screen, trace: Trace, more: More) -> Pieces:
+    """The bars, and with a sweep the grid of all heads, each with its words and its table."""
+    yield paragraphs("\n\n".join(found(screen, trace, more)))
+    of_head = replace(screen, effect=replace(screen.effect, all_heads=False))
+    parts = {"The first tokens": of_head, "All heads": screen}
+    for what, shown in parts.items() if screen.effect.all_heads else [*parts.items()][:1]:
+        specification = drawn(shown, trace, more).to_dict()
+        yield f"<h2>{what}</h2><p>{words(specification['description'])}</p>"
+        yield Picture(specification, WIDE)
+        yield table(tabulated(shown, trace, more), f"{what}, as a table")
 
 
 def _style(mode: DisplayMode) -> str:

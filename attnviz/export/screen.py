@@ -14,6 +14,7 @@ from attnviz.attention.steps import Convention
 from attnviz.attention.trace import Trace
 from attnviz.attention.what_if import NO_CHANGE, Change
 from attnviz.charts.compare import compare_view
+from attnviz.charts.effect import effect_view, sweep_view
 from attnviz.charts.find import find_view
 from attnviz.charts.heads import Focus, head_view, most_tokens
 from attnviz.charts.matrix import Large
@@ -32,7 +33,7 @@ from attnviz.heads.measuring import measures
 from attnviz.text.errors import InputError
 from attnviz.text.tokens import Tokens
 
-OF_TABLES = ("find", "compare")  # whose numbers are a table, not the arrays of a head
+OF_TABLES = ("find", "compare", "effect")  # whose numbers are a table, not the arrays of a head
 OF_ALL_HEADS = ("model", "find")  # the views in which no head is chosen, only marked
 
 
@@ -69,6 +70,20 @@ class Beside:
     def is_of_text(self, text: str) -> bool:
         """Whether B reads this text too, and with it its second text or its target."""
         return self.text is None or self.text == text
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What Effect asks of the model: which position answers, and which token is followed.
+
+    None is what the model answers by itself. `patch` is the text that updates are taken from,
+    None for zeros. With `all_heads` every head is switched off in turn.
+    """
+
+    token: str | None = None
+    position: int | None = None
+    patch: str | None = None
+    all_heads: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,7 @@ class Screen:
     is_by_measure: bool = False
     find: Finding = Finding()
     beside: Beside = Beside()
+    effect: Asking = Asking()
 
     @property
     def linked(self) -> tuple[int, int]:
@@ -129,13 +145,16 @@ class Screen:
 
 @dataclass(frozen=True, eq=False)
 class More:
-    """What Find and Compare look at besides a trace: others, not filtered, and the model's scores.
+    """What views look at besides a trace: others, not filtered, and what only the model tells.
 
-    The others are those of Find's more texts, or the one that Compare sets beside.
+    The others are those of Find's more texts, or the one that Compare sets beside. `effect` is
+    `both` of `attnviz.effect.without` this head, and `sweep` what `attnviz.effect.sweep` gives.
     """
 
     traces: Sequence[Trace] = ()
     induction: pd.DataFrame | None = None
+    effect: pd.DataFrame | None = None
+    sweep: pd.DataFrame | None = None
 
     @property
     def other(self) -> Trace | None:
@@ -196,6 +215,7 @@ _PARTS: Mapping[str, Any] = {
     "change": Change,
     "find": Finding,
     "beside": Beside,
+    "effect": Asking,
 }
 
 
@@ -232,8 +252,12 @@ def following(screen: Screen, trace: Trace) -> Screen:
 
 def view_options(screen: Screen) -> dict[str, Any]:
     """What the view's function is given beside tokens and colours."""
-    is_of_measures = screen.view == "find" and screen.find.by == "measures"
-    names = ARGUMENTS["find measures" if is_of_measures else screen.view]
+    name: str = screen.view
+    if name == "find" and screen.find.by == "measures":
+        name = "find measures"
+    if name == "effect" and screen.effect.all_heads:
+        name = "effect of all heads"
+    names = ARGUMENTS[name]
     return {argument: attrgetter(name)(screen) for argument, name in names.items()}
 
 
@@ -253,6 +277,9 @@ def drawn(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> alt.TopLev
         if screen.find.by == "pair":
             return find_view(linked(screen, trace, more), **look)
         return scatter_view(measured(screen, trace, more), **look)
+    if screen.view == "effect":
+        view = sweep_view if screen.effect.all_heads else effect_view
+        return view(told(screen, more), **look)
     trace = screen.filters(trace)
     if screen.view == "model":
         return model_view(trace, **look)
@@ -296,12 +323,29 @@ def linked(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> pd.DataFr
 
 
 def tabulated(screen: Screen, trace: Trace, more: More = NOTHING_MORE) -> pd.DataFrame:
-    """The numbers of a view that is not of one head: a row a head, or a pair of tokens."""
+    """The numbers of a view of tables: a row a head, a pair of tokens, or a token that is said."""
     if screen.view == "compare":
         return heads_compared(screen, trace, more).difference.table()
+    if screen.view == "effect":
+        return told(screen, more)
     if screen.view == "find" and screen.find.by == "pair":
         return linked(screen, trace, more)
     return measured(screen, trace, more)
+
+
+def told(screen: Screen, more: More) -> pd.DataFrame:
+    """The table that Effect shows. Raises InputError where no model was asked."""
+    table = more.sweep if screen.effect.all_heads else more.effect
+    if table is None:
+        raise no_model()
+    return table
+
+
+def no_model() -> InputError:
+    return InputError(
+        "Effect asks a model what it says, and these arrays came from a file, without one."
+        "\n\nHint: choose another view, or give a text and a model."
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,17 @@ from attnviz.page.icon import ICON
 from attnviz.page.refusals import show_refusal
 from attnviz.page.run import one_run, stop
 from attnviz.page.service import loading
-from attnviz.page.views import compare, download, find, heads, model, neurons, present, steps
+from attnviz.page.views import (
+    compare,
+    download,
+    effect,
+    find,
+    heads,
+    model,
+    neurons,
+    present,
+    steps,
+)
 from attnviz.text.phrases import escaped
 
 
@@ -81,7 +91,7 @@ def show() -> None:
             stylesheet.apply_to_embed()
         else:
             header.show(trace, head)
-        views = (steps, neurons, heads, model, find, compare)
+        views = (steps, neurons, heads, model, find, compare, effect)
         tabs = st.tabs(sidebar.VIEWS, key="view", bind="query-params")
         links.check("view", "view", sidebar.VIEWS, st.session_state["view"])
         for tab, view in zip(tabs, views, strict=True):

@@ -25,7 +25,10 @@ from attnviz.page.compat import (
 from attnviz.page.controls.sidebar import STEPPERS, WAYS
 
 _LIGHT, _DARK = (PALETTES[mode].background for mode in ("light", "dark"))
-_WIDE, _DRAWN = keyed_like("neurons_", "heads_", "overview_"), keyed_like("model_", "find_")
+_WIDE, _DRAWN = (
+    keyed_like("neurons_", "heads_", "overview_"),
+    keyed_like("model_", "find_", "effect_"),
+)
 
 _OPENED_BELOW = f"{keyed('why_scale')}, {keyed('what_if')}"  # what covers them: a bar, or the strip
 

@@ -29,6 +29,13 @@ SYNONYMS = {
     "derivative": r"\bslopes?\b",
     "dimension": r"\b(components?|coordinates?) of (q|k|v|x)\b",
 }
+SYNONYMS |= {
+    "log probability": r"\blog[- ]?likelihood\b|\blogprob",
+    "ablation": r"\bknock(s|ed)?[- ]?out\b|\bhead pruning\b",
+    "patching": r"\bcausal tracing\b|\binterchange intervention",
+    "KL divergence": r"\brelative entropy\b|\bKL[- ]distance\b",
+    "back-up head": r"\bback-?up heads? (?!\()|\bredundant heads?\b",
+}
 # Not terms of attention, yet one word each.
 WORDS = {
     "selected": r"\b(head|token) (that is|which is) (open|chosen)\b|\bthe open head\b",

@@ -156,7 +156,7 @@ class Slow(threading.Semaphore):
 @pytest.fixture
 def slow(monkeypatch):
     slow = Slow()
-    monkeypatch.setattr(loading, "_passes", slow)
+    monkeypatch.setattr(loading, "passes", slow)
     monkeypatch.setattr(forward_pass, "observed", slow.slowly)
     return slow
 

@@ -19,7 +19,7 @@ from attnviz.page import figures as on_page
 from attnviz.page.beats import beats_of
 from attnviz.page.compat import CODE_TOOLBAR, keyed
 from attnviz.page.controls import links
-from attnviz.page.service import loading
+from attnviz.page.service import effects, loading
 from attnviz.text.phrases import escaped
 
 PARTS = ("Figure", "Web page", "Data", "Code", "Link")
@@ -182,7 +182,7 @@ def _short(name: str, names: Sequence[str]) -> str:
 
 def _drawn(screen: Screen, again: Callable[[], Trace]) -> alt.TopLevelMixin:
     trace = again()
-    return drawn(screen, trace, loading.more(screen, trace))
+    return drawn(screen, trace, effects.more(screen, trace))
 
 
 def _labels(trace: Trace) -> tuple[str, ...]:
@@ -197,7 +197,7 @@ def _page(screen: Screen, trace: Trace) -> None:
 
     def written() -> bytes:
         trace = again()
-        return pages.view_page(screen, trace, loading.more(screen, trace)).encode()
+        return pages.view_page(screen, trace, effects.more(screen, trace)).encode()
 
     _button("Download HTML", written, screen, "html")
 
@@ -256,7 +256,7 @@ def _table(screen: Screen, again: Callable[[], Trace]) -> None:
 
     def written(ending: str) -> bytes:
         trace = again()
-        return data.written_table(ending, tabulated(screen, trace, loading.more(screen, trace)))
+        return data.written_table(ending, tabulated(screen, trace, effects.more(screen, trace)))
 
     with st.container(horizontal=True):
         for name in ("CSV", "Parquet", "JSON"):
@@ -346,7 +346,9 @@ def _button(
 def file_name(screen: Screen, ending: str, part: str = "") -> str:
     """Says what is in the file: the view, and the layer and head it is of."""
     head = f"-layer{screen.layer}-head{screen.head}"
-    of = "" if screen.view in OF_ALL_HEADS else head
+    is_of_all = screen.view in OF_ALL_HEADS
+    is_of_all |= screen.view == "effect" and screen.effect.all_heads
+    of = "" if is_of_all else head
     if screen.view == "heads":
         of = f"-layer{screen.layer}"
     if ending in ("npz", "csv", "parquet", "json") and screen.view not in OF_TABLES:

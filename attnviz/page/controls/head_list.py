@@ -12,7 +12,10 @@ from attnviz.page.controls.sidebar import open_head
 def show_heads(
     heads: pd.DataFrame, name: str, of: object, columns: Mapping[str, Any] | None = None
 ) -> None:
-    """The rows, each of a `layer` and a `head`; `of` tells one list of this name from another."""
+    """The rows, each of a `layer` and a `head`, and of a `kind` where it is there.
+
+    `of` tells one list of this name from another.
+    """
     key = f"{name}_{abs(hash(of))}"
     st.dataframe(
         heads,
@@ -28,4 +31,4 @@ def _open_chosen(key: str, heads: pd.DataFrame) -> None:
     chosen = st.session_state[key].selection
     for place in {*chosen.rows, *(row for row, _ in chosen.cells)}:
         row = heads.iloc[place]
-        open_head(int(row["layer"]), int(row["head"]))
+        open_head(int(row["layer"]), int(row["head"]), row.get("kind"))

@@ -18,7 +18,7 @@ from attnviz.page.service.kept import read_once
 from attnviz.page.service.loading import LoadedModel
 from attnviz.text.phrases import escaped, size
 
-VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", "Compare")
+VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", "Compare", "Effect")
 DEFAULT_TEXT: str = links.AS_OPENED["text"]
 OTHER_TEXT: str = links.AS_OPENED["other_text"]  # to compare with
 
@@ -194,7 +194,7 @@ def choose_head(trace: Trace) -> tuple[str, int, int]:
         links.check_absent("kind", "attention", f"this model has only {kind} attention", kind)
     of_before = st.session_state.get(_OF, of := (trace.model_name, kind))
     st.session_state[_OF] = of
-    if of != of_before and _is_default("layer") and _is_default("head"):
+    if of != of_before and is_default("layer") and is_default("head"):
         st.session_state["layer"] = st.session_state["head"] = None
     start = opening_of(trace, kind)
     layer = stepper("Layer", "layer", trace.layers(kind), start.layer)
@@ -229,17 +229,25 @@ def choose_token(
         )
 
 
-def open_head(layer: int, head: int) -> None:
-    """Show another head; for buttons."""
+def open_head(layer: int, head: int, kind: str | None = None) -> None:
+    """Show another head, of another kind of attention where one is named; for buttons."""
+    if kind is not None and "kind" in st.session_state:
+        _set("kind", kind)
+        name, _ = st.session_state[_OF]
+        st.session_state[_OF] = name, kind  # the layer and the head are chosen with it
     _set("layer", layer)
     _set("head", head)
 
 
-def open_clicked(view: str, chart_key: str) -> None:
-    """Show the head that was clicked in a view's chart; its callback."""
+def open_clicked(view: str, chart_key: str, *, has_kind: bool = False) -> None:
+    """Show the head that was clicked in a view's chart; its callback.
+
+    Where the chart shows several kinds of attention, what is pinned in it begins with the kind.
+    """
     for point in st.session_state[chart_key].selection.get(OPENED) or []:
-        open_head(point["layer"], point["head"])
-        clicked(view, (point["layer"], point["head"]))
+        open_head(point["layer"], point["head"], point.get("kind"))
+        place = point["layer"], point["head"]
+        clicked(view, (point["kind"], *place) if has_kind else place)
 
 
 def open_state(state: dict[str, Any]) -> None:
@@ -324,8 +332,8 @@ def stepper(label: str, key: str, options: Sequence[int], preferred: int, follow
     default = list(options).index(_nearest(options, preferred, options[0]))
     before = st.session_state.get(key)
     if before is None:
-        before = preferred if follows and not _is_default(follows) else None
-    elif before not in options and _is_default(key):
+        before = preferred if follows and not is_default(follows) else None
+    elif before not in options and is_default(key):
         before = st.session_state[key] = options[default]
     with st.container(horizontal=True, vertical_alignment="bottom", wrap=False, gap="xsmall"):
         chosen = select(label, key, options, default, replace=_nearest)
@@ -355,7 +363,7 @@ def stepper(label: str, key: str, options: Sequence[int], preferred: int, follow
     return chosen
 
 
-def _is_default(key: str) -> bool:
+def is_default(key: str) -> bool:
     """Whether a list shows what it opened with."""
     names, default = st.session_state.get(f"_offered_{key}", ({None: ""}, 0))
     return st.session_state.get(key) == [*names][default]

@@ -125,7 +125,7 @@ _traces: LRUCache = LRUCache(
     _ALL, getsizeof=lambda t: _share(t.nbytes, settings.trace_cache_bytes())
 )
 _traces_lock = threading.Condition()
-_passes = threading.Semaphore(_PASSES_AT_ONCE)
+passes = threading.Semaphore(_PASSES_AT_ONCE)  # held while a model computes
 
 
 @cached(_models, condition=_models_lock)
@@ -144,7 +144,7 @@ def model(name: str, device: str = "cpu", dtype: str = "float32") -> LoadedModel
                 while _models and free_memory() < n_bytes:
                     _models.popitem()
         # transformers sets torch's default precision, for the whole process, while it loads.
-        with nullcontext() if dtype == "float32" else _passes:
+        with nullcontext() if dtype == "float32" else passes:
             return LoadedModel(name, device, dtype)
 
 
@@ -157,7 +157,7 @@ def trace(loaded: LoadedModel, text: str, pair: str | None, target: str | None) 
     """The trace of a text. Raises AttnvizError for one that the model cannot take."""
     from attnviz.capture import forward_pass
 
-    with _passes:
+    with passes:
         with _traces_lock:
             _make_room(_traces, _ALL // 2)  # it takes memory before it is kept
         made = forward_pass.observed(
@@ -237,7 +237,7 @@ def _induction(name: str, device: str, dtype: str) -> pd.DataFrame:
     from attnviz.heads.induction_score import induction
 
     loaded = model(name, device, dtype)
-    with _passes:
+    with passes:
         return induction(loaded.model, loaded.tokenizer)
 
 
@@ -258,10 +258,21 @@ def beside_text_of(trace: Trace) -> dict[str, str]:
 
 def model_of(trace: Trace) -> Any:
     """The model that computed a trace; None for somebody's own arrays."""
+    loaded = loaded_of(trace)
+    return None if loaded is None else loaded.model
+
+
+def loaded_of(trace: Trace) -> LoadedModel | None:
+    """The same with its tokenizer."""
     if trace in _files:
         return None
     key, *_ = _asked_for[trace]
-    return model(*key).model
+    return model(*key)
+
+
+def asked_for(trace: Trace) -> tuple:
+    """What tells this trace from others: the model's key, the text, the pair and the target."""
+    return _asked_for[trace]
 
 
 def screen(trace: Trace, head: HeadTrace) -> Screen:

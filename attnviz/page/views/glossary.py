@@ -46,6 +46,21 @@ TERMS: Mapping[str, str] = {
     "attention sink": "a key that takes much weight and adds little, or a learned number instead",
     "norm, ‖v‖": "how long a row of numbers is: the root of the sum of their squares",
     "magnitude": "a number without its sign; the most extreme value is the largest in magnitude",
+    "prediction": "what the model says: the next token, a masked token, a token of the target or a "
+    "class",
+    "logit": "the number that the model gives each token of its vocabulary; their softmax is its "
+    "probabilities",
+    "log probability, log p": "the natural logarithm of a probability, at most 0",
+    "Δ log p": "log p after a change, less log p before it: −0.69 halves the probability",
+    "KL divergence": "how far all probabilities change together, in nats: the mean of log p with "
+    "the head less log p without it, weighted by the probabilities with it; 0 for no change",
+    "ablation": "switch a head off, here by setting its update to 0, and run the model again",
+    "patching": "put what a head computes in another text in place of its update",
+    "total effect": "what changes when a head is switched off and all later layers go on from "
+    "there",
+    "direct effect": "what a head adds to a logit by itself, with all later layers left as they "
+    "were",
+    "back-up head": "a head that does another head's work once that one is switched off",
     "cosine": "whether two rows have one direction: 1 the same, 0 orthogonal, −1 the opposite",
     "entropy": "how evenly weights are spread, in bits: 0 for one key, log₂ n when n keys share "
     "equally",
@@ -67,6 +82,15 @@ without meaning either (Wiegreffe and Pinter,
 [Attention is not not Explanation](https://arxiv.org/abs/1908.04626), 2019). The effect of a weight
 also depends on the norm of the value (Kobayashi et al.,
 [Attention is Not Only a Weight](https://arxiv.org/abs/2004.10102), 2020).
+
+**What ablation can say, and what not.** Heads can be switched off one at a time to see which of
+them a model needs (Michel, Levy and Neubig, [Are Sixteen Heads Really Better than
+One?](https://arxiv.org/abs/1905.10650), 2019). A small effect does not say that a head does
+nothing: others can take over (back-up heads: Wang et al., [Interpretability in the
+Wild](https://arxiv.org/abs/2211.00593), 2022; McGrath et al., [The Hydra
+Effect](https://arxiv.org/abs/2307.15771), 2023). An update of zeros is one that later layers never
+meet; the update in another text is one that they know, and answers another question (Heimersheim
+and Nanda, [How to use and interpret activation patching](https://arxiv.org/abs/2404.15255), 2024).
 
 **Where the steps come from.** The four steps, and their numbering, follow Tunstall, von Werra and
 Wolf, *Natural Language Processing with Transformers* (O'Reilly, 2022), chapter 3; there wⱼᵢ is

@@ -15,7 +15,7 @@ from attnviz.page.beats import BEATS, beats_of, number_of
 from attnviz.page.compat import DeltaGenerator
 from attnviz.page.controls import export_menu, links, pair, tables
 from attnviz.page.controls.pair import Followed
-from attnviz.page.views import glossary, one_step, present, strip, what_if, why_scale
+from attnviz.page.views import effect, glossary, one_step, present, strip, what_if, why_scale
 
 OPENING = "softmax"  # the step in which attention is seen
 
@@ -131,6 +131,8 @@ def _show(followed: Followed, beat: str, steps: list[Step], *, is_alone: bool = 
         st.markdown(no_output(head))
         return
     one_step.show_steps(followed, steps, is_alone=is_alone)
+    if beat == BEATS["beyond"]:
+        effect.show_way(followed.trace)
     if beat == BEATS["3a"]:
         why_scale.show(head, followed.query, followed.key)
         what_if.show_way("Change the scaling")
