@@ -14,7 +14,7 @@ import pandas as pd
 from attnviz.charts.find_layers import OF_CHANGE, PLACES, Shape, grid
 from attnviz.charts.model_layers import OPENED
 from attnviz.charts.parts import palette
-from attnviz.charts.parts.axes import FONT_SIZE, axis
+from attnviz.charts.parts.axes import FONT_SIZE, axis, legend
 from attnviz.charts.parts.figure import (
     FIT_WIDTH,
     MAX_STRUCTURES,
@@ -32,7 +32,7 @@ from attnviz.text.phrases import number, percent
 __all__ = ["OPENED", "effect_figure", "effect_view", "sweep_figure", "sweep_view"]
 
 WIDTH = 640  # px, where nothing else says it
-BAR, PITCH = 11, 30  # px: a bar, and from one token to the next
+PITCH = 30  # px from one token to the next
 ROOM = 1.28  # times the largest probability: for the numbers behind the bars
 LETTER = 7  # px, of a layer's name
 WITH, WITHOUT = "with the head", "without it"
@@ -83,97 +83,53 @@ def takeaway(table: pd.DataFrame) -> str:
 
 @lru_cache(MAX_STRUCTURES)
 def _bars_structure(n: int) -> dict[str, Any]:
-    chart = alt.LayerChart(layer=[*_bars(n), *_shares(n)]).properties(height=n * PITCH)
+    chart = alt.LayerChart(layer=[_bars(n), _shares(n)]).properties(height=n * PITCH)
     return structure_of(chart) | FIT_WIDTH
 
 
 def _rows(n: int) -> alt.Chart:
-    """A datum for each token and for each of both: what is said with the head, and without."""
+    """A datum for each token and for each of both: what is said with the head, and without it."""
     return alt.Chart(alt.sequence(2 * n, as_="at")).transform_calculate(
         row="floor(datum.at / 2)",
         of=f"datum.at % 2 ? '{WITHOUT}' : '{WITH}'",
         token="tokens[floor(datum.at / 2)]",
         probability="datum.at % 2 ? after[floor(datum.at / 2)] : before[floor(datum.at / 2)]",
-        y=f"floor(datum.at / 2) * {PITCH} + {(PITCH - 2 * BAR) // 2} + (datum.at % 2) * {BAR}",
     )
 
 
-def _bars(n: int) -> list[alt.Chart]:
-    names = (
-        alt.Chart(alt.sequence(n, as_="row"))
-        .transform_calculate(y=f"datum.row * {PITCH} + {PITCH // 2}")
-        .mark_point(opacity=0, aria=False, tooltip=None)
-        .encode(
-            y=alt.Y(
-                "y:Q",
-                scale=alt.Scale(domain=[0, n * PITCH], reverse=True, nice=False, zero=False),
-                axis=_names(n),
-            )
-        )
+def _bars(n: int) -> alt.Chart:
+    colours = alt.Scale(
+        domain=[WITH, WITHOUT], range=[alt.expr(palette.LINE), alt.expr(palette.NEGATIVE)]
     )
-    bars = (
+    key = legend("probability", alt.Undefined, orient="top", direction="horizontal")
+    key.symbolType, key.labelExpr, key.titleOrient = "square", "datum.value", "left"
+    chart: alt.Chart = (
         _rows(n)
-        .transform_calculate(y2=f"datum.y + {BAR - 1}", zero="0")
-        .mark_rect(
-            cursor="default",
+        .mark_bar(
             description=alt.expr(
                 "datum.token + ', ' + datum.of + ': ' + format(datum.probability, '.1%')"
-            ),
+            )
         )
         .encode(
-            x=_share("zero"),
-            x2="probability:Q",
-            y="y:Q",
-            y2="y2:Q",
-            fill=alt.Fill(
-                "of:N",
-                scale=alt.Scale(
-                    domain=[WITH, WITHOUT],
-                    range=[alt.expr(palette.LINE), alt.expr(palette.NEGATIVE)],
-                ),
-                legend=alt.Legend(
-                    title="probability",
-                    orient="top",
-                    direction="horizontal",
-                    labelFontSize=FONT_SIZE,
-                    titleFontSize=FONT_SIZE,
-                    labelColor=alt.expr(palette.TEXT),
-                    titleColor=alt.expr(palette.TEXT),
-                    titleFontWeight="normal",
-                    symbolType="square",
-                ),
-            ),
+            x=_share(),
+            **_row(),
+            fill=alt.Fill("of:N", scale=colours, legend=key),
             tooltip=[
                 alt.Tooltip("token:N"),
+                alt.Tooltip("of:N", title="said"),
                 alt.Tooltip("probability:Q", format=".4~g"),
-                alt.Tooltip("of:N", title=" "),
             ],
         )
     )
-    return [names, bars]
+    return chart
 
 
-def _names(n: int) -> alt.Axis:
-    """The tokens, each in the middle of its row; the followed one is bold."""
-    place = f"(datum.value - {PITCH // 2}) / {PITCH}"
-    return axis(
-        "",
-        values=[at * PITCH + PITCH // 2 for at in range(n)],
-        labelExpr=f"tokens[{place}]",
-        labelFontWeight=alt.expr(f"{place} === followed ? 'bold' : 'normal'"),
-        grid=False,
-    )
-
-
-def _shares(n: int) -> list[alt.Chart]:
+def _shares(n: int) -> alt.Chart:
     """The probability behind each bar."""
-    said = (
-        "datum.probability >= 0.0005 || datum.probability == 0"
-        " ? format(100 * datum.probability, '.1f') : format(100 * datum.probability, '.1~e')"
-    )
+    form = "100 * datum.probability, datum.probability >= 0.001 ? '.1f' : '.2~g'"
     chart: alt.Chart = (
         _rows(n)
-        .transform_calculate(said=f"({said}) + ' %'", middle=f"datum.y + {BAR / 2}")
+        .transform_calculate(said=f"format({form}) + ' %'")
         .mark_text(
             align="left",
             baseline="middle",
@@ -183,14 +139,27 @@ def _shares(n: int) -> list[alt.Chart]:
             aria=False,
             tooltip=None,
         )
-        .encode(x=_share("probability"), y="middle:Q", text="said:N")
+        .encode(x=_share(), **_row(), text="said:N")
     )
-    return [chart]
+    return chart
 
 
-def _share(field: str) -> alt.X:
+def _share() -> alt.X:
     scale = alt.Scale(domain=[0, alt.expr("end")], nice=False)
-    return alt.X(f"{field}:Q", scale=scale, axis=None)
+    return alt.X("probability:Q", scale=scale, axis=None)
+
+
+def _row() -> dict[str, Any]:
+    """The place of a token, and within it that of what is said with the head and without it."""
+    names = axis(
+        "",
+        labelExpr="tokens[datum.value]",
+        labelFontWeight=alt.expr("datum.value === followed ? 'bold' : 'normal'"),
+    )
+    return {
+        "y": alt.Y("row:O", axis=names, scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1)),
+        "yOffset": alt.YOffset("of:N", scale=alt.Scale(domain=[WITH, WITHOUT])),
+    }
 
 
 # All heads

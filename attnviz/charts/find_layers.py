@@ -117,10 +117,13 @@ def _numbers(of: Shape) -> list[alt.Chart]:
     )
     if not of.is_printed:
         return [first.encode(x=_x("middle"), y=_y("centre"), text="rank:Q")]
+    printed = "format(datum.value, printed_as)"
+    if of.is_of_change:  # a zero has no sign
+        printed = f"replace({printed}, /^[+−](0[.]0+)$/, '$1')"
     weights = (
         _tiles(of)
         .transform_filter("isValid(datum.value)")
-        .transform_calculate(printed="format(datum.value, printed_as)", low="datum.y2 - 11")
+        .transform_calculate(printed=printed, low="datum.y2 - 11")
         .mark_text(
             align="right",
             baseline="middle",

@@ -9,14 +9,18 @@ from attnviz.attention.what_if import Change
 from attnviz.charts.parts.palette import PALETTES
 from attnviz.export.options import VIEWS
 from attnviz.export.pages import view_page
-from attnviz.export.screen import Beside, Screen
+from attnviz.export.screen import Beside, More, Screen
 from attnviz.text.characters import shown
+from tests.support.saying import both_of
 
 pytestmark = pytest.mark.browser
 
 SENTENCE = "time flies like an arrow"
 LONG = f"{SENTENCE} " * 20
-N_CHARTS = {"steps": 13, **dict.fromkeys(("neurons", "heads", "model", "find", "compare"), 1)}
+N_CHARTS = {
+    "steps": 13,
+    **dict.fromkeys(("neurons", "heads", "model", "find", "compare", "effect"), 1),
+}
 OTHER = Beside(layer=5, head=11)  # what Compare shows beside the head
 HOSTILE = (
     *("</script><script>alert(1)</script>", "<img␣src=x␣onerror=alert(2)>", "$x$", "``b``"),
@@ -35,7 +39,7 @@ def opened(open_document):
     """Open the page of a screen as a file, offline."""
 
     def open_page(screen, trace, width=1280):
-        page = open_document(view_page(screen, trace), width)
+        page = open_document(view_page(screen, trace, More(effect=both_of())), width)
         n_charts = N_CHARTS[screen.view] + (5 if screen.change else 0)
         page.wait_for_function(f"document.querySelectorAll('.marks').length >= {n_charts}")
         assert page.locator(".marks").count() == page.locator(".chart").count() == n_charts

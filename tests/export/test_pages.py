@@ -27,11 +27,12 @@ from attnviz.charts.parts.palette import PALETTES
 from attnviz.export.markup import formula, paragraphs
 from attnviz.export.options import VIEWS
 from attnviz.export.pages import view_page
-from attnviz.export.screen import Beside, More, Screen, drawn, following
+from attnviz.export.screen import Asking, Beside, More, Screen, drawn, following
 from attnviz.heads.comparing import where_largest
 from attnviz.text.characters import shown
 from attnviz.text.phrases import escaped, fixed, plain, token
 from tests.support import hand_made, tiny_models
+from tests.support.saying import both_of, sweep_of
 
 SENTENCE = "time flies like an arrow"
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
@@ -111,8 +112,13 @@ def screen_of(view, **changes):
     return Screen("all-MiniLM-L6-v2", SENTENCE, 0, 8, view, **(chosen | changes))
 
 
+def more_of(view, tokens=("Mary", "the", "John")):
+    """What only a model tells."""
+    return More(effect=both_of(tokens)) if view == "effect" else More()
+
+
 def page_of(trace, view, **changes):
-    return Page(view_page(screen_of(view, **changes), trace))
+    return Page(view_page(screen_of(view, **changes), trace, more_of(view)))
 
 
 def renamed(trace, labels, **changes):
@@ -135,7 +141,7 @@ def documents(sentence_trace):
     """The page of every view, made once, and that of two in dark colours."""
     looks = [(view, "light") for view in VIEWS] + [("steps", "dark"), ("neurons", "dark")]
     return {
-        (view, mode): view_page(screen_of(view, display_mode=mode), sentence_trace)
+        (view, mode): view_page(screen_of(view, display_mode=mode), sentence_trace, more_of(view))
         for view, mode in looks
     }
 
@@ -199,11 +205,23 @@ def test_a_replay_that_is_off_is_said_to_be(sentence_trace, monkeypatch):
 @pytest.mark.parametrize("view", VIEWS[1:])
 def test_a_view_is_its_chart_in_a_page_with_its_takeaway(pages, view, sentence_trace):
     [chart] = pages[view].charts
-    expected = drawn(screen_of(view), sentence_trace).to_dict()
+    expected = drawn(screen_of(view), sentence_trace, more_of(view)).to_dict()
     if view in ("neurons", "heads"):
         expected["width"] = "container"
     assert chart == json.loads(json.dumps(expected))
     assert expected["description"] in pages[view].text
+
+
+def test_effect_says_what_becomes_of_the_token_and_has_bars_and_all_heads(sentence_trace):
+    more = More(effect=both_of(position=3), sweep=sweep_of())
+    screen = screen_of("effect", effect=Asking(all_heads=True))
+    page = Page(view_page(screen, sentence_trace, more))
+    assert "After like the model says Mary first, with 50.0\u00a0%." in page.text
+    assert "Without layer 0, head 8, Mary falls from 50.0\u00a0% to 10.0\u00a0%." in page.text
+    assert "This is the total effect" in page.text
+    assert [len(chart["layer"]) for chart in page.charts]
+    assert page.constants()["tile_change"] == more.sweep["change"].tolist()
+    assert len(page.rows) == 3 + 12
 
 
 def test_filters_are_said_and_applied(sentence_trace):
@@ -406,7 +424,7 @@ def test_hostile_tokens_texts_and_names_are_text_everywhere(sentence_trace, view
     chosen = {} if view == "model" else {"query": query, "key": key}
     change = Change(hidden_keys=(0, 1)) if view == "steps" else Change()
     screen = Screen(hostile, hostile, 0, 8, view, change=change, **chosen)
-    document = view_page(screen, trace)
+    document = view_page(screen, trace, more_of(view, HOSTILE))
     page = Page(document)
     assert set(page.tags) <= TAGS
     assert set(page.attributes) <= ATTRIBUTES

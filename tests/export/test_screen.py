@@ -8,10 +8,20 @@ import pytest
 import attnviz
 from attnviz.attention.filters import Filters
 from attnviz.attention.what_if import Change
-from attnviz.export.options import EVERY, OPTIONS, VIEWS
-from attnviz.export.screen import Beside, Finding, More, Screen, default_of, drawn, opened
+from attnviz.export.options import EVERY, OPTIONS
+from attnviz.export.screen import (
+    Asking,
+    Beside,
+    Finding,
+    More,
+    Screen,
+    default_of,
+    drawn,
+    opened,
+)
 from attnviz.heads import Alignment
 from tests.support.recorded import Drawing, record, same
+from tests.support.saying import both_of, sweep_of
 
 SENTENCE = "time flies like an arrow"
 LOOK = {"layer": 3, "head": 5, "display_mode": "dark"}
@@ -55,7 +65,7 @@ def recorded(monkeypatch):
     record(monkeypatch)
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", CHOSEN)
 def test_a_view_is_given_what_the_screen_has(sentence_trace, view):
     chosen, given = CHOSEN[view]
     made = drawn(Screen("m", SENTENCE, view=view, **LOOK, **chosen), sentence_trace)
@@ -79,6 +89,20 @@ def test_find_by_measures_is_given_its_axes(sentence_trace):
     axes = {"x": "self", "y": "offset", "colour": "output", "size": "wv_first"}
     table = attnviz.heads.measures(sentence_trace)
     assert made == Drawing("scatter_view", {"table": table, **axes, **LOOK})
+
+
+def test_effect_is_given_what_the_model_says_or_the_table_of_all_heads(sentence_trace):
+    more = More(effect=both_of(), sweep=sweep_of())
+    one = Screen("m", SENTENCE, view="effect", **LOOK)
+    assert drawn(one, sentence_trace, more) == Drawing(
+        "effect_view", {"table": more.effect, "display_mode": "dark"}
+    )
+    every = dataclasses.replace(one, effect=Asking(all_heads=True))
+    assert drawn(every, sentence_trace, more) == Drawing(
+        "sweep_view", {"table": more.sweep, "kind": None, **LOOK}
+    )
+    with pytest.raises(attnviz.InputError, match="these arrays came from a file"):
+        drawn(one, sentence_trace)
 
 
 def test_the_lines_of_heads_are_all_of_a_query_or_of_a_key(sentence_trace):
@@ -127,6 +151,7 @@ def test_every_field_of_a_screen_is_an_option_and_has_a_default():
         "change.": Change,
         "find.": Finding,
         "beside.": Beside,
+        "effect.": Asking,
     }
     fields = {
         f"{part}{field.name}" for part, of in parts.items() for field in dataclasses.fields(of)

@@ -16,7 +16,7 @@ from tests.support.parameters import PARAMETERS
 from tests.support.places import PAGE
 from tests.support.showing import charts, constants
 
-VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", "Compare")
+VIEWS = ("Steps", "Neurons", "Heads", "Model", "Find", "Compare", "Effect")
 # What a link may set, and values of it that the page takes.
 NUMBERS = ("nan", "inf", "-inf", "1e999", "-1", "99999999999999999999", "1e-320", "0x1", "٣", "1_0")
 WORDS = ("header", "subheader", "title", "caption", "markdown", "info", "warning", "error")
@@ -133,7 +133,7 @@ def test_every_parameter_of_the_page_is_tried():
     # Where to scroll, what is marked, and what is mended, which no control of Streamlit holds.
     # Parts that open below what is seen have theirs named where they are made.
     bound |= {"what_if", "why_scale"}
-    read = {"step", "area", "aligned_queries", "aligned_keys"}
+    read = {"step", "area", "all_heads", "aligned_queries", "aligned_keys"}
     assert {name for name in bound if isinstance(name, str)} | read == PARAMETERS.keys()
 
 

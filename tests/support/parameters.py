@@ -52,6 +52,10 @@ PARAMETERS = {
     "other_text": ("", "fruit flies", "time flies like an arrow"),
     "other_layer": ("0", "5"),
     "other_head": ("0", "11"),
+    "position": ("0", "3"),
+    "token": ("arrow",),
+    "patch": ("time flew like an arrow",),
+    "all_heads": ("true",),
     "aligned_queries": ("0-0 1-2",),
     "aligned_keys": ("0-0 1-2", "6-0"),
 }

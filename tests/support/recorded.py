@@ -13,7 +13,18 @@ from attnviz.attention.trace import Trace
 from attnviz.export import screen
 from attnviz.heads import Difference
 
-VIEWS = ("steps", "neuron", "head", "model", "find", "scatter", "compare", "what_if")
+VIEWS = (
+    "steps",
+    "neuron",
+    "head",
+    "model",
+    "find",
+    "scatter",
+    "compare",
+    "what_if",
+    "effect",
+    "sweep",
+)
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 import functools
 
+import numpy as np
+import pandas as pd
 import torch
 from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto import modeling_auto
@@ -63,6 +65,29 @@ def generating(model_type, **changes):
     torch.manual_seed(0)
     model = _MAPPINGS[kind][type(config)]._from_config(config, attn_implementation="eager")
     return sharpen(model.eval())
+
+
+def both_of(tokens=("Mary", "the", "John"), position=None):
+    """What a model may say with a head and without it: a table without a model."""
+    before = np.linspace(0.5, 0.1, len(tokens))
+    table = pd.DataFrame(
+        {"token": tokens, "id": range(len(tokens)), "before": before, "after": before[::-1]}
+    )
+    table.attrs = {
+        **{"token": tokens[0], "token_id": 0, "what": "next token", "position": position},
+        **{"change": -1.6, "kl": 0.4, "probability_before": 0.5, "probability_after": 0.1},
+    }
+    return table
+
+
+def sweep_of(n_layers=3, n_heads=4, kinds=("self",)):
+    """What a sweep may have found: a table without a model."""
+    rows = [(k, layer, head) for k in kinds for layer in range(n_layers) for head in range(n_heads)]
+    table = pd.DataFrame(rows, columns=["kind", "layer", "head"])
+    table["change"] = np.random.default_rng(0).normal(size=len(table))
+    table["kl"] = table["change"].abs() / 2
+    table.attrs = {"token": "Mary", "id": 0, "n_heads": len(table), "is_whole": True}
+    return table
 
 
 def output_projection(model, family, layer):

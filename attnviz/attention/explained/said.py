@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from attnviz.text.phrases import escaped, fixed, number, percent, token
+from attnviz.text.phrases import escaped, fixed, number, percent
 
 SPACE = "␣"
 
@@ -30,11 +30,11 @@ def in_numbers(of: Mapping[Any, Any]) -> str:
 
 
 def answering(of: Mapping[Any, Any], tokens: tuple[str, ...]) -> str:
-    """What the model says first, and where: "After *to* the model says *Mary*, 92.2 %"."""
+    """How a sentence on what the model says begins: "After *to* the model says"."""
     at = of["position"]
     if at is None:
         return "Of the whole text the model says"
-    name = token(tokens[at])
+    name = called(tokens[at])
     return {
         "next token": f"After {name} the model says",
         "masked token": f"At {name} the model says",

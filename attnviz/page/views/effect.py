@@ -117,8 +117,8 @@ def _show_silence(trace: Trace) -> None:
         return
     st.markdown(
         f"**{escaped(trace.model_name)}** makes embeddings and says nothing of tokens or classes. "
-        "What a head changes in what a model says can be seen of a model that predicts: the next "
-        "token, a masked one, or a class."
+        "To see what a head changes in what a model says, choose one that predicts: the next "
+        "token, a masked token or a class."
     )
     here = effects.speaking()
     offers = {offer.name: offer for offer in settings.offers()}
