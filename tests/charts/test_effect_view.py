@@ -66,3 +66,8 @@ def test_another_table_is_refused():
         attnviz.effect_view(pd.DataFrame({"token": ["a"], "id": [1]}))
     with pytest.raises(attnviz.InputError, match="has no rows"):
         attnviz.sweep_view(sweep_of().iloc[:0])
+
+
+def test_a_thousand_heads_are_far_from_a_megabyte():
+    """As many as those of GPT-2 in its largest size."""
+    assert len(sweep_figure(sweep_of(48, 25)).chart().to_json()) < 200_000

@@ -228,3 +228,10 @@ def test_the_last_step_leads_here(opened):
     page.button(key="to_effect").click()
     page = run(page)
     assert len(constants(page)["tokens"]) == 10
+
+
+def test_seven_tokens_and_all_heads_are_sent_in_less_than_100_kb(opened):
+    page = swept(opened("gpt2", all_heads="true"))
+    sent = [len(element.proto.SerializeToString()) for element in page.get("vega_lite_chart")]
+    assert len(sent) == 3
+    assert sum(sent) < 100_000

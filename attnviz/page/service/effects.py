@@ -88,8 +88,10 @@ def more(screen: Screen, of: Trace) -> More:
     found = More(effect=both(screen, of))
     if not screen.effect.all_heads:
         return found
-    one = begin(screen, of)
-    one.wait()
+    one = known(screen, of)
+    if one is None or one.is_under_way or one.table is None:
+        one = begin(screen, of)
+        one.wait()
     if one.error is not None:
         raise one.error
     return replace(found, sweep=one.table)

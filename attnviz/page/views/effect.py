@@ -72,7 +72,8 @@ def show(trace: Trace, head: HeadTrace) -> None:
     with picture:
         figure = effect_figure(both)
         what = "Effect view: what the model says with the head and without it"
-        show_figure(figure, f"{VIEW}_bars", what, words=figure.description)
+        if not _is_slide_of_all_heads():
+            show_figure(figure, f"{VIEW}_bars", what, words=figure.description)
     sweep = _show_all_heads(trace, head, screen)
     if sweep is not None and sweep.table is not None and not sweep.is_under_way:
         screen = replace(screen, effect=replace(screen.effect, all_heads=True))
@@ -212,6 +213,12 @@ def _show_sentence(trace: Trace, head: HeadTrace, both: pd.DataFrame) -> None:
         "The sentence with the weights of this head",
         words=figure.description,
     )
+
+
+def _is_slide_of_all_heads() -> bool:
+    """Whether a slide has room for these alone."""
+    is_asked = bool(st.session_state.get(ALL_HEADS)) or st.query_params.get(ALL_HEADS) == "true"
+    return bool(st.context.is_embedded) and is_asked
 
 
 # Without each of all heads
