@@ -215,6 +215,12 @@ def test_a_model_that_only_embeds_says_so_and_shows_the_way_to_one_that_speaks(o
     assert len(constants(page)["tokens"]) == 10
 
 
+def test_a_gguf_file_is_known_to_say_something_without_being_read(monkeypatch, tmp_path):
+    monkeypatch.setenv("ATTNVIZ_MODELS", f"{bundled.BUNDLED},{tmp_path / 'a.gguf'}")
+    (tmp_path / "a.gguf").touch()
+    assert effects.speaking() == [str(tmp_path / "a.gguf")]
+
+
 def test_an_encoder_decoder_answers_in_its_target_and_a_head_of_another_kind_opens(opened):
     page = opened("t5", target="an arrow flies", all_heads="true")
     page = swept(page)

@@ -51,8 +51,10 @@ def _says_something(name: str) -> bool:
     """By its configuration, without loading it."""
     from attnviz.models.with_head import said_by
 
-    place = local.find(name, allow_folder=settings.may_be_folder(name))
     try:
+        place = local.find(name, allow_folder=settings.may_be_folder(name))
+        if place is not None and place.gguf is not None:
+            return True  # such files hold models that generate text
         config = json.loads((place.folder / "config.json").read_text()) if place else {}
     except (OSError, ValueError):
         return False
