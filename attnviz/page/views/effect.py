@@ -314,6 +314,7 @@ def _show_swept(trace: Trace, head: HeadTrace, table: pd.DataFrame) -> None:
             st.markdown(f"Heads that push {name} {becomes}")
             rows = pushing(table, way, N_PUSHING)
             columns = ["layer", "head", "change", "kl"]
+            columns += ["direct"] if rows["direct"].notna().any() else []
             rows = rows[["kind", *columns] if is_of_many else columns]
             show_heads(rows, f"pushing_{'up' if way > 0 else 'down'}", (of, name), _COLUMNS)
     st.caption("Click a head, here or in a list, to open it in all views.")
@@ -336,6 +337,9 @@ def _show_swept(trace: Trace, head: HeadTrace, table: pd.DataFrame) -> None:
 _COLUMNS = {
     "change": st.column_config.NumberColumn(
         "Δ log p", format="%+.3f", help="log p of the token without the head, less log p with it."
+    ),
+    "direct": st.column_config.NumberColumn(
+        "direct", format="%+.3f", help="What the head itself adds to the token's logit."
     ),
     "kl": st.column_config.NumberColumn(
         "KL, nats", format="%.3f", help="How far all that the model says changes."
