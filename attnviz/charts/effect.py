@@ -99,7 +99,7 @@ def _rows(n: int) -> alt.Chart:
 
 def _bars(n: int) -> alt.Chart:
     colours = alt.Scale(
-        domain=[WITH, WITHOUT], range=[alt.expr(palette.LINE), alt.expr(palette.NEGATIVE)]
+        domain=[WITH, WITHOUT], range=[alt.expr(palette.LINE), alt.expr(palette.GREY)]
     )
     key = legend("probability", alt.Undefined, orient="top", direction="horizontal")
     key.symbolType, key.labelExpr, key.titleOrient = "square", "datum.value", "left"
