@@ -101,7 +101,8 @@ def renew(python):
 def row(name, python, said):
     versions = installed(python) | {"python": sys.version.split()[0]}
     shown = [versions[each.lower().replace("_", "-")] for each in ("python", "torch", *SHOWN)]
-    return f"| {' | '.join([name, *shown, re.sub(r'(, \d+ warnings?)? in .*', '', said)])} |"
+    counted = re.sub(r"(, \d+ warnings?)? in .*", "", said)
+    return f"| {' | '.join([name, *shown, counted])} |"
 
 
 def write(rows):
