@@ -49,7 +49,8 @@ def product_of(
         return None
     if name == "baddbmm":
         given, beta = args[0] if args else kwargs["input"], kwargs.get("beta", 1)
-        return Product(left, right, result, (), kwargs.get("alpha", 1), given * beta)
+        added = given * beta if beta else 0.0  # what is not added may hold anything
+        return Product(left, right, result, (), kwargs.get("alpha", 1), added)
     return Product(left, right, result, ())
 
 

@@ -16,7 +16,7 @@ from attnviz.attention.explained.sentences import explanation, look_for, sentenc
 from attnviz.attention.steps import steps_of
 from attnviz.attention.what_if import what_if
 from attnviz.capture.rotary import Rotation, before_rotary
-from attnviz.page.views.present import BEATS
+from attnviz.page.beats import BEATS
 from tests.support import hand_made, tiny_models
 from tests.support.showing import constants, run
 from tests.support.tiny_models import save_tiny

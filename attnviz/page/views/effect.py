@@ -139,7 +139,7 @@ def _show_silence(trace: Trace) -> None:
         st.markdown("Under **Model** choose such a model, for example one of GPT-2's kind.")
 
 
-LIKELY = ("HuggingFaceTB/SmolLM2-135M", "gpt2", "distilgpt2", "bert-base-uncased")
+LIKELY = ("HuggingFaceTB/SmolLM2-135M-Instruct", "gpt2", "distilgpt2", "bert-base-uncased")
 
 
 def _choose_model(name: str) -> None:
