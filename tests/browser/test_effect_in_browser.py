@@ -8,6 +8,7 @@ from transformers import AutoTokenizer
 import attnviz
 from attnviz import effect
 from attnviz.models import bundled
+from tests.browser.test_links_in_browser import choose, there_and_back, write
 from tests.support.browsing import rest
 from tests.support.saying import saying
 from tests.support.serving import serving
@@ -54,3 +55,13 @@ def test_the_button_switches_off_every_head_and_a_click_opens_one(visit, speakin
     ).first.wait_for(timeout=20_000)
     rest(page)
     assert page.get_by_text(f"Without layer {int(row['layer'])}, head {int(row['head'])},").count()
+
+
+def test_what_is_asked_of_a_model_is_there_in_a_fresh_browser(visit, speaking, folder):
+    second = effect.prediction(*attnviz.load(str(folder)), TEXT, position=3)["token"][1]
+    acts = {
+        "position": choose("position", "3 like"),
+        "token": choose("token", second),
+        "patch": write("patch", "time flew like an arrow"),
+    }
+    there_and_back(visit, "?view=Effect&layer=0&head=0", acts, at=speaking)

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from transformers import ByT5Tokenizer
 
+from attnviz.models.bundled import BUNDLED
 from attnviz.page import compat
 from attnviz.page.controls import links
 from tests.support.browsing import rest
@@ -286,6 +287,7 @@ def test_every_parameter_was_set_by_hand():
     # A device needs a GPU, and an area or an alignment is drawn and edited, not set in a control.
     elsewhere = {"model", "target", "kind", "device"}
     elsewhere |= {"other_model", "area", "aligned_queries", "aligned_keys"}
+    elsewhere |= {"position", "token", "patch", "all_heads"}  # test_effect_in_browser.py sets them
     assert acts | elsewhere == links.PARAMETERS
 
 
@@ -356,10 +358,11 @@ def test_the_link_of_the_menu_brings_text_and_theme_to_another_browser(
     for text in texts:
         write("text", text)(page)
         now = seen(page)
-        link = link_of_menu(page)
+        link = link_of_menu(page, theme)
         assert link.startswith(f"{address}?")
         assert re.fullmatch(r"[\w.:/?&=%+~-]+", link, re.ASCII)
         assert parse_qs(urlsplit(link).query) == {
+            "model": [BUNDLED],
             "text": [text],
             "layer": ["3"],
             "head": ["2"],
@@ -369,13 +372,16 @@ def test_the_link_of_the_menu_brings_text_and_theme_to_another_browser(
         again = visit(link.removeprefix(address), scheme=other)
         assert seen(again) == now
         assert colour(again) == COLOURS[theme]
-        assert link_of_menu(again) == link
+        assert link_of_menu(again, theme) == link
         press("export")(page)  # closes it
 
 
-def link_of_menu(page):
+def link_of_menu(page, theme=None):
     press("export")(page)
     page.get_by_text("Link", exact=True).click()
+    if theme is not None:
+        pick("export_theme", theme)(page)
+        rest(page)
     copies = page.locator(f"{compat.keyed('export_link')} {compat.CODE_TOOLBAR}")
     copies.first.wait_for()
     assert copies.evaluate_all("all => all.every(one => getComputedStyle(one).opacity === '1')")

@@ -100,7 +100,7 @@ def test_why_scale_opens_and_shows_both_softmaxes(visit, head):
     unscaled = what_if(head, scaling=1)
     expected = {f"{weight:.3f}" for h in (head, unscaled) for weight in h.weights[2]}
     wait_for_texts(page, "why_scale_weights", expected)
-    wait_for_texts(page, "why_scale_curve", {"this head: 0.1768", "no scaling: 1"})
+    wait_for_texts(page, "why_scale_curve", {"this head: 1/√32", "no scaling: 1"})
 
 
 # Talk
