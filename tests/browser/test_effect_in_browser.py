@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 import attnviz
 from attnviz import effect
 from attnviz.models import bundled
-from tests.browser.test_links_in_browser import choose, there_and_back, write
+from tests.browser.test_links_in_browser import choose, query_of, write
 from tests.support.browsing import rest
 from tests.support.saying import saying
 from tests.support.serving import serving
@@ -64,4 +64,14 @@ def test_what_is_asked_of_a_model_is_there_in_a_fresh_browser(visit, speaking, f
         "token": choose("token", second),
         "patch": write("patch", "time flew like an arrow"),
     }
-    there_and_back(visit, "?view=Effect&layer=0&head=0", acts, at=speaking)
+    page = visit("?view=Effect&layer=0&head=0", at=speaking)
+    for parameter, act in acts.items():
+        act(page)
+        page.wait_for_url(re.compile(rf"[?&]{parameter}="), timeout=15_000)
+        rest(page)
+    again = visit(query_of(page), at=speaking)
+    rest(again)
+    words, words_again = (one.locator(".st-key-words_effect").inner_text() for one in (page, again))
+    assert words == words_again
+    assert "time flew like an arrow" in words
+    assert f"{second} " in words

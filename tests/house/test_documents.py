@@ -204,6 +204,11 @@ def explains_itself(command, clone):
         assert word in printed
 
 
+def is_the_page_s_version(command, clone):
+    """What is installed by itself is what requirements.txt has."""
+    assert command.split()[-1] in (ROOT / "requirements.txt").read_text().split()
+
+
 def is_a_hook_of_ci(command, clone):
     """What is checked before a commit is what is checked first by CI."""
     hooks = re.findall(r"entry: (.+)", (ROOT / ".pre-commit-config.yaml").read_text())
@@ -214,7 +219,8 @@ def is_a_hook_of_ci(command, clone):
 DONE = {
     r"(\w+=\S+ )*\.venv/bin/streamlit run streamlit_app\.py": serves_the_page,
     r"attnviz page.*": serves_the_page_by_a_word,
-    r"pip install \.": installs_attnviz,
+    r'pip install ("\.\[[\w,]+\]"|\.)': installs_attnviz,
+    r"pip install --no-deps \S+": is_the_page_s_version,
     r"python -m attnviz .*": shows_a_head,
     r"\.venv/bin/python -m tests\.(hub_faults|load|soak|memory|benchmarks|planted_faults)( .*)?": (
         explains_itself
@@ -223,7 +229,7 @@ DONE = {
     r"\.venv/bin/pip install -r tests/requirements-whole\.txt": is_installed_by_ci,
     r"apt-get install .*": is_installed_by_ci,
     r"\.venv/bin/pre-commit install": is_a_hook_of_ci,
-    r"\.venv/bin/python -m tests\.(coverage|pictures)": is_done_by_ci,
+    r"\.venv/bin/python -m tests\.(coverage|pictures|environments)( [a-z ]+)?": is_done_by_ci,
 }
 
 
@@ -305,7 +311,8 @@ def hub(tmp_path, monkeypatch):
     """A Hub with a tiny model for each large one, asked for by whatever is started."""
     root = tmp_path / "models"
     for name, model_type in ON_HUB.items():
-        tiny_models.save_tiny(root / name, model_type)
+        heads = dict(num_attention_heads=12, hidden_size=96) if model_type == "bert" else {}
+        tiny_models.save_tiny(root / name, model_type, **heads)
     with Hub(root) as hub:
         for name, value in loading_from(hub.address, tmp_path / "cache").items():
             monkeypatch.setenv(name, value)
@@ -318,11 +325,12 @@ def test_their_python_runs_from_top_to_bottom_in_a_notebook(tmp_path, hub, sente
     asked = "[attnviz.trace(model, tokenizer, 'hello').head(0, 0).is_exact, str(model.dtype)]"
     named = "__import__('json').dumps([model.config.name_or_path, *" + asked + "])"
     _, *shown, last = notebooks.results(tmp_path, ON_CPU, *blocks, named)
-    assert "<iframe" in shown[0]["text/html"]
-    assert "layer 0, head 8" in shown[0]["text/plain"]
+    for one in shown[:2]:  # of the Hub, and installed
+        assert "<iframe" in one["text/html"]
+        assert "layer 0, head 8" in one["text/plain"]
     head = sentence_trace.head(0, 8)
-    assert float(shown[1]["text/plain"]) == head.max_error
-    assert "HeadTrace" in shown[2]["text/plain"]  # of its own arrays, once it has saved others
+    assert float(shown[2]["text/plain"]) == head.max_error
+    assert "HeadTrace" in shown[3]["text/plain"]  # of its own arrays, once it has saved others
     with np.load(tmp_path / "head.npz") as kept:
         assert np.array_equal(kept["weights"], head.weights)
     assert_is_pdf(tmp_path / "neurons.pdf", sentence_trace)
