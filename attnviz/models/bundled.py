@@ -40,6 +40,7 @@ def folder() -> Path | None:
     return folder
 
 
+@functools.cache
 def decoder() -> Path | None:
     """The decoder's GGUF file, unchecked; None where its package is not installed."""
     package = _folder_of(_DECODER_PACKAGE)

