@@ -11,7 +11,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from attnviz.charts.find_layers import OF_CHANGE, PLACES, Shape, grid
+from attnviz.charts.find_layers import PLACES, Shape, grid
+from attnviz.charts.grid_numbers import numbers_of, room_for_names
 from attnviz.charts.model_layers import OPENED
 from attnviz.charts.parts import palette
 from attnviz.charts.parts.axes import FONT_SIZE, axis, legend
@@ -34,7 +35,6 @@ __all__ = ["OPENED", "effect_figure", "effect_view", "sweep_figure", "sweep_view
 WIDTH = 640  # px, where nothing else says it
 PITCH = 30  # px from one token to the next
 ROOM = 1.28  # times the largest probability: for the numbers behind the bars
-LETTER = 7  # px, of a layer's name
 WITH, WITHOUT = "with the head", "without it"
 
 
@@ -199,32 +199,21 @@ def sweep_figure(
     _check(table, (*PLACES, "change", "kl"), "what attnviz.effect.sweep gives")
     heads = ranked(table)
     rows = list(dict.fromkeys(zip(heads["kind"], heads["layer"], strict=True)))
-    is_of_many = heads["kind"].nunique() > 1
-    names = [f"{of} {n}" if is_of_many else f"layer {n}" for of, n in rows]
     shape = Shape(
         n_tiles=len(heads),
         n_rows=len(rows),
         n_columns=int(heads["head"].max()) + 1,
-        left=16 + LETTER * max(map(len, names)),
+        left=room_for_names(rows),
         is_of_change=True,
     )
     largest = float(heads["change"].abs().max())
     limit = end_of_signed(largest) if np.isfinite(largest) and largest else 1.0
-    is_framed = (heads["layer"] == layer) & (heads["head"] == head)
-    is_framed &= heads["kind"] == (heads["kind"][0] if kind is None else kind)
-    framed = np.flatnonzero(is_framed)
+    framed = (heads["kind"][0] if kind is None else kind), layer, head
     constants = {
         "note": [_note(table)],
-        "row_names": names,
-        "row_kinds": [of for of, _ in rows],
         "limit": limit,
         "printed_as": "+.2f" if largest >= 0.095 else "+.1~g",
-        "framed": int(framed[0]) if len(framed) else -1,
-        "tile_row": [rows.index(at) for at in zip(heads["kind"], heads["layer"], strict=True)],
-        **{
-            f"tile_{name}": [one if np.isfinite(one) else None for one in heads[name].tolist()]
-            for name in ("layer", "head", *OF_CHANGE)
-        },
+        **numbers_of(heads, rows, shape.columns, framed),
     }
     n_marks = (2 + shape.is_printed) * len(heads)
     return Figure(_grid_structure(shape), constants, takeaway_of_sweep(table), n_marks=n_marks)

@@ -5,7 +5,7 @@ strongest have their rank in it. A click opens the head.
 """
 
 from functools import lru_cache
-from math import floor, isfinite, log10
+from math import floor, log10
 from typing import Any
 
 import altair as alt
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from attnviz.charts.find_layers import OF_ONE, OF_SEVERAL, PLACES, Shape, grid
+from attnviz.charts.grid_numbers import numbers_of, room_for_names
 from attnviz.charts.model_layers import OPENED
 from attnviz.charts.parts.figure import MAX_STRUCTURES, Figure, note_above, structure_of
 from attnviz.charts.parts.in_notebook import displayed
@@ -23,8 +24,6 @@ from attnviz.text.errors import InputError
 from attnviz.text.phrases import number
 
 __all__ = ["OPENED", "find_figure", "find_view", "strongest", "takeaway"]
-
-LETTER = 7  # px, of a layer's name
 
 
 def find_view(
@@ -70,34 +69,20 @@ def find_figure(
     rows = list(heads[["kind", "layer"]].drop_duplicates().itertuples(index=False, name=None))
     kinds = list(dict.fromkeys(table["kind"]))
     rows.sort(key=lambda row: (kinds.index(row[0]), row[1]))
-    names = [f"{of} {n}" if len(kinds) > 1 else f"layer {n}" for of, n in rows]
     shape = Shape(
         n_tiles=len(heads),
         n_rows=len(rows),
         n_columns=int(heads["head"].max()) + 1,
-        left=16 + LETTER * max(map(len, names)),
+        left=room_for_names(rows),
         is_of_several=value == "mean",
     )
     largest = float(heads[value].where(np.isfinite(heads[value])).max())
     limit = end_of_weights(largest)
-    is_framed = (heads["layer"] == layer) & (heads["head"] == head)
-    if kind is not None:
-        is_framed &= heads["kind"] == kind
-    framed = np.flatnonzero(is_framed)
     constants = {
         "note": [_note(largest, limit, shape)],
-        "row_names": names,
-        "row_kinds": [of for of, _ in rows],
         "limit": limit,
         "printed_as": f".{_decimals(largest)}f",
-        "framed": int(framed[0]) if len(framed) else -1,
-        "tile_row": [
-            rows.index(place) for place in zip(heads["kind"], heads["layer"], strict=True)
-        ],
-        **{
-            f"tile_{name}": [one if isfinite(one) else None for one in heads[name].tolist()]
-            for name in ("layer", "head", *shape.columns)
-        },
+        **numbers_of(heads, rows, shape.columns, (kind, layer, head)),
     }
     n_marks = (2 + shape.is_printed) * len(heads)
     return Figure(_structure(shape), constants, takeaway(table), n_marks=n_marks)
