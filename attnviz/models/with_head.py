@@ -1,5 +1,6 @@
 """The classes of transformers that say something: tokens of a vocabulary, or classes."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import transformers
@@ -36,8 +37,10 @@ def _names(mapping: str, model_type: str) -> tuple[str, ...]:
 
 def classes(config: Any) -> list[type[PreTrainedModel]]:
     """The class that a configuration names, if it is one that says something."""
-    return [
-        getattr(transformers, name)
-        for name in (config.architectures or ())[:1]
-        if said_by(name, config.model_type)
-    ]
+    named = speaking(config.architectures, config.model_type)
+    return [getattr(transformers, name) for name in named]
+
+
+def speaking(architectures: Sequence[str] | None, model_type: str) -> list[str]:
+    """The name of the class that a model loads as, if it is one that says something."""
+    return [name for name in (architectures or ())[:1] if said_by(name, model_type)]

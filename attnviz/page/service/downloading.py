@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from attnviz.models import hub, weights
 from attnviz.page.service import loading, settings
+from attnviz.page.service.background import attempt
 from attnviz.text.errors import AttnvizError, ModelLoadError
 
 _RATE_OVER, _RATE_AFTER = 10.0, 2.0  # seconds
@@ -88,16 +89,15 @@ class Download:
         threading.Thread(target=self._try, args=(step,), daemon=True).start()
 
     def _try(self, step: Callable[[], object]) -> None:
-        try:
-            with _at_work:
-                step()
-        except AttnvizError as error:
-            self.error = error
-        except Exception as error:  # a thread that dies silently would leave visitors waiting
-            self.error = ModelLoadError(
-                f"{self.name} could not be downloaded ({type(error).__name__})."
+        error = attempt(
+            step,
+            _at_work,
+            lambda kind: ModelLoadError(
+                f"{self.name} could not be downloaded ({kind})."
                 "\n\nHint: try again, or choose another model."
-            )
+            ),
+        )
+        self.error = error or self.error
         self._changed = time.monotonic()
         self._at_rest.set()
 

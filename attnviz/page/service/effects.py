@@ -20,6 +20,7 @@ from attnviz.export import asking
 from attnviz.export.screen import More, Screen, no_model
 from attnviz.models import local
 from attnviz.page.service import loading, settings
+from attnviz.page.service.background import attempt
 from attnviz.page.service.kept import read_once
 from attnviz.text.errors import AttnvizError
 
@@ -49,7 +50,7 @@ def speaking() -> list[str]:
 
 def _says_something(name: str) -> bool:
     """By its configuration, without loading it."""
-    from attnviz.models.with_head import said_by
+    from attnviz.models import with_head
 
     try:
         place = local.find(name, allow_folder=settings.may_be_folder(name))
@@ -58,9 +59,7 @@ def _says_something(name: str) -> bool:
         config = json.loads((place.folder / "config.json").read_text()) if place else {}
     except (OSError, ValueError):
         return False
-    return any(
-        said_by(named, config.get("model_type", "")) for named in config.get("architectures") or ()
-    )
+    return bool(with_head.speaking(config.get("architectures"), config.get("model_type", "")))
 
 
 def both(screen: Screen, of: Trace) -> pd.DataFrame:
@@ -131,16 +130,14 @@ class Sweep:
         self._at_rest.wait(seconds)
 
     def _try(self) -> None:
-        try:
-            with _at_work:
-                self._sweep()
-        except AttnvizError as error:
-            self.error = error
-        except Exception as error:  # a thread that dies silently would leave visitors waiting
-            self.error = AttnvizError(
-                f"The sweep failed in a way that was not foreseen ({type(error).__name__})."
+        self.error = attempt(
+            self._sweep,
+            _at_work,
+            lambda kind: AttnvizError(
+                f"The sweep failed in a way that was not foreseen ({kind})."
                 "\n\nHint: try again, or choose another text or model."
-            )
+            ),
+        )
         self._at_rest.set()
 
     def _sweep(self) -> None:
