@@ -40,15 +40,13 @@ def usual_question(model: Any, tokenizer: Any, trace: Trace) -> Question | None:
     where the model makes embeddings and says nothing.
     """
     own, _ = unwrapped(model)
-    has_mask = tokenizer.mask_token in trace.tokens
+    mask = tokenizer.mask_token
+    mask_at = trace.tokens.index(mask) if mask in trace.tokens else None
     says = said_by(type(own).__name__, own.config.model_type)
     if not says:
         return None
-    what = _one_of(says, has_mask)
-    if what == "masked token" and has_mask:
-        return Question(what, trace.tokens.index(tokenizer.mask_token))
-    last = {"target token": 0, "next token": len(trace.tokens) - 1}
-    return Question(what, last.get(what))
+    what = _one_of(says, has_mask=mask_at is not None)
+    return Question(what, _usual_position(what, len(trace.tokens), mask_at))
 
 
 def asked(
@@ -77,7 +75,8 @@ def asked(
 def _question(
     model: PreTrainedModel, tokenizer: Any, inputs: Inputs, position: int | None
 ) -> Question:
-    what = _said_by(model, tokenizer, inputs)
+    mask_at = _place_of_mask(tokenizer, inputs)
+    what = _said_by(model, has_mask=mask_at is not None)
     tokens = inputs.target if what == "target token" else inputs.source
     n = len(tokens or ())
     if what == "class of text":
@@ -88,7 +87,9 @@ def _question(
             )
         return Question(what, None)
     if position is None:
-        position = _usual_position(what, model, tokenizer, inputs, n)
+        position = _usual_position(what, n, mask_at)
+    if position is None:
+        raise _none_usual(what, model, tokenizer, n)
     if not isinstance(position, int) or position not in range(n):
         raise InputError(
             f"The text's positions run from 0 to {n - 1}; received {position!r}."
@@ -97,32 +98,33 @@ def _question(
     return Question(what, position)
 
 
-def _usual_position(
-    what: Said, model: PreTrainedModel, tokenizer: Any, inputs: Inputs, n: int
-) -> int:
-    if what == "target token":
-        return 0
-    if what == "next token":
-        return n - 1
-    mask = tokenizer.mask_token
+def _place_of_mask(tokenizer: Any, inputs: Inputs) -> int | None:
     ids: list[int] = inputs.tensors["input_ids"][0].tolist()
-    if what == "masked token" and tokenizer.mask_token_id in ids:
-        return ids.index(tokenizer.mask_token_id)
+    return ids.index(tokenizer.mask_token_id) if tokenizer.mask_token_id in ids else None
+
+
+def _usual_position(what: Said, n: int, mask_at: int | None) -> int | None:
+    """Which of `n` positions answers where none is named; None where none is usual."""
+    usual = {"target token": 0, "next token": n - 1, "masked token": mask_at}
+    return usual.get(what)
+
+
+def _none_usual(what: Said, model: PreTrainedModel, tokenizer: Any, n: int) -> InputError:
     if what == "masked token":
-        raise InputError(
+        return InputError(
             f"{model_name(model)} says what stands behind a mask, and the text has none."
-            f"\n\nHint: write {mask} in place of a word, or name a position."
+            f"\n\nHint: write {tokenizer.mask_token} in place of a word, or name a position."
         )
-    raise InputError(
+    return InputError(
         f"{model_name(model)} says one thing of each token.\n\nHint: name a position, 0 to {n - 1}."
     )
 
 
-def _said_by(model: PreTrainedModel, tokenizer: Any, inputs: Inputs) -> Said:
+def _said_by(model: PreTrainedModel, *, has_mask: bool) -> Said:
     name = type(model).__name__
     says = said_by(name, model.config.model_type)
     if says:
-        return _one_of(says, tokenizer.mask_token_id in inputs.tensors["input_ids"][0].tolist())
+        return _one_of(says, has_mask=has_mask)
     raise InputError(
         f"{model_name(model)} was loaded as {name}, which makes embeddings and says nothing of "
         "tokens or classes.\n\nHint: load a model whose config names a head, as "
@@ -130,7 +132,7 @@ def _said_by(model: PreTrainedModel, tokenizer: Any, inputs: Inputs) -> Said:
     )
 
 
-def _one_of(says: list[Said], has_mask: bool) -> Said:
+def _one_of(says: list[Said], *, has_mask: bool) -> Said:
     if "masked token" in says and "next token" in says:  # one class for both (xlm)
         return "masked token" if has_mask else "next token"
     return says[0]
