@@ -111,7 +111,7 @@ def by_position(x: Tensor | None, n_positions: int) -> Tensor | None:
     return x.T if x.shape[1] == n_positions else None
 
 
-def _nothing(module: nn.Module, recording: "Recording") -> AbstractContextManager[Any]:
+def _nothing(*given: Any) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
@@ -131,13 +131,9 @@ class Answering:
         return args
 
 
-def _no_more(module: nn.Module) -> AbstractContextManager[Any]:
-    return nullcontext()
-
-
 # What else this thread enters while a module runs whose code attends, before what a recording does.
 around_attention: ContextVar[Callable[[nn.Module], AbstractContextManager[Any]]] = ContextVar(
-    "attnviz_around_attention", default=_no_more
+    "attnviz_around_attention", default=_nothing
 )
 
 

@@ -15,8 +15,7 @@ from attnviz.capture.inputs import takes_target
 from attnviz.capture.traceable import checked
 from attnviz.effect.following import Following, Made
 from attnviz.effect.linear_way import LinearWay, refused
-from attnviz.effect.tokens import id_in_vocabulary
-from attnviz.text import tokenizing
+from attnviz.effect.tokens import id_in_vocabulary, names_of
 from attnviz.text.errors import InputError, UnsupportedModelError
 
 # Any text: which module norms what a layer's attention is given is seen in a pass over it.
@@ -61,7 +60,7 @@ def reads(
     left_out = ["positions (rotary distance 0)"]
     if any(one.call.origins[letter].is_normed for letter in "qk"):
         left_out.append("the norm of q and k")
-    about = dict(token=_label(tokenizer, token_id), id=token_id, side=side, kind=one.kind)
+    about = dict(token=names_of(tokenizer, [token_id])[0], id=token_id, side=side, kind=one.kind)
     table.attrs.update(about, layer=layer, head=head, norm=norm.name, left_out=left_out)
     return table
 
@@ -95,7 +94,7 @@ def writes(
     weight, _ = _projection(one, "v")
     scores = seen.to_logits(one, norm(seen.embeddings[token_id]) @ weight)
     table = _strongest(scores, tokenizer, top, down)
-    about = dict(token=_label(tokenizer, token_id), id=token_id, kind=one.kind)
+    about = dict(token=names_of(tokenizer, [token_id])[0], id=token_id, kind=one.kind)
     table.attrs.update(about, layer=layer, head=head, norm=norm.name)
     return table
 
@@ -245,12 +244,8 @@ def _strongest(scores: Tensor, tokenizer: Any, top: int, down: bool = False) -> 
     ids = best.indices.tolist()
     return pd.DataFrame(
         {
-            "token": tokenizing.of_ids(tokenizer, ids).labels,
+            "token": names_of(tokenizer, ids),
             "id": ids,
             "score": best.values.numpy(),
         }
     )
-
-
-def _label(tokenizer: Any, token_id: int) -> str:
-    return tokenizing.of_ids(tokenizer, [token_id]).labels[0]

@@ -74,6 +74,15 @@ def growing(
     token_id = id_of(token, question, seen.model, tokenizer, own.float().cpu().numpy())
     log_p = log_probabilities(question, seen.model, own)
     direct, reason = _direct(model, tokenizer, text, token_id, question, pair, target)
+    about: dict[Any, Any] = {
+        "no_direct_because": reason,
+        "token": labels(question, seen.model, tokenizer, [token_id])[0],
+        "id": token_id,
+        "position": question.position,
+        "what": question.what,
+        "probability": float(log_p[token_id].exp()),
+        "n_heads": len(heads),
+    }
     rows: list[tuple[Any, ...]] = []
     for few, logits in _swept(seen, question, put, heads, own):
         log_q = log_probabilities(question, seen.model, logits)
@@ -82,16 +91,7 @@ def growing(
         rows += [(*head, *numbers) for head, *numbers in zip(few, changes, kls, strict=True)]
         table = pd.DataFrame(rows, columns=["kind", "layer", "head", "change", "kl"])
         table["direct"] = [direct.get(head, np.nan) for head in heads[: len(rows)]]
-        table.attrs = {
-            "no_direct_because": reason,
-            "token": labels(question, seen.model, tokenizer, [token_id])[0],
-            "id": token_id,
-            "position": question.position,
-            "what": question.what,
-            "probability": float(log_p[token_id].exp()),
-            "n_heads": len(heads),
-            "is_whole": len(rows) == len(heads),
-        }
+        table.attrs = about | {"is_whole": len(rows) == len(heads)}
         yield table
 
 

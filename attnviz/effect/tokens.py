@@ -21,8 +21,12 @@ def labels(
     if question.what in CLASSES:
         names: dict[Any, str] = model.config.id2label or {}
         return [str(names.get(at, at)) for at in ids]
-    is_target = question.what == "target token"
-    return [tokenizing.of_ids(tokenizer, [at], of_target=is_target).labels[0] for at in ids]
+    return names_of(tokenizer, ids, of_target=question.what == "target token")
+
+
+def names_of(tokenizer: Any, ids: Sequence[int], *, of_target: bool = False) -> list[str]:
+    """What people call tokens of the vocabulary, each by itself: one beside another is no text."""
+    return [tokenizing.of_ids(tokenizer, [at], of_target=of_target).labels[0] for at in ids]
 
 
 def id_of(
