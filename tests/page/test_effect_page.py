@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from transformers import AutoTokenizer
@@ -54,10 +55,9 @@ def words(page):
 
 def swept(page):
     """The page once a sweep that was begun is at its end."""
-    deadline = time.monotonic() + 60
-    while any(one.is_under_way for one in [*effects._sweeps.values()]):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    for one in [*effects._sweeps.values()]:
+        one.wait(60)
+        assert not one.is_under_way
     return run(page)
 
 
@@ -138,14 +138,20 @@ def test_a_sweep_colours_every_head_and_lists_those_that_push_most(opened, model
 
 def test_a_sweep_that_is_stopped_keeps_what_it_has(opened, monkeypatch):
     monkeypatch.setattr("attnviz.effect.sweeping.BATCH_TOKENS", 1)
-    monkeypatch.setattr(effects, "_ASIDE", 0.3)
+    has_some, may_go_on = threading.Event(), threading.Event()
+
+    def aside(seconds):
+        has_some.set()
+        assert may_go_on.wait(60)
+
+    monkeypatch.setattr(effects, "time", SimpleNamespace(monotonic=time.monotonic, sleep=aside))
     page = opened("gpt2")
     page.button(key="sweep").click()
     run(page)
     [sweep] = effects._sweeps.values()
-    while sweep.table is None:
-        time.sleep(0.02)
+    assert has_some.wait(60)
     sweep.stop()
+    may_go_on.set()
     page = swept(page)
     n = len(sweep.table)
     assert n < 12
