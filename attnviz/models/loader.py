@@ -217,7 +217,10 @@ def _check_spreading(device: str) -> None:
             "device_map.\n\nHint: leave one of the two out."
         )
     if not is_accelerate_available():
-        raise ModelLoadError(packages.without_extra("large", "A device_map", "accelerate"))
+        raise ModelLoadError(
+            "A device_map needs the package accelerate, which is not installed or too old."
+            '\n\nHint: pip install "attnviz[large]", or pip install --upgrade accelerate'
+        )
 
 
 def _move(model: PreTrainedModel, name: str, device: str) -> None:
