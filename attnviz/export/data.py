@@ -98,7 +98,7 @@ def weights_to_csv(head: HeadTrace) -> bytes:
     if weights.sink is not None:
         columns["sink"] = pa.array(weights.sink)
     rows = [f"{place} {shown(label)}" for place, label in enumerate(head.query_tokens)]
-    pa, written = _arrow(), io.BytesIO()
+    written = io.BytesIO()
     pa.csv.write_csv(_not_run(pa.table({"query token": rows} | columns)), written)
     return written.getvalue()
 
