@@ -101,8 +101,9 @@ def show() -> None:
                         view.show(trace, head)
                     except Exception as error:
                         show_refusal(error)
-        with example:
-            examples.show_note()
-        if st.context.is_embedded and not tabs[0].open:  # Steps has a line of its pair
+        if not st.context.is_embedded:
+            with example:
+                examples.show_note()
+        elif not tabs[0].open:  # Steps has a line of its pair
             header.show_in_one_line(trace, head)
         header.name_page(st.session_state["view"], head)

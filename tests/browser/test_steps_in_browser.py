@@ -186,6 +186,13 @@ def test_a_slide_says_what_its_pair_shows(visit, head):
     )
 
 
+def test_a_slide_of_an_example_leaves_its_hint_out(visit):
+    example = "layer=5&head=2&query=2&key=1"
+    assert "Resolve an ambiguity" in visit(f"?{example}").get_by_test_id("stAlert").inner_text()
+    page = visit(f"?embed=true&{example}", width=960, height=540)
+    assert page.get_by_test_id("stAlert").count() == 0
+
+
 def test_a_slide_says_what_it_cannot_show(visit):
     page = visit("?embed=true&query=99", width=960, height=540)
     assert page.locator("[data-testid=stAlert]", has_text="“99”").is_visible()
